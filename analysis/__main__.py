@@ -1,0 +1,108 @@
+"""`python -m analysis COMMAND`: argument parsing only. What a command does is in `commands`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis import commands
+from analysis.errors import ReviewError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code (DESIGN section 3)."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except ReviewError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m analysis",
+        description="Release review for LLM systems: telemetry in, ship, hold or block out.",
+    )
+    sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    p = _command(sub, "validate", commands.validate, "list every violation of the telemetry contract")
+    _data(p, required=True)
+    p.add_argument("--contract", type=Path, metavar="F", help="contract file (default: data/contract.yml)")
+    p.add_argument("--format", choices=["text", "json", "junit", "github"], default="text")
+    _out(p, "write the report to this file instead of stdout")
+
+    p = _command(sub, "sample", commands.sample, "write share-safe telemetry with known answers")
+    _out(p, "directory to write the three tables and truth.json to", required=True)
+    p.add_argument("--scenario", default="healthy", metavar="NAME", help="healthy, regressed or tiny")
+    p.add_argument("--interactions", type=_count, metavar="N", help="interactions (default: the scenario's)")
+    p.add_argument("--seed", type=int, default=1, metavar="S")
+    p.add_argument("--format", choices=["csv", "csv.gz", "parquet"], default="csv")
+
+    p = _command(sub, "review", commands.review, "compute the review: decision_artifact.json, tables/*.csv")
+    _review_options(p)
+
+    p = _command(sub, "render", commands.render, "review, and render site, PDF and sidecar")
+    p.add_argument("--engine", choices=["auto", "quarto", "embedded"], default="auto",
+                   help="auto: Quarto ≥ 1.9 where it is on PATH, else the embedded engine")
+    _review_options(p)
+
+    p = _command(sub, "gate", commands.gate, "the decision as an exit code: 0 ship, 1 block, 3 hold")
+    p.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    p.add_argument("--format", choices=["text", "json", "junit", "github", "markdown"], default="text")
+    p.add_argument("--explain", metavar="CHECK", help="what this check computed, and how far it is from its limit")
+    _out(p, "write the report to this file instead of stdout")
+
+    p = _command(sub, "verify", commands.verify, "check an artifact's schema and digests: 0 all agrees, 1 not")
+    p.add_argument("artifact", type=Path, metavar="ARTIFACT")
+
+    p = _command(sub, "schema", commands.schema, "JSON Schema of the policy, the artifact or the contract")
+    p.add_argument("what", choices=["policy", "artifact", "contract"])
+    _out(p, "write the schema to this file instead of stdout")
+    return top
+
+
+def _command(sub: argparse._SubParsersAction, name: str, run: object, text: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+    made: argparse.ArgumentParser = sub.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    made.add_argument("--quiet", action="store_true", help="no progress and no messages but errors")
+    made.set_defaults(run=run)
+    return made
+
+
+def _data(p: argparse.ArgumentParser, *, required: bool = False) -> None:
+    p.add_argument("--data", required=required, metavar="DIR", help="directory with the three tables")
+
+
+def _out(p: argparse.ArgumentParser, text: str, *, required: bool = False) -> None:
+    p.add_argument("--out", type=Path, required=required, metavar="PATH", help=text)
+
+
+def _review_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--data", metavar="DIR", help="directory with the three tables (default: the policy's `data`)")
+    p.add_argument("--policy", type=Path, metavar="F", help="policy file (default: report/policy.yml)")
+    p.add_argument("--release", metavar="ID", help="replaces release.id")
+    p.add_argument("--as-of", metavar="TIME", help="ends the candidate at the last UTC midnight not after TIME")
+    _out(p, "directory for the result")
+    p.add_argument("--threads", type=_count, metavar="N", help="threads of the engine")
+    p.add_argument("--memory-limit", metavar="SIZE", help="memory of the engine, for example 4GB")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

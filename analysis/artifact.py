@@ -1,0 +1,272 @@
+"""The DecisionArtifact: its schema, its canonical bytes, its digests (DESIGN section 6)."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+from pydantic import ConfigDict, TypeAdapter
+
+from analysis.check import Check
+from analysis.errors import ArtifactError, UsageError
+from analysis.gate import Decision
+from analysis.telemetry.source import InputFile
+from analysis.views.budget import BudgetSection
+from analysis.views.drift import DriftSection
+from analysis.views.health import HealthSection
+from analysis.views.hotspots import HotspotsSection
+from analysis.views.routing import RoutingSection
+from analysis.views.triage import TriageSection
+
+SCHEMA = "decision-artifact/1"
+FILE_NAME = "decision_artifact.json"
+SIGNIFICANT_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class ReleaseInfo:
+    id: str
+    title: str
+    commit: str | None
+
+
+@dataclass(frozen=True)
+class WindowInfo:
+    start_utc: str
+    end_utc: str
+    n_interactions: int
+    n_sessions: int
+    n_users: int
+    release_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ExclusionInfo:
+    start: str
+    end: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class WindowsInfo:
+    comparison: Literal["concurrent", "before_after"]
+    baseline: WindowInfo | None
+    candidate: WindowInfo
+    exclude: tuple[ExclusionInfo, ...]
+    cluster: Literal["user", "session"]
+    as_of: str | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ViolationInfo:
+    rule: str
+    table: str
+    column: str | None
+    severity: Literal["error", "warning"]
+    n_rows: int
+    share: float
+    hint: str
+
+
+@dataclass(frozen=True)
+class ContractInfo:
+    n_rules: int
+    n_errors: int
+    n_warnings: int
+    violations: tuple[ViolationInfo, ...]
+
+
+@dataclass(frozen=True)
+class Views:
+    contract: ContractInfo
+    health: HealthSection
+    budget: BudgetSection
+    hotspots: HotspotsSection
+    routing: RoutingSection
+    drift: DriftSection
+    triage: TriageSection
+
+
+@dataclass(frozen=True)
+class PolicyInfo:
+    sha256: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Producer:
+    version: str
+    commit: str | None
+    python: str
+    packages: dict[str, str]
+
+
+@dataclass(frozen=True)
+class DecisionArtifact:
+    """Everything that a release's decision rests on; `to_json` adds the digests."""
+
+    schema: Literal["decision-artifact/1"]
+    release: ReleaseInfo
+    decision: Decision
+    windows: WindowsInfo
+    checks: tuple[Check, ...]
+    views: Views
+    inputs: tuple[InputFile, ...]
+    policy: PolicyInfo
+    producer: Producer
+    evidence_digest: str = ""
+    digest: str = ""
+
+
+def to_json(artifact: DecisionArtifact) -> dict[str, Any]:
+    """The artifact as JSON values, rounded, with both digests."""
+    body = rounded_tree(dataclasses.asdict(artifact))
+    body["evidence_digest"] = evidence_digest(body)
+    body["digest"] = digest(body)
+    return body
+
+
+def rounded_tree(value: Any, path: str = "") -> Any:
+    """`value` with floats at 12 significant digits and no −0.0; tuples become lists.
+
+    Raises ArtifactError for what JSON cannot hold: a view that lets one through is wrong.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ArtifactError(f"{path} is {value}; what cannot be computed is null")
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}") + 0.0
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ArtifactError(f"{path} has the key {key!r}; keys are text")
+        return {k: rounded_tree(v, f"{path}.{k}" if path else k) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded_tree(item, f"{path}[{i}]") for i, item in enumerate(value)]
+    raise ArtifactError(f"{path} is of type {type(value).__name__}, which JSON cannot hold")
+
+
+def canonical(value: Any) -> bytes:
+    """The canonical bytes of JSON values."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", errors="surrogatepass")
+
+
+def evidence_digest(body: Mapping[str, Any]) -> str:
+    """Digest of what must not depend on row order, format or engine."""
+    policy = {"settings": {k: v for k, v in body["policy"]["settings"].items() if k != "data"}}
+    parts = {name: body[name] for name in ("checks", "decision", "views", "windows")}
+    return _sha256(canonical({**parts, "policy": policy}))
+
+
+def digest(body: Mapping[str, Any]) -> str:
+    """Digest of the whole artifact without `digest` itself."""
+    return _sha256(canonical({k: v for k, v in body.items() if k != "digest"}))
+
+
+def _sha256(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def file_bytes(body: Mapping[str, Any]) -> bytes:
+    """What `decision_artifact.json` holds: the canonical form, indented by 2."""
+    return json.dumps(body, sort_keys=True, ensure_ascii=False, indent=2, allow_nan=False).encode()
+
+
+def write(body: Mapping[str, Any], path: Path) -> None:
+    """Writes the file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".artifact-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(file_bytes(body))
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The JSON values of an artifact file.
+
+    Raises UsageError where it cannot be read, ArtifactError where it is no such artifact.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"artifact {path}: {error.strerror or 'cannot be read'}") from None
+    try:
+        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"artifact {path}: not JSON in UTF-8 ({error})") from None
+    if not isinstance(body, dict) or body.get("schema") != SCHEMA:
+        found = body.get("schema") if isinstance(body, dict) else type(body).__name__
+        raise ArtifactError(f"artifact {path}: expected schema {SCHEMA!r}, found {found!r}")
+    return body
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def verify_file(path: Path) -> list[str]:
+    """What is wrong with an artifact file: schema and both digests. Empty when all agrees."""
+    try:
+        body = read(path)
+    except ArtifactError as error:
+        return [str(error)]
+    return verify(body)
+
+
+def verify(body: Mapping[str, Any]) -> list[str]:
+    """What is wrong with an artifact's JSON values."""
+    validator = jsonschema.Draft202012Validator(json_schema())
+    problems = [
+        f"{'.'.join(map(str, e.absolute_path)) or 'artifact'}: {e.message[:200]}"
+        for e in sorted(validator.iter_errors(copy.deepcopy(dict(body))), key=lambda e: list(map(str, e.absolute_path)))
+    ]
+    if problems:
+        return problems
+    for name, compute in (("evidence_digest", evidence_digest), ("digest", digest)):
+        expected = compute(body)
+        if body[name] != expected:
+            problems.append(f"{name}: the artifact says {body[name]}, its content gives {expected}")
+    return problems
+
+
+@functools.cache
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the artifact, from its dataclasses."""
+    adapter = TypeAdapter(DecisionArtifact, config=ConfigDict(extra="forbid"))
+    schema = adapter.json_schema(mode="serialization")
+    _close(schema)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = f"DecisionArtifact ({SCHEMA})"
+    return schema
+
+
+def _close(node: Any) -> None:
+    """Makes every key of every object required: the artifact has them all, null where unknown."""
+    if isinstance(node, dict):
+        if node.get("type") == "object" and "properties" in node:
+            node["required"] = sorted(node["properties"])
+            node.setdefault("additionalProperties", False)
+        for item in node.values():
+            _close(item)
+    elif isinstance(node, list):
+        for item in node:
+            _close(item)

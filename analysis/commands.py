@@ -1,0 +1,217 @@
+"""What each command does. Results go to stdout or `--out`, messages to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from analysis import contract as contracts
+from analysis.errors import ReviewError, UsageError
+
+
+def validate(a: Namespace) -> int:
+    """0 valid, 1 violated."""
+    from analysis.telemetry import violations
+    from analysis.telemetry.source import open_source
+    from analysis.telemetry.validate import validate as run
+
+    contract = contracts.load(a.contract) if a.contract else contracts.load()
+    source = open_source(_existing(a.data), contract)
+    try:
+        section = run(source, contract)
+    finally:
+        source.close()
+    formats: dict[str, Callable[[Any], str]] = {
+        "text": violations.as_text,
+        "json": violations.as_json,
+        "junit": violations.as_junit,
+        "github": violations.as_github,
+    }
+    _emit(formats[a.format](section), a.out)
+    return 1 if section.n_errors else 0
+
+
+def sample(a: Namespace) -> int:
+    """Writes the sample, whole or not at all."""
+    from analysis.sample import generate, write
+
+    try:
+        world = generate(a.scenario, a.interactions, a.seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    write(world, a.out, a.format)
+    _say(a, f"wrote {a.scenario} telemetry and truth.json to {a.out}")
+    return 0
+
+
+def review(a: Namespace) -> int:
+    """Computes the review, from the cache where nothing has changed."""
+    from analysis import review as reviews
+
+    finished = reviews.cached(_request(a), None, progress=_progress(a))
+    place = finished
+    if a.out is not None:
+        reviews.publish(finished, a.out)
+        place = a.out
+    _print_decision(finished, {"artifact": place / "decision_artifact.json", "tables": place / "tables"})
+    return 0
+
+
+def render(a: Namespace) -> int:
+    """Review, site, PDF and sidecar."""
+    from analysis import review as reviews
+    from analysis.present import draw
+    from analysis.render import render_site
+
+    progress = _progress(a)
+    finished = reviews.cached(_request(a), draw, progress=progress)
+    out = a.out if a.out is not None else reviews.PROJECT / "_site"
+    result = render_site(reviews.PROJECT, finished, out, engine=a.engine, report=progress)
+    _say(a, f"rendered with {result.engine} {result.version}")
+    _print_decision(
+        finished,
+        {"site": out / "index.html", "PDF": out / "review.pdf", "artifact": out / "decision_artifact.json"},
+    )
+    return 0
+
+
+def gate(a: Namespace) -> int:
+    """0 ship, 1 block, 3 hold; an artifact that does not verify is refused."""
+    from analysis import artifact as artifacts
+    from analysis import gate_report
+    from analysis.errors import ArtifactError
+    from analysis.gate import EXIT_CODES
+
+    body = artifacts.read(a.artifact)
+    problems = artifacts.verify(body)
+    if problems:
+        # Exit 1 means *block* here, which is what an artifact that nobody vouches for deserves.
+        raise ArtifactError(f"artifact {a.artifact} does not verify:\n  " + "\n  ".join(problems))
+    if a.explain is not None:
+        _emit(gate_report.explain(body, a.explain), a.out)
+    else:
+        _emit(gate_report.FORMATS[a.format](body), a.out)
+    return EXIT_CODES[body["decision"]["outcome"]]
+
+
+def verify(a: Namespace) -> int:
+    """0 all agrees, 1 something differs."""
+    from analysis import artifact as artifacts
+
+    problems = artifacts.verify_file(a.artifact)
+    for problem in problems:
+        print(problem)
+    if not problems:
+        print(f"{a.artifact}: schema, evidence_digest and digest agree")
+    return 1 if problems else 0
+
+
+def schema(a: Namespace) -> int:
+    """The JSON Schema from the models."""
+    from analysis import artifact as artifacts
+    from analysis.policy import Policy
+
+    made = {
+        "policy": Policy.model_json_schema,
+        "artifact": artifacts.json_schema,
+        "contract": contracts.Contract.model_json_schema,
+    }[a.what]()
+    _emit(json.dumps(made, indent=2, sort_keys=True), a.out)
+    return 0
+
+
+# ── shared by the commands ───────────────────────────────────────────────────────────────
+
+
+def _request(a: Namespace) -> Any:
+    from analysis import review as reviews
+
+    return reviews.request(
+        data=a.data,
+        policy=a.policy,
+        release_id=a.release,
+        as_of=_moment(a.as_of),
+        threads=a.threads,
+        memory_limit=_size(a.memory_limit),
+    )
+
+
+def _existing(data: str) -> Path:
+    path = Path(data)
+    if not path.exists():
+        raise UsageError(f"--data {data}: no such directory")
+    return path
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--as-of {text}: expected a date or a time such as 2026-11-16T00:00:00Z") from None
+    if moment.tzinfo is not None and moment.utcoffset() != UTC.utcoffset(None):
+        raise UsageError(f"--as-of {text}: expected UTC (Z), found another offset")
+    return moment.replace(tzinfo=UTC)
+
+
+def _size(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"\d+(\.\d+)?\s*([KMGT]i?B|B)", text):
+        raise UsageError(f"--memory-limit {text}: expected a size such as 4GB or 512MiB")
+    return text
+
+
+def _emit(text: str, out: Path | None) -> None:
+    """Writes to stdout, or to a file whole or not at all."""
+    if out is None:
+        print(text)
+        return
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=".out-")
+    except OSError as error:
+        raise UsageError(f"--out {out}: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        os.chmod(name, 0o644)
+        os.replace(name, out)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise UsageError(f"--out {out}: {error.strerror}") from None
+
+
+def _say(a: Namespace, text: str) -> None:
+    if not a.quiet:
+        print(text, file=sys.stderr)
+
+
+def _progress(a: Namespace) -> Callable[[str], None]:
+    """Progress lines with the seconds since the start, on a terminal only."""
+    if a.quiet or not sys.stderr.isatty():
+        return lambda _: None
+    start = time.monotonic()
+    return lambda text: print(f"{time.monotonic() - start:6.1f} s  {text}", file=sys.stderr)
+
+
+def _print_decision(finished: Path, places: dict[str, Path]) -> None:
+    from analysis import artifact as artifacts
+    from analysis import gate_report
+
+    body = artifacts.read(finished / artifacts.FILE_NAME)
+    print(gate_report.summary(body))
+    width = max(map(len, places))
+    for name, path in places.items():
+        print(f"{name:{width}}  {os.path.relpath(path)}")
+
+
+__all__ = ["ReviewError", "gate", "render", "review", "sample", "schema", "validate", "verify"]

@@ -1,0 +1,101 @@
+"""Finds Quarto, or renders with the embedded engine: report pages → site, PDF and sidecar.
+
+Both engines read the same `_quarto.yml` and `report/*.qmd`, and leave the same files:
+
+    index.html               a redirect to the first page
+    report/<page>.html       one a page of the `render:` list
+    review.pdf               the pages that report/review.qmd includes, as one document
+    decision_artifact.json   the sidecar, byte for byte the review's
+    tables/                  the full tables behind it
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from analysis.errors import RenderError
+from analysis.render import embedded, quarto
+from analysis.render.project import load_project
+from analysis.render.publish import check_target, put_in_place, staging
+from analysis.render.sidecar import check_review, complete_site
+
+__all__ = ["Engine", "Progress", "RenderResult", "render_site"]
+
+Engine = Literal["auto", "quarto", "embedded"]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RenderResult:
+    """What was rendered: the engine and its version, the published pages and the PDF."""
+
+    engine: Literal["quarto", "embedded"]
+    version: str
+    pages: tuple[Path, ...]
+    pdf: Path
+
+
+def _silent(_: str) -> None:
+    """Report nothing."""
+
+
+def render_site(
+    project: Path,
+    review_dir: Path,
+    out: Path | None = None,
+    engine: Engine = "auto",
+    report: Progress = _silent,
+) -> RenderResult:
+    """Render the pages of `project` over one finished review, and publish the site at `out`.
+
+    The site is built and checked beside `out` (default: `project/_site`) and then takes its
+    place in one step: a site that is there stays until then, also when this fails or is killed.
+
+    Args:
+        project: the folder with `_quarto.yml`, `report/` and `_extensions/`.
+        review_dir: a computed review, with `decision_artifact.json` and `tables/`.
+        engine: `auto` takes Quarto 1.9 or newer when it is on PATH, else the embedded engine.
+        report: called with one short line a step.
+
+    Raises:
+        RenderError: a page's cell fails, the site has a fault, the engine is not to be had, or
+            `out` holds something else than a site.
+    """
+    # Imported here, so that `python -m analysis.render.site_check` runs the one module.
+    from analysis.render.site_check import check_site
+
+    project, review_dir = project.resolve(), review_dir.resolve()
+    out = (out or project / "_site").resolve()
+    check_target(out, keep=(project, review_dir))
+    site_project = load_project(project)
+    check_review(review_dir)
+    found = None if engine == "embedded" else quarto.find()
+    if engine == "quarto" and found is None:
+        raise RenderError(quarto.explain_absence())
+
+    with staging(out) as site, tempfile.TemporaryDirectory(prefix="release-review-") as scratch:
+        if found is not None:
+            name: Literal["quarto", "embedded"] = "quarto"
+            version = found.version
+            report(f"Quarto {version} at {found.path}")
+            quarto.render(found, site_project, review_dir, site, Path(scratch), report)
+        else:
+            name, version = "embedded", embedded.version()
+            report(f"embedded engine ({version})")
+            embedded.render(site_project, review_dir, site, Path(scratch), report)
+        complete_site(site, review_dir, site_project.pages[0])
+        report("checking the site")
+        problems = check_site(site)
+        if problems:
+            listed = "\n".join(f"  {problem}" for problem in problems)
+            raise RenderError(
+                f"the site has {len(problems)} fault(s), nothing published:\n{listed}"
+            )
+        put_in_place(site, out)
+    pages = tuple(out / page.with_suffix(".html") for page in site_project.pages)
+    report(f"site at {out}")
+    return RenderResult(engine=name, version=version, pages=pages, pdf=out / "review.pdf")

@@ -1,0 +1,49 @@
+"""Quarto's post-render hook: completes a full render with sidecar and PDF, and checks the site.
+
+Quarto stays silent about broken links, missing images and unresolved references; the check is
+not. Renders of single files and previews are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(os.environ.get("QUARTO_PROJECT_DIR") or Path.cwd()).resolve()
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+
+def main() -> int:
+    """Return the exit code; every fault of the site goes to stderr."""
+    if os.environ.get("QUARTO_PROJECT_RENDER_ALL") != "1":
+        return 0
+    from analysis.errors import ReviewError
+    from analysis.render.project import load_project
+    from analysis.render.sidecar import complete_site
+    from analysis.render.site_check import check_site
+
+    site = ROOT / os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_site")
+    try:
+        complete_site(site, _review_dir(), load_project(ROOT).pages[0])
+        problems = check_site(site)
+    except ReviewError as error:
+        print(f"release review: {error}", file=sys.stderr)
+        return error.exit_code
+    for problem in problems:
+        print(f"release review: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _review_dir() -> Path:
+    """The review that the pages showed: the one handed over, or the cache's current one."""
+    handed = os.environ.get("RELEASE_REVIEW_DIR")
+    if handed:
+        return Path(handed)
+    from analysis.review import current
+
+    return current(ROOT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Executed pages → the website, with smalldocs driven by the project's own `_quarto.yml`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.errors import RenderError
+from analysis.render.notebooks import ExecutedPage, write_notebook
+from analysis.render.project import EXTENSION, SiteProject
+
+_STYLE = "release-review.css"
+
+
+def build_website(
+    project: SiteProject, pages: Sequence[ExecutedPage], site: Path, scratch: Path
+) -> None:
+    """Lay out every page into `site`.
+
+    smalldocs builds from a folder of notebooks, so one is made in `scratch`: the site's own
+    configuration without what only Quarto runs, the theme's plain CSS, and the notebooks.
+    """
+    from smalldocs.config import BuildError, ConfigError, load
+    from smalldocs.site import Site
+
+    folder = scratch / "website"
+    folder.mkdir()
+    for page in pages:
+        write_notebook(page, folder / page.source.with_suffix(".ipynb"))
+    shutil.copyfile(project.root / EXTENSION / "review.scss", folder / _STYLE)
+    config = _config(project.config, [str(p.source.with_suffix(".ipynb")) for p in pages])
+    (folder / "_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    try:
+        Site(load(folder), quiet=True).build()
+    except (BuildError, ConfigError, OSError, ValueError) as error:
+        raise RenderError(f"the website could not be laid out: {error}") from error
+    shutil.copytree(folder / "_site", site, dirs_exist_ok=True)
+
+
+def _config(config: Mapping[str, Any], sources: list[str]) -> dict[str, Any]:
+    """The website's navigation as it is; theme and reader options as the extension sets them."""
+    return {
+        "project": {"type": "website", "output-dir": "_site", "render": sources},
+        "lang": config.get("lang", "en"),
+        "website": config.get("website", {}),
+        "execute": {"echo": False},
+        "format": {
+            "html": {
+                # Bootstrap as it is, in both schemes: no web font; review.scss colours both.
+                "theme": {"light": "default", "dark": "default"},
+                "css": _STYLE,
+                "toc": True,
+                "toc-depth": 2,
+                # Money is no mathematics: `$40 … $60` stays text, and no formula engine loads.
+                "from": "markdown-tex_math_dollars",
+            }
+        },
+    }

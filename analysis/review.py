@@ -1,0 +1,338 @@
+"""Runs the views over one telemetry and one policy, and keeps what they found.
+
+    telemetry, policy → views → checks judged at one error rate → decision → artifact
+
+A finished review lies in `.cache/review/<key>/`: the artifact, its tables, and what the pages show.
+The key covers the inputs, the policy, the contract and this code, so a second run only loads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import artifact as artifacts
+from analysis import contract as contracts
+from analysis import gate, policy as policies
+from analysis.artifact import DecisionArtifact
+from analysis.check import Check, RegressionTest
+from analysis.errors import PolicyError, UsageError
+from analysis.policy import LoadedPolicy, Policy, utc
+from analysis.tables import write_tables
+from analysis.telemetry import Telemetry, open_telemetry
+from analysis.telemetry.source import digest_inputs
+from analysis.telemetry.windows import iso
+from analysis.views import budget, drift, health, hotspots, routing, triage
+from analysis.views.looks import gate_error
+from analysis.views.result import ViewResult
+
+VERSION = "0.1.0"
+PROJECT = Path(__file__).resolve().parent.parent
+VIEWS = {
+    "health": health.assess,
+    "budget": budget.assess,
+    "hotspots": hotspots.assess,
+    "routing": routing.assess,
+    "drift": drift.assess,
+    "triage": triage.assess,
+}
+_PACKAGES = ("duckdb", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "scipy")
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Review:
+    """One finished review.
+
+    body: the artifact's JSON values, digests included. results: each view's result, by name.
+    """
+
+    body: Mapping[str, Any]
+    results: Mapping[str, ViewResult[Any]]
+    warnings: tuple[str, ...]
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """File name in `tables/` → frame, from all views."""
+        return {name: frame for r in self.results.values() for name, frame in r.tables.items()}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to review. `data` and `policy_path` are as given; nothing has been read but the policy."""
+
+    data: Path
+    loaded: LoadedPolicy
+    contract_path: Path = contracts.DEFAULT_PATH
+    as_of: datetime | None = None
+    threads: int | None = None
+    memory_limit: str | None = None
+
+
+def request(
+    *,
+    data: str | None = None,
+    policy: Path | None = None,
+    release_id: str | None = None,
+    as_of: datetime | None = None,
+    threads: int | None = None,
+    memory_limit: str | None = None,
+    contract: Path | None = None,
+    project: Path = PROJECT,
+) -> Request:
+    """The request that a command line or a project's policy makes.
+
+    Without `data`, the policy's `data` counts, relative to the project. Raises UsageError and
+    PolicyError.
+    """
+    path = policy if policy is not None else project / "report" / "policy.yml"
+    loaded = policies.load(path, release_id=release_id)
+    if data is None:
+        if loaded.policy.data is None:
+            raise PolicyError(["data: names no telemetry, and --data was not given"], str(path))
+        named = Path(loaded.policy.data)
+        folder = named if named.is_absolute() else project / named
+    else:
+        folder = Path(data)
+    if not folder.exists():
+        raise UsageError(f"--data {folder}: no such directory")
+    return Request(
+        data=folder,
+        loaded=loaded,
+        contract_path=contract or contracts.DEFAULT_PATH,
+        as_of=as_of,
+        threads=threads,
+        memory_limit=memory_limit,
+    )
+
+
+def compute(wanted: Request, progress: Progress = lambda _: None) -> Review:
+    """Computes a review. Raises ContractError, WindowError, UsageError."""
+    policy = wanted.loaded.policy
+    contract = contracts.load(wanted.contract_path)
+    progress("reading and validating the telemetry")
+    telemetry = open_telemetry(
+        wanted.data, contract, policy,
+        as_of=wanted.as_of, threads=wanted.threads, memory_limit=wanted.memory_limit,
+    )  # fmt: skip
+    try:
+        results: dict[str, ViewResult[Any]] = {}
+        for name, assess in VIEWS.items():
+            progress(f"assessing {name}")
+            results[name] = assess(telemetry, policy)
+        body = artifacts.to_json(_artifact(telemetry, wanted.loaded, results))
+    finally:
+        telemetry.close()
+    return Review(body=body, results=results, warnings=telemetry.warnings)
+
+
+def _artifact(
+    telemetry: Telemetry, loaded: LoadedPolicy, results: Mapping[str, ViewResult[Any]]
+) -> DecisionArtifact:
+    policy = loaded.policy
+    tests: list[Check | RegressionTest] = [c for r in results.values() for c in r.checks]
+    checks = gate.judge(tests, policy, gate_error(policy, telemetry.windows))
+    decision = gate.decide(
+        checks,
+        tests,
+        first_release=telemetry.baseline is None,
+        watch=_watch(telemetry, results["health"], checks),
+    )
+    validation = telemetry.validation
+    return DecisionArtifact(
+        schema="decision-artifact/1",
+        release=artifacts.ReleaseInfo(policy.release.id, policy.release.title, None),
+        decision=decision,
+        windows=_windows(telemetry),
+        checks=checks,
+        views=artifacts.Views(
+            contract=artifacts.ContractInfo(
+                validation.n_rules,
+                validation.n_errors,
+                validation.n_warnings,
+                tuple(
+                    artifacts.ViolationInfo(
+                        v.rule, v.table, v.column, v.severity, v.n_rows, v.share, v.hint
+                    )
+                    for v in validation.violations
+                ),
+            ),
+            **{name: result.section for name, result in results.items()},
+        ),
+        inputs=telemetry.inputs,
+        policy=artifacts.PolicyInfo(loaded.sha256, policy.settings()),
+        producer=producer(),
+    )
+
+
+def _windows(telemetry: Telemetry) -> artifacts.WindowsInfo:
+    windows = telemetry.windows
+    sides: dict[str, artifacts.WindowInfo | None] = {"baseline": None}
+    for name, span, counts in (
+        ("baseline", windows.baseline, telemetry.baseline),
+        ("candidate", windows.candidate, telemetry.candidate),
+    ):
+        if span is not None and counts is not None:
+            sides[name] = artifacts.WindowInfo(
+                iso(span.start), iso(span.end), counts.n_interactions, counts.n_sessions,
+                counts.n_users, span.release_id,
+            )  # fmt: skip
+    candidate = sides["candidate"]
+    assert candidate is not None
+    return artifacts.WindowsInfo(
+        comparison=windows.comparison,
+        baseline=sides["baseline"],
+        candidate=candidate,
+        exclude=tuple(
+            artifacts.ExclusionInfo(iso(e.start), iso(e.end), e.reason) for e in windows.exclude
+        ),
+        cluster=telemetry.cluster,
+        as_of=None if windows.as_of is None else iso(windows.as_of),
+        warnings=telemetry.warnings,
+    )
+
+
+def _watch(
+    telemetry: Telemetry, result: ViewResult[Any], checks: tuple[Check, ...]
+) -> list[gate.Watch]:
+    """What to alert on once shipped: each health figure, at the limit that the gate held it to."""
+    base = result.section.baseline
+    levels = {
+        "health.failure_rate": ("failure rate", base.failure_rate.value, False),
+        "health.latency_breach_rate": ("latency breach rate", base.latency_breach_rate.value, False),
+        "health.cost_usd": ("cost per interaction in USD", base.cost_usd_per_interaction.value, True),
+    }
+    days = float(max(7.0, round(telemetry.candidate_days)))
+    watch = []
+    for check in checks:
+        what, level, is_ratio = levels.get(check.id, ("", None, False))
+        if level is not None and check.limit is not None:
+            limit = level * check.limit if is_ratio else level + check.limit
+            watch.append(gate.Watch(what, limit, days))
+    return watch
+
+
+def producer() -> artifacts.Producer:
+    """What made the artifact. The commit is that of this code, null outside of a checkout."""
+    return artifacts.Producer(
+        version=VERSION,
+        commit=_commit(),
+        python=platform.python_version(),
+        packages={name: importlib.metadata.version(name) for name in _PACKAGES},
+    )
+
+
+@functools.cache
+def _commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(PROJECT), "rev-parse", "--verify", "HEAD"],
+            capture_output=True, text=True, timeout=10, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+# ── the cache ────────────────────────────────────────────────────────────────────────────
+
+
+def cache_key(wanted: Request) -> str:
+    """A digest of all that a review depends on."""
+    parts = {
+        "inputs": digest_inputs(wanted.data),
+        "policy": wanted.loaded.policy.settings(),
+        "policy_file": wanted.loaded.sha256,
+        "contract": hashlib.sha256(wanted.contract_path.read_bytes()).hexdigest(),
+        "as_of": None if wanted.as_of is None else utc(wanted.as_of).isoformat(),
+        "code": _code_digest(),
+        "producer": dataclasses.asdict(producer()),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+@functools.cache
+def _code_digest() -> str:
+    total = hashlib.sha256()
+    for path in sorted((PROJECT / "analysis").rglob("*.py")):
+        total.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()
+
+
+Draw = Callable[[Review, Path], None]
+
+
+def cached(
+    wanted: Request, draw: Draw | None, project: Path = PROJECT, progress: Progress = lambda _: None
+) -> Path:
+    """The directory of the finished review, computed where it is not there yet.
+
+    draw: writes what the pages show (`pages/`) into the directory; without it only the artifact and
+    the tables are there, and a later call with it adds the pages.
+    """
+    root = project / ".cache" / "review"
+    place = root / cache_key(wanted)
+    if place.is_dir() and (draw is None or (place / "pages").is_dir()):
+        progress("the inputs have not changed: the finished review is used")
+        return place
+    root.mkdir(parents=True, exist_ok=True)
+    review = compute(wanted, progress)
+    building = Path(tempfile.mkdtemp(dir=root, prefix=".building-"))
+    try:
+        save(review, building)
+        if draw is not None:
+            progress("drawing figures and tables")
+            draw(review, building)
+        os.chmod(building, 0o755)
+        if place.exists():
+            shutil.rmtree(place)
+        os.replace(building, place)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return place
+
+
+def save(review: Review, directory: Path) -> None:
+    """Writes `tables/*.csv`, then `decision_artifact.json`, into `directory`."""
+    write_tables(review.tables, directory / "tables")
+    artifacts.write(review.body, directory / artifacts.FILE_NAME)
+
+
+def publish(finished: Path, out: Path) -> None:
+    """Puts a finished review's artifact and tables into `out`, the artifact last.
+
+    A directory that holds nothing else is exchanged as a whole.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=out, prefix=".review-"))
+    try:
+        shutil.copytree(finished / "tables", staging / "tables")
+        shutil.copy2(finished / artifacts.FILE_NAME, staging / artifacts.FILE_NAME)
+        tables = out / "tables"
+        tables.mkdir(exist_ok=True)
+        for path in sorted((staging / "tables").iterdir()):
+            os.replace(path, tables / path.name)
+        os.replace(staging / artifacts.FILE_NAME, out / artifacts.FILE_NAME)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def as_policy(wanted: Request) -> Policy:
+    """The policy of a request."""
+    return wanted.loaded.policy

@@ -1,0 +1,24 @@
+"""Error rate for looking more than once: O'Brien–Fleming-like spending (Lan & DeMets 1983)."""
+
+from __future__ import annotations
+
+from scipy.stats import norm
+
+
+def cumulative_alpha(alpha: float, information: float) -> float:
+    """α(t) = 2 − 2Φ(z_{α/2}/√t): error spent when a fraction t of the planned looks has passed."""
+    if information <= 0:
+        return 0.0
+    if information >= 1:
+        return alpha
+    return float(2 - 2 * norm.cdf(norm.ppf(1 - alpha / 2) / information**0.5))
+
+
+def look_alpha(alpha: float, look: int, looks: int) -> float:
+    """α_k = α(k/K) − α((k−1)/K): what look k of K may spend; a skipped look is forfeited.
+
+    alpha: the error rate over all looks. look: 1-based; past the last look nothing is left.
+    """
+    if not 1 <= look <= looks:
+        return 0.0
+    return cumulative_alpha(alpha, look / looks) - cumulative_alpha(alpha, (look - 1) / looks)

@@ -1,0 +1,6 @@
+"""Opens telemetry, validates it, and reduces it in the engine."""
+
+from analysis.telemetry.moments import Metric, Moments
+from analysis.telemetry.telemetry import MissingRate, Telemetry, WindowCounts, open_telemetry
+
+__all__ = ["Metric", "MissingRate", "Moments", "Telemetry", "WindowCounts", "open_telemetry"]

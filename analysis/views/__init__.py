@@ -1,0 +1,1 @@
+"""One file a view: a frozen section and one `assess(telemetry, policy)`."""

@@ -1,0 +1,312 @@
+"""Spend: what a day costs, what it will cost, and what moved it (STATISTICS section 5)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from analysis.check import Check, Interval, Range, rounded
+from analysis.policy import Policy
+from analysis.stats.lmdi import DRIVERS, Cell, Part, decompose
+from analysis.telemetry import Telemetry
+from analysis.telemetry.sql import identifier
+from analysis.telemetry.windows import day_number
+from analysis.views.result import ViewResult
+
+NANO = 1e9
+MIN_DAYS_FOR_WEEKDAYS = 21
+
+
+@dataclass(frozen=True)
+class SpendSection:
+    """USD a day over all traffic of the candidate's time span. `unseen_usd` estimates what rows
+    without a known cost cost, at the mean of those with one."""
+
+    usd_per_day: Interval
+    budget_usd_per_day: float | None
+    burn_rate: Interval
+    forecast_usd_per_day: Range
+    unseen_usd: float | None
+
+
+@dataclass(frozen=True)
+class Effect:
+    """`nano_usd_days`: the same as an exact integer, in nano-USD × days²."""
+
+    driver: str
+    usd_per_day: float
+    nano_usd_days: int
+
+
+@dataclass(frozen=True)
+class SliceEffect:
+    slice: dict[str, str | None]
+    driver: str
+    usd_per_day: float
+    nano_usd_days: int
+
+
+@dataclass(frozen=True)
+class DriversSection:
+    """The change of spend between the windows, and its exact parts. `reason`: why it is null."""
+
+    change_usd_per_day: float | None
+    effects: tuple[Effect, ...]
+    by_slice: tuple[SliceEffect, ...]
+    change_nano_usd_days: int | None
+    reason: str | None
+
+
+def assess_spend(
+    telemetry: Telemetry, policy: Policy
+) -> ViewResult[tuple[SpendSection, DriversSection]]:
+    """Spend a day with its interval and forecast, its check, and the drivers of its change."""
+    drivers, driver_table = _drivers(telemetry)
+    budget = policy.spend.budget_usd_per_day
+    reason = telemetry.unusable("cost_usd")
+    if reason is not None:
+        section = SpendSection(
+            Interval.unknown(), budget, Interval.unknown(), Range(None, None, None), None
+        )
+        days = pd.DataFrame({"day": [], "usd": []})
+    else:
+        days = _daily(telemetry)
+        section = _spend(telemetry, days, budget)
+    return ViewResult(
+        section=(section, drivers),
+        checks=(_check(section, reason),),
+        tables={"spend_drivers.csv": driver_table},
+        series={"spend_days": days, "drivers": _driver_series(drivers)},
+        notes=(reason,) if reason else (),
+    )
+
+
+def _scope(telemetry: Telemetry) -> tuple[str, dict[str, object]]:
+    """Rows that the spend a day covers: a canary's span counts all traffic."""
+    if not telemetry.windows.by_release:
+        return "win = 1", {}
+    span = telemetry.windows.candidate
+    return "ts >= $start AND ts < $end", {
+        "start": span.start.replace(tzinfo=None),
+        "end": span.end.replace(tzinfo=None),
+    }
+
+
+def _daily(telemetry: Telemetry) -> pd.DataFrame:
+    """day (UTC midnight), usd: every day of the span, those without traffic as zero."""
+    where, parameters = _scope(telemetry)
+    rows = telemetry.con.execute(
+        f"SELECT day, CAST(sum(cost_nano) AS BIGINT) FROM fact WHERE {where} GROUP BY day", parameters
+    ).fetchall()
+    by_day = {int(d): int(v or 0) for d, v in rows}
+    span = telemetry.windows.candidate
+    first, last = day_number(span.start), math.ceil(day_number(span.start) + span.days)
+    all_days = sorted({*range(first, last), *by_day})
+    return pd.DataFrame(
+        {
+            "day": [pd.Timestamp(d, unit="D", tz="UTC") for d in all_days],
+            "usd": [by_day.get(d, 0) / NANO for d in all_days],
+        }
+    )
+
+
+def _spend(telemetry: Telemetry, days: pd.DataFrame, budget: float | None) -> SpendSection:
+    where, parameters = _scope(telemetry)
+    row = telemetry.con.execute(
+        f"""
+        SELECT count(*), count(cost_nano), coalesce(sum(cost_nano), 0),
+               (SELECT coalesce(sum(t * t), 0) FROM
+                   (SELECT CAST(coalesce(sum(cost_nano), 0) AS HUGEINT) AS t
+                    FROM fact WHERE {where} GROUP BY cluster))
+        FROM fact WHERE {where}
+        """,
+        parameters,
+    ).fetchone()
+    assert row is not None
+    n_rows, n_known, total, squares = (int(v) for v in row)
+    length = telemetry.candidate_days
+    value = total / NANO / length
+    whole = telemetry.windows.candidate.whole_days and length == len(days)
+    usd = days["usd"].to_numpy()
+    # Clusters arrive at random: the variance of a compound Poisson total is Σ y_c².
+    variance, df = squares / NANO**2 / length**2, math.inf
+    spread, spread_df = math.nan, 0
+    if whole and len(usd) >= 3:
+        spread, spread_df = _day_deviation(days)
+        if spread**2 / len(usd) >= variance:
+            variance, df = spread**2 / len(usd), spread_df
+    half = float(student.ppf(0.975, df)) * math.sqrt(variance)
+    per_day = Interval.of(value, max(value - half, 0.0), value + half, n_known)
+    forecast = Range(value, None, None)
+    if spread_df > 0:
+        ahead = float(student.ppf(0.975, spread_df)) * spread * math.sqrt(2 / len(usd))
+        forecast = Range(value, max(value - ahead, 0.0), value + ahead)
+    burn = Interval.unknown(n_known)
+    if budget is not None and per_day.low is not None and per_day.high is not None:
+        burn = Interval.of(value / budget, per_day.low / budget, per_day.high / budget, n_known)
+    unseen = (n_rows - n_known) * (total / n_known) / NANO if n_known else None
+    return SpendSection(per_day, budget, burn, forecast, unseen)
+
+
+def _day_deviation(days: pd.DataFrame) -> tuple[float, int]:
+    """Standard deviation between days and its degrees of freedom; weekdays from three weeks on."""
+    usd = days["usd"].to_numpy()
+    if len(usd) >= MIN_DAYS_FOR_WEEKDAYS:
+        weekday = days["day"].dt.weekday.to_numpy()
+        means = np.array([usd[weekday == k].mean() for k in range(7)])
+        residual = usd - means[weekday]
+        df = len(usd) - 7
+        return math.sqrt(float((residual**2).sum()) / df), df
+    return float(usd.std(ddof=1)), len(usd) - 1
+
+
+def _check(spend: SpendSection, reason: str | None) -> Check:
+    burn, severity = spend.burn_rate, "hold"
+    outcome, action = "inconclusive", "Wait for more traffic, or provide what is missing."
+    if spend.budget_usd_per_day is None:
+        severity, reason = "note", "the policy sets no budget (spend.budget_usd_per_day)"
+        sentence, action = f"Spend is not judged: {reason}.", "Set a budget if spend should be judged."
+    elif reason is not None or burn.value is None or burn.low is None or burn.high is None:
+        sentence = f"Spend cannot be judged: {reason}."
+    else:
+        day = spend.usd_per_day
+        story = (
+            f"Spend is {day.value:.2f} USD a day (95 % interval {day.low:.2f} to {day.high:.2f}) "
+            f"against a budget of {spend.budget_usd_per_day:g}"
+        )
+        if rounded(burn.low) > 1:
+            outcome, sentence = "fail", f"{story}: over budget."
+            action = "Read the drivers below, and cut the largest or raise the budget."
+        elif rounded(burn.high) <= 1:
+            outcome, sentence, action = "pass", f"{story}: within budget.", "Nothing to do."
+        else:
+            reason = "the interval holds the budget"
+            sentence = f"{story}: whether it is within budget is not decided."
+    return Check(
+        id="budget.spend",
+        view="budget",
+        outcome=outcome,  # type: ignore[arg-type]
+        severity=severity,  # type: ignore[arg-type]
+        value=burn.value,
+        low=burn.low,
+        high=burn.high,
+        limit=1.0,
+        comparison="at_most",
+        unit="burn rate",
+        support=burn.support,
+        p_value=None,
+        p_adjusted=None,
+        reason=reason if outcome == "inconclusive" else None,
+        sentence=sentence,
+        action=action,
+    )
+
+
+# ── drivers ──────────────────────────────────────────────────────────────────────────────
+
+_DRIVER_COLUMNS = ["slice", "driver", "usd_per_day", "nano_usd_days"]
+
+
+def _drivers(telemetry: Telemetry) -> tuple[DriversSection, pd.DataFrame]:
+    reason = telemetry.unusable("cost_usd")
+    if telemetry.baseline is None:
+        reason = "this is a first release: there is no baseline to compare with"
+    elif telemetry.windows.by_release or (
+        telemetry.windows.baseline is not None and telemetry.windows.baseline.release_id
+    ):
+        reason = "releases share the traffic: a change of spend a day is not theirs"
+    if reason is not None:
+        return DriversSection(None, (), (), None, reason), pd.DataFrame(columns=_DRIVER_COLUMNS)
+    keys = tuple(c for c in ("model_provider", "model_name") if telemetry.has(c))
+    candidate, labels = _cells(telemetry, keys, 1)
+    baseline, more = _cells(telemetry, keys, 0)
+    labels |= more
+    scale, time1, time0 = _times(telemetry)
+    tokens = telemetry.has("total_tokens") or telemetry.has("prompt_tokens", "completion_tokens")
+    change, parts = decompose(candidate, baseline, time1, time0, tokens_known=tokens)
+
+    def usd(amount: int) -> float:
+        return amount / (time1 * time0) * scale / NANO
+
+    def total(driver: str) -> int:
+        return sum(p.amount for p in parts if p.driver == driver)
+
+    section = DriversSection(
+        change_usd_per_day=usd(change),
+        effects=tuple(Effect(d, usd(total(d)), total(d)) for d in DRIVERS),
+        by_slice=tuple(
+            SliceEffect(labels[p.name], p.driver, usd(p.amount), p.amount) for p in _ranked(parts)
+        ),
+        change_nano_usd_days=change,
+        reason=None if tokens else "the telemetry has no tokens: they stand under price",
+    )
+    table = pd.DataFrame(
+        [
+            {**labels[p.name], "driver": p.driver, "usd_per_day": usd(p.amount),
+             "nano_usd_days": p.amount}
+            for p in _ranked(parts)
+        ],
+        columns=[*keys, "driver", "usd_per_day", "nano_usd_days"],
+    )  # fmt: skip
+    return section, table
+
+
+def _ranked(parts: tuple[Part, ...]) -> list[Part]:
+    return sorted(parts, key=lambda p: (-abs(p.amount), p.name, p.driver))
+
+
+def _cells(
+    telemetry: Telemetry, keys: tuple[str, ...], win: int
+) -> tuple[dict[str, Cell], dict[str, dict[str, str | None]]]:
+    """Attempts, first attempts, tokens and cost of each model, weighted by weekday."""
+    if telemetry.has("total_tokens"):
+        tokens = "total_tokens"
+    elif telemetry.has("prompt_tokens", "completion_tokens"):
+        tokens = "prompt_tokens + completion_tokens"
+    else:
+        tokens = "0"
+    names = [identifier(k) for k in keys]
+    select = "".join(f"{n}, " for n in names)
+    rows = telemetry.con.execute(
+        f"""
+        SELECT {select} sum(weight), sum(weight) FILTER (first_attempt),
+               sum(weight * coalesce({tokens}, 0)), sum(weight * coalesce(cost_nano, 0))
+        FROM fact WHERE win = ? GROUP BY {select or ""} win
+        """,
+        [win],
+    ).fetchall()
+    cells: dict[str, Cell] = {}
+    labels: dict[str, dict[str, str | None]] = {}
+    for row in rows:
+        values = row[: len(keys)]
+        name = "\x1f".join("\x00" if v is None else str(v) for v in values)
+        cells[name] = Cell(*(int(v or 0) for v in row[len(keys) :]))
+        labels[name] = {k: None if v is None else str(v) for k, v in zip(keys, values, strict=True)}
+    return cells, labels
+
+
+def _times(telemetry: Telemetry) -> tuple[float, int, int]:
+    """(days² → unit² scale, D₁, D₀): lengths in days where whole, else in seconds.
+
+    The baseline's length counts each weekday with its weight.
+    """
+    windows = telemetry.windows
+    assert windows.baseline is not None
+    days1, days0 = telemetry.candidate_days, telemetry.baseline_days
+    if any(w != 1 for w in windows.weekday_weights):
+        first, last = day_number(windows.baseline.start), day_number(windows.baseline.end)
+        days0 = float(sum(windows.weekday_weights[(d + 3) % 7] for d in range(first, last)))
+    if days1.is_integer() and days0.is_integer():
+        return 1.0, int(days1), int(days0)
+    return 86_400.0, round(days1 * 86_400), round(days0 * 86_400)
+
+
+def _driver_series(drivers: DriversSection) -> pd.DataFrame:
+    """driver, usd_per_day: the waterfall, in the order of the drivers."""
+    return pd.DataFrame(
+        [(e.driver, e.usd_per_day) for e in drivers.effects], columns=["driver", "usd_per_day"]
+    )
