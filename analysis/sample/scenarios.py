@@ -259,7 +259,7 @@ REGRESSED = replace(
     models=(*MODELS[:4], replace(MODELS[4], size_preference=-1.8)),
     failure_intercept=-3.80,
     change=Change(
-        hotspot=Hotspot("coding", "tool-use", 2.70),
+        hotspot=Hotspot("coding", "tool-use", 2.95),
         longer_outputs=LongerOutputs("aurora-large", 1.6),
         channels=Mix((("web", 0.245), ("api", 0.325), ("mobile", 0.43))),
         prompt_version="p8",

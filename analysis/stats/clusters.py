@@ -1,347 +1,439 @@
-"""Rates and means of clustered rows, from additive cluster moments (STATISTICS section 1).
+"""Comparing two windows by their cluster moments (STATISTICS section 1).
 
-y_c and n_c are a cluster's numerator and denominator (bad rows and labelled rows; nano-USD and
-rows). The score of a difference, e_c = (y₁c − p₁ n₁c)/N₁ − w (y₀c − p₀ n₀c)/N₀, is linear in them,
-so that V = G/(G−1) Σ e_c² needs second and cross moments only: the linearised ("sandwich")
-variance of a ratio estimator (Woodruff 1971; Cochran 1977, section 6).
+One score serves differences of rates and means and ratios of means,
+e_c = (y₁c − r₁ n₁c)/D₁ − w (y₀c − r₀ n₀c)/D₀, with D = Σ n_c for a difference and D = Σ y_c for the
+logarithm of a ratio; V = G/(G − 1) Σ e_c². It is the linearised (delta method, sandwich) variance of
+Särndal, Swensson & Wretman (1992), section 5.7. Candidate is 1, baseline 0.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from scipy.stats import norm, t
+from scipy.optimize import brentq
 
-from analysis.stats.intervals import clopper_pearson, design_effect, mover_difference
+from analysis.stats.intervals import (
+    beta_limits,
+    mover_difference,
+    t_quantile,
+    t_tail,
+    wilson_limits,
+)
+from analysis.stats.moments import (
+    CrossMoments,
+    DayTotals,
+    WindowMoments,
+    design_effect,
+    intraclass_correlation,
+)
+
+__all__ = [
+    "CrossMoments",
+    "DayTotals",
+    "MeanComparison",
+    "RateComparison",
+    "RatioComparison",
+    "WindowMoments",
+    "compare_means",
+    "compare_rates",
+    "compare_ratios",
+    "day_variance",
+    "design_effect",
+    "difference_variance",
+    "intraclass_correlation",
+    "mean_interval",
+]
 
 FEW_BAD_CLUSTERS = 10
+_FURTHEST = 37.0  # Φ(−37) is the smallest normal tail that a float still holds
 
 
 @dataclass(frozen=True)
-class WindowMoments:
-    """One metric in one window, summed over clusters."""
+class RateComparison:
+    """The difference delta = p₁ − weight·p₀ of two rates.
 
-    n: int
-    y: int
-    nn: int
-    yy: int
-    ny: int
-    clusters: int
-    largest: int
-    bad_clusters: int
-
-    @property
-    def rate(self) -> float:
-        """y/n; nan without rows."""
-        return self.y / self.n if self.n else math.nan
-
-    def residual_squares(self) -> float:
-        """Σ (y_c − p n_c)², free of cancellation."""
-        if not self.n:
-            return 0.0
-        p = Fraction(self.y, self.n)
-        return max(float(self.yy - 2 * p * self.ny + p * p * self.nn), 0.0)
-
-
-@dataclass(frozen=True)
-class CrossMoments:
-    """Sums over clusters that lie in both windows (1 candidate, 0 baseline), and all clusters."""
-
-    n1n0: int
-    y1y0: int
-    n1y0: int
-    y1n0: int
-    clusters: int
-
-    def residual_products(self, m1: WindowMoments, m0: WindowMoments) -> float:
-        """Σ (y₁c − p₁ n₁c)(y₀c − p₀ n₀c)."""
-        if not (m1.n and m0.n):
-            return 0.0
-        p1, p0 = Fraction(m1.y, m1.n), Fraction(m0.y, m0.n)
-        return float(self.y1y0 - p0 * self.y1n0 - p1 * self.n1y0 + p1 * p0 * self.n1n0)
-
-
-@dataclass(frozen=True)
-class DayTotals:
-    """(window, day, n, y) of every day that has rows."""
-
-    days: tuple[tuple[int, int, int, int], ...]
-
-    def of(self, window: int) -> list[tuple[int, int]]:
-        """(n, y) of one window's days."""
-        return [(n, y) for w, _, n, y in self.days if w == window]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """An estimate with its variance and degrees of freedom; the limits are two-sided."""
+    variance, df: of the score. low, high: two-sided at the confidence asked for. Every limit is the
+    wider of two: the sandwich limit delta ± t √variance, and Newcombe's (1998) combination of each
+    window's own limits at its effective counts, which is right where the sandwich is too short (an
+    upper limit with few bad rows) and does not vanish without any. Own limits are Wilson's; with
+    fewer than ten bad (or good) clusters in a window they are Clopper & Pearson's.
+    """
 
     delta: float
     variance: float
     df: float
     low: float
     high: float
-    floor_low: float = math.inf
-    floor_high: float = -math.inf
+    rate1: float
+    rate0: float
+    weight: float
+    effective1: float
+    effective0: float
+    correlation: float
+    few: bool
+
+    def upper(self, level: float = 0.95) -> float:
+        """One-sided upper confidence bound of delta."""
+        if level < 0.5:
+            return self.lower(1.0 - level)
+        z = min(t_quantile(level, self.df), _FURTHEST)
+        return min(1.0, max(self.delta + z * math.sqrt(self.variance), self._recovered(z)[1]))
+
+    def lower(self, level: float = 0.95) -> float:
+        """One-sided lower confidence bound of delta."""
+        if level < 0.5:
+            return self.upper(1.0 - level)
+        z = min(t_quantile(level, self.df), _FURTHEST)
+        return max(-self.weight, min(self.delta - z * math.sqrt(self.variance), self._recovered(z)[0]))
 
     @property
     def p_greater(self) -> float:
-        """One-sided p-value of a value above 0."""
-        return _upper_tail(self.delta, self.variance, self.df)
+        """One-sided p-value against delta ≤ 0: the level at which `lower` leaves 0."""
+        if math.isnan(self.delta):
+            return math.nan
+        spread = math.sqrt(self.variance)
+        if self.delta <= 0:
+            return t_tail(self.delta / spread, self.df) if spread > 0 else 1.0
+        z = self.delta / spread if spread > 0 else _FURTHEST
+        z = min(z, _FURTHEST)
+        if self._recovered(0.0)[0] <= 0:
+            return 0.5
+        if self._recovered(z)[0] < 0:
+            z = float(brentq(lambda at: self._recovered(at)[0], 0.0, z, xtol=1e-10))
+        return t_tail(z, self.df)
 
-    def upper(self, confidence: float) -> float:
-        """One-sided upper bound."""
-        return _bound(self.delta, self.variance, self.df, confidence)
-
-    def lower(self, confidence: float) -> float:
-        """One-sided lower bound."""
-        return _bound(self.delta, self.variance, self.df, 1 - confidence)
+    def _recovered(self, z: float) -> tuple[float, float]:
+        """Limits recovered from those of each window at quantile z."""
+        if self.few:
+            tail = t_tail(z, math.inf)
+            l1, u1 = beta_limits(self.rate1 * self.effective1, self.effective1, tail)
+            l0, u0 = beta_limits(self.rate0 * self.effective0, self.effective0, tail)
+        else:
+            l1, u1 = wilson_limits(self.rate1, self.effective1, z)
+            l0, u0 = wilson_limits(self.rate0, self.effective0, z)
+        w = self.weight
+        return mover_difference(
+            self.rate1, l1, u1, w * self.rate0, w * l0, w * u0, self.correlation
+        )
 
 
 @dataclass(frozen=True)
 class RatioComparison:
-    """A ratio with limits, from the log scale."""
+    """The ratio of two means; limits are delta ± t √log_variance on the log scale."""
 
     ratio: float
     low: float
     high: float
-    log: Comparison
+    log_variance: float
+    df: float
+
+    def upper(self, level: float = 0.95) -> float:
+        """One-sided upper confidence bound of the ratio."""
+        return _exp(self._log() + t_quantile(level, self.df) * math.sqrt(self.log_variance))
+
+    def lower(self, level: float = 0.95) -> float:
+        """One-sided lower confidence bound of the ratio."""
+        return _exp(self._log() - t_quantile(level, self.df) * math.sqrt(self.log_variance))
 
     def p_greater(self, threshold: float = 1.0) -> float:
-        """One-sided p-value of a ratio above `threshold`."""
-        return _upper_tail(self.log.delta - math.log(threshold), self.log.variance, self.log.df)
+        """One-sided p-value against ratio ≤ threshold."""
+        return _p_greater(self._log() - math.log(threshold), self.log_variance, self.df)
 
-    def upper(self, confidence: float) -> float:
-        """One-sided upper bound."""
-        return math.exp(min(self.log.upper(confidence), 700.0))
-
-    def lower(self, confidence: float) -> float:
-        """One-sided lower bound."""
-        return math.exp(min(self.log.lower(confidence), 700.0))
+    def _log(self) -> float:
+        return math.log(self.ratio) if self.ratio > 0 else math.nan
 
 
-def intraclass_correlation(m: WindowMoments) -> float:
-    """Intraclass correlation of a binary metric, by moments, within [0, 1].
+@dataclass(frozen=True)
+class MeanComparison:
+    """The difference of two means of an unbounded score, in units of its numerator."""
 
-    Solves Σ (y_c − p n_c)² = p(1 − p)[n + ρ(Σn_c² − n)].
-    """
-    p = m.rate
-    if not m.n or m.nn <= m.n or not 0 < p < 1:
-        return 0.0
-    excess = m.residual_squares() / (p * (1 - p)) - m.n
-    return min(max(excess / (m.nn - m.n), 0.0), 1.0)
+    delta: float
+    variance: float
+    df: float
+    low: float
+    high: float
+
+    def upper(self, level: float = 0.95) -> float:
+        """One-sided upper confidence bound of delta."""
+        return self.delta + t_quantile(level, self.df) * math.sqrt(self.variance)
+
+    def lower(self, level: float = 0.95) -> float:
+        """One-sided lower confidence bound of delta."""
+        return self.delta - t_quantile(level, self.df) * math.sqrt(self.variance)
+
+    @property
+    def p_greater(self) -> float:
+        """One-sided p-value against delta ≤ 0."""
+        return _p_greater(self.delta, self.variance, self.df)
 
 
 def compare_rates(
     m1: WindowMoments,
     m0: WindowMoments,
-    cross: CrossMoments,
+    cross: CrossMoments | None,
     days: DayTotals | None = None,
-    *,
     weight: float = 1.0,
     confidence: float = 0.95,
 ) -> RateComparison:
-    """p₁ − weight·p₀ with V = max(V_cluster, V_day), and Welch degrees of freedom from days.
+    """p₁ − weight·p₀ of a binary metric, with the larger of the cluster and the day variance.
 
-    days: None for concurrent arms, where V = V_cluster. With fewer than ten bad clusters in a
-    window the normal theory understates rare rates: the limits are then at least as wide as those
-    of MOVER (Zou & Donner 2008) on Clopper–Pearson limits at effective counts.
+    cross: None for windows that share no cluster. days: given for before/after comparisons; the
+    degrees of freedom are then Welch's over days, else G − 1.
     """
-    delta = m1.rate - weight * m0.rate
-    s1, s0 = 1 / m1.n, -weight / m0.n
-    variance, df = _variance(m1, m0, cross, days, s1, s0)
-    few = min(m1.bad_clusters, m0.bad_clusters) < FEW_BAD_CLUSTERS
-    exact = _ExactSides(m1, m0, weight) if few else None
-    comparison = RateComparison(delta, variance, df, math.nan, math.nan, exact=exact)
-    tail = (1 + confidence) / 2
-    return RateComparison(
-        delta, variance, df, comparison.lower(tail), comparison.upper(tail), exact=exact
+    if not (m1.n and m0.n):
+        nan = math.nan
+        return RateComparison(nan, nan, nan, nan, nan, m1.rate, m0.rate, weight, nan, nan, nan, False)
+    w = Fraction(weight)
+    parts = _Parts.of(m1, m0, cross, m1.n, m0.n)
+    cluster = float(parts.combined(w))
+    variance, df = _with_days(cluster, parts.groups, days, m1, m0, m1.n, m0.n, w)
+    inflation = variance / cluster if cluster > 0 else 1.0
+    few = any(min(m.bad_clusters, _good_clusters(m)) < FEW_BAD_CLUSTERS for m in (m1, m0))
+    rho = _shared_correlation(m1, m0)
+    v1, v0 = float(parts.v1) * inflation, float(parts.v0) * inflation
+    own = math.sqrt(float(parts.v1)) * math.sqrt(float(parts.v0))
+    result = RateComparison(
+        delta=float(Fraction(int(m1.y), int(m1.n)) - w * Fraction(int(m0.y), int(m0.n))),
+        variance=variance,
+        df=df,
+        low=math.nan,
+        high=math.nan,
+        rate1=m1.rate,
+        rate0=m0.rate,
+        weight=float(weight),
+        effective1=_effective(m1, v1, rho, few),
+        effective0=_effective(m0, v0, rho, few),
+        correlation=min(1.0, max(-1.0, float(parts.covariance) / own)) if own > 0 else 0.0,
+        few=few,
     )
-
-
-@dataclass(frozen=True)
-class _ExactSides:
-    """MOVER limits of p₁ − weight·p₀ from exact limits of each rate."""
-
-    m1: WindowMoments
-    m0: WindowMoments
-    weight: float
-
-    def limits(self, confidence: float) -> tuple[float, float]:
-        """Two-sided limits at `confidence`."""
-        sides = []
-        for m in (self.m1, self.m0):
-            deff = design_effect(m.n, m.nn, intraclass_correlation(m))
-            sides.append((m.rate, *clopper_pearson(m.y, m.n, deff, confidence)))
-        (v1, l1, u1), (v0, l0, u0) = sides
-        w = self.weight
-        return mover_difference(v1, l1, u1, w * v0, w * l0, w * u0)
-
-
-@dataclass(frozen=True)
-class RateComparison(Comparison):
-    """A difference of rates; with few bad clusters its bounds are at least the exact ones."""
-
-    exact: _ExactSides | None = None
-
-    @property
-    def p_greater(self) -> float:
-        """One-sided p-value; with few bad clusters never below the one that exact limits give."""
-        p = _upper_tail(self.delta, self.variance, self.df)
-        return p if self.exact is None else max(p, self._exact_p())
-
-    def upper(self, confidence: float) -> float:
-        """One-sided upper bound."""
-        bound = super().upper(confidence)
-        if self.exact is None:
-            return bound
-        return max(bound, self.exact.limits(2 * confidence - 1)[1])
-
-    def lower(self, confidence: float) -> float:
-        """One-sided lower bound."""
-        bound = super().lower(confidence)
-        if self.exact is None:
-            return bound
-        return min(bound, self.exact.limits(2 * confidence - 1)[0])
-
-    def _exact_p(self) -> float:
-        """The smallest one-sided level at which the exact lower limit is above 0, by bisection."""
-        assert self.exact is not None
-        if self.delta <= 0:
-            return 0.5
-        low, high = 0.0, 0.5
-        for _ in range(40):
-            middle = (low + high) / 2
-            if self.exact.limits(1 - 2 * middle)[0] > 0:
-                high = middle
-            else:
-                low = middle
-        return high
-
-
-def compare_means(
-    m1: WindowMoments,
-    m0: WindowMoments,
-    cross: CrossMoments,
-    days: DayTotals | None = None,
-    *,
-    confidence: float = 0.95,
-) -> Comparison:
-    """Difference of two means (in the unit of y), with the variance of `compare_rates`."""
-    variance, df = _variance(m1, m0, cross, days, 1 / m1.n, -1 / m0.n)
-    delta = m1.rate - m0.rate
-    tail = (1 + confidence) / 2
-    return Comparison(
-        delta,
-        variance,
-        df,
-        _bound(delta, variance, df, 1 - tail),
-        _bound(delta, variance, df, tail),
+    level = (1.0 + confidence) / 2.0
+    return RateComparison(
+        **{**result.__dict__, "low": result.lower(level), "high": result.upper(level)}
     )
 
 
 def compare_ratios(
     m1: WindowMoments,
     m0: WindowMoments,
-    cross: CrossMoments,
+    cross: CrossMoments | None,
     days: DayTotals | None = None,
-    *,
     confidence: float = 0.95,
 ) -> RatioComparison:
-    """Ratio of two positive means: delta method on cluster totals, log scale. nan where a mean is 0."""
-    if not (m1.y > 0 and m0.y > 0):
-        empty = Comparison(math.nan, math.nan, math.nan, math.nan, math.nan)
-        return RatioComparison(math.nan, math.nan, math.nan, empty)
-    variance, df = _variance(m1, m0, cross, days, 1 / m1.y, -1 / m0.y)
-    delta = math.log(m1.rate / m0.rate)
-    tail = (1 + confidence) / 2
-    low, high = _bound(delta, variance, df, 1 - tail), _bound(delta, variance, df, tail)
-    log = Comparison(delta, variance, df, low, high)
+    """Ratio of means (y₁/n₁)/(y₀/n₀) on the log scale; nan where a mean is not positive."""
+    if not (m1.n and m0.n) or m1.y <= 0 or m0.y <= 0:
+        return RatioComparison(math.nan, math.nan, math.nan, math.nan, math.nan)
+    ratio = float(Fraction(int(m1.y) * int(m0.n), int(m1.n) * int(m0.y)))
+    variance, df = _mean_variance(m1, m0, cross, days, m1.y, m0.y)
+    half = t_quantile((1.0 + confidence) / 2.0, df) * math.sqrt(variance)
     return RatioComparison(
-        m1.rate / m0.rate, math.exp(max(low, -700.0)), math.exp(min(high, 700.0)), log
+        ratio, _exp(math.log(ratio) - half), _exp(math.log(ratio) + half), variance, df
     )
+
+
+def compare_means(
+    m1: WindowMoments,
+    m0: WindowMoments,
+    cross: CrossMoments | None,
+    days: DayTotals | None = None,
+    confidence: float = 0.95,
+) -> MeanComparison:
+    """Difference of means y₁/n₁ − y₀/n₀ of a score that may be of either sign."""
+    if not (m1.n and m0.n):
+        return MeanComparison(math.nan, math.nan, math.nan, math.nan, math.nan)
+    delta = float(Fraction(int(m1.y), int(m1.n)) - Fraction(int(m0.y), int(m0.n)))
+    variance, df = _mean_variance(m1, m0, cross, days, m1.n, m0.n)
+    half = t_quantile((1.0 + confidence) / 2.0, df) * math.sqrt(variance)
+    return MeanComparison(delta, variance, df, delta - half, delta + half)
 
 
 def mean_interval(
-    m: WindowMoments, days: DayTotals | None, window: int, confidence: float = 0.95
+    m: WindowMoments, days: DayTotals | None = None, window: int = 1, confidence: float = 0.95
 ) -> tuple[float, float, float]:
-    """A mean of one window with its interval, on the log scale where it is positive."""
-    scale = 1 / m.y if m.y > 0 else 1 / m.n
-    variance = _one_cluster(m, scale)
-    df = float(m.clusters - 1)
+    """(mean, low, high) of one window, in units of its numerator.
+
+    window: which window's days count. On the log scale where the mean is positive.
+    """
+    if not m.n:
+        return math.nan, math.nan, math.nan
+    value = m.rate
+    if m.clusters < 2:
+        return value, math.nan, math.nan
+    variance, df = float(m.residual * Fraction(m.clusters, m.clusters - 1)), m.clusters - 1.0
     if days is not None:
-        by_day, day_df = _one_day(days.of(window), m, scale)
-        if by_day > variance:
-            variance, df = by_day, day_df
-    if df < 1:
-        return m.rate, math.nan, math.nan
-    half = float(t.ppf((1 + confidence) / 2, df)) * math.sqrt(variance)
+        daily, day_df = _day_residual(days.of(window), m)
+        if day_df > 0:
+            variance, df = max(variance, float(daily)), day_df
+    t = t_quantile((1.0 + confidence) / 2.0, df)
     if m.y > 0:
-        return m.rate, m.rate * math.exp(-min(half, 700.0)), m.rate * math.exp(min(half, 700.0))
-    return m.rate, m.rate - half, m.rate + half
+        half = t * math.sqrt(variance) / float(m.y)
+        return value, _exp(math.log(value) - half), _exp(math.log(value) + half)
+    half = t * math.sqrt(variance) / float(m.n)
+    return value, value - half, value + half
 
 
-def _variance(
+def difference_variance(
+    m1: WindowMoments, m0: WindowMoments, cross: CrossMoments | None, weight: float = 1.0
+) -> float:
+    """V = G/(G − 1) Σ e_c² of y₁/n₁ − weight·y₀/n₀, with clusters as units; exact until rounded."""
+    if not (m1.n and m0.n):
+        return math.nan
+    return float(_Parts.of(m1, m0, cross, m1.n, m0.n).combined(Fraction(weight)))
+
+
+def day_variance(
+    days: DayTotals, m1: WindowMoments, m0: WindowMoments, weight: float = 1.0
+) -> tuple[float, float]:
+    """(V, degrees of freedom) of the same score with days as units.
+
+    Each window has its own factor D/(D − 1); the degrees of freedom are Welch's (1947). A window
+    of a single day borrows the other's variance from day to day; (nan, nan) where neither has two.
+    """
+    if not (m1.n and m0.n):
+        return math.nan, math.nan
+    return _day_variance(days, m1, m0, m1.n, m0.n, Fraction(weight))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The cluster variance of the score, by window."""
+
+    v1: Fraction
+    v0: Fraction
+    covariance: Fraction
+    groups: int
+
+    @classmethod
+    def of(
+        cls, m1: WindowMoments, m0: WindowMoments, cross: CrossMoments | None, d1: int, d0: int
+    ) -> _Parts:
+        groups = cross.clusters if cross is not None else m1.clusters + m0.clusters
+        factor = Fraction(groups, groups - 1) if groups > 1 else Fraction(1)
+        n1, y1, n0, y0 = int(m1.n), int(m1.y), int(m0.n), int(m0.y)
+        d1, d0 = int(d1), int(d0)
+        covariance = Fraction(0)
+        if cross is not None:
+            products = (
+                int(cross.y1y0) * n1 * n0
+                - y1 * n0 * int(cross.n1y0)
+                - y0 * n1 * int(cross.y1n0)
+                + y1 * y0 * int(cross.n1n0)
+            )
+            covariance = factor * Fraction(products, n1 * n0 * d1 * d0)
+        return cls(
+            factor * m1.residual / (d1 * d1), factor * m0.residual / (d0 * d0), covariance, groups
+        )
+
+    def combined(self, weight: Fraction) -> Fraction:
+        return self.v1 + weight * weight * self.v0 - 2 * weight * self.covariance
+
+
+def _with_days(
+    cluster: float,
+    groups: int,
+    days: DayTotals | None,
     m1: WindowMoments,
     m0: WindowMoments,
-    cross: CrossMoments,
+    d1: int,
+    d0: int,
+    weight: Fraction,
+) -> tuple[float, float]:
+    """The larger variance and its degrees of freedom."""
+    if days is not None:
+        daily, df = _day_variance(days, m1, m0, d1, d0, weight)
+        if not math.isnan(daily):
+            return max(cluster, daily), df
+    return cluster, max(1.0, groups - 1.0)
+
+
+def _mean_variance(
+    m1: WindowMoments,
+    m0: WindowMoments,
+    cross: CrossMoments | None,
     days: DayTotals | None,
-    s1: float,
-    s0: float,
+    d1: int,
+    d0: int,
 ) -> tuple[float, float]:
-    """Variance of s₁Σ(y₁c − p₁n₁c) + s₀Σ(y₀c − p₀n₀c), and its degrees of freedom."""
-    g = cross.clusters
-    total = (
-        s1 * s1 * m1.residual_squares()
-        + s0 * s0 * m0.residual_squares()
-        + 2 * s1 * s0 * cross.residual_products(m1, m0)
-    )
-    by_cluster = max(total, 0.0) * g / (g - 1) if g > 1 else math.nan
-    if days is None:
-        return by_cluster, float(g - 1)
-    v1, df1 = _one_day(days.of(1), m1, s1)
-    v0, df0 = _one_day(days.of(0), m0, s0)
-    if math.isnan(v1) or math.isnan(v0):
-        # A window of one day says nothing of days: clusters are all there is.
-        return by_cluster, float(g - 1)
-    by_day = v1 + v0
-    df = by_day**2 / (v1**2 / df1 + v0**2 / df0) if by_day > 0 else df1 + df0
-    return (by_cluster if math.isnan(by_day) else max(by_cluster, by_day)), df
-
-
-def _one_cluster(m: WindowMoments, scale: float) -> float:
-    g = m.clusters
-    return scale * scale * m.residual_squares() * g / (g - 1) if g > 1 else math.nan
-
-
-def _one_day(
-    totals: Sequence[tuple[int, int]], m: WindowMoments, scale: float
-) -> tuple[float, float]:
-    """One window's variance with days as clusters, and its degrees of freedom."""
-    d = len(totals)
-    if d < 2 or not m.n:
+    # One cluster has no spread: its zero is ignorance, not certainty.
+    if min(m1.clusters, m0.clusters) < 2:
         return math.nan, math.nan
-    squares = sum((y - m.rate * n) ** 2 for n, y in totals)
-    return scale * scale * squares * d / (d - 1), float(d - 1)
+    parts = _Parts.of(m1, m0, cross, d1, d0)
+    one = Fraction(1)
+    return _with_days(float(parts.combined(one)), parts.groups, days, m1, m0, d1, d0, one)
 
 
-def _bound(value: float, variance: float, df: float, level: float) -> float:
-    """value + t_level √V; ±∞ where the variance is not known."""
-    if math.isnan(variance) or df < 1:
-        return math.copysign(math.inf, level - 0.5)
-    return value + float(_quantile(level, df)) * math.sqrt(variance)
+def _day_variance(
+    days: DayTotals, m1: WindowMoments, m0: WindowMoments, d1: int, d0: int, weight: Fraction
+) -> tuple[float, float]:
+    one, zero = days.of(1), days.of(0)
+    if max(len(one), len(zero)) < 2:
+        return math.nan, math.nan
+    s1, df1 = _day_residual(one, m1)
+    s0, df0 = _day_residual(zero, m0)
+    if df1 < 1:
+        s1, df1 = _borrowed(one, zero, s0), df0
+    elif df0 < 1:
+        s0, df0 = _borrowed(zero, one, s1), df1
+    v1, v0 = float(s1 / int(d1) ** 2), float(s0 * weight * weight / int(d0) ** 2)
+    if v1 + v0 <= 0:
+        return 0.0, df1 + df0
+    a, b = v1 / (v1 + v0), v0 / (v1 + v0)
+    return v1 + v0, 1.0 / (a * a / df1 + b * b / df0)
 
 
-def _quantile(level: float, df: float) -> float:
-    return float(t.ppf(level, df)) if df < 1e6 else float(norm.ppf(level))
+def _day_residual(days: list[tuple[int, int]], m: WindowMoments) -> tuple[Fraction, float]:
+    """D/(D − 1) Σ (y_d − r n_d)² and D − 1; (0, 0) below two days."""
+    if len(days) < 2:
+        return Fraction(0), 0.0
+    n, y = int(m.n), int(m.y)
+    total = sum((y_d * n - y * n_d) ** 2 for n_d, y_d in days)
+    return Fraction(total * len(days), n * n * (len(days) - 1)), len(days) - 1.0
 
 
-def _upper_tail(value: float, variance: float, df: float) -> float:
-    if math.isnan(value) or math.isnan(variance) or df < 1:
-        return 1.0
+def _borrowed(
+    days: list[tuple[int, int]], other: list[tuple[int, int]], residual: Fraction
+) -> Fraction:
+    """The residual of a window of one day, whose rate varies like a day's of the other window."""
+    n = sum(n_d for n_d, _ in days)
+    return residual * n * n / sum(n_d * n_d for n_d, _ in other)
+
+
+def _good_clusters(m: WindowMoments) -> float:
+    """Clusters' worth of good rows: as many rows a cluster as the window has on average."""
+    return (int(m.n) - int(m.y)) * m.clusters / int(m.n)
+
+
+def _shared_correlation(m1: WindowMoments, m0: WindowMoments) -> float:
+    """The larger intraclass correlation; 1, a cluster being one trial, where nothing tells it."""
+    known = [intraclass_correlation(m) for m in (m1, m0) if 0 < m.y < m.n and m.clusters > 1]
+    return max(known, default=1.0)
+
+
+def _effective(m: WindowMoments, variance: float, rho: float, few: bool) -> float:
+    """Independent rows with the variance of this window's rate; never more than its rows.
+
+    Few bad clusters say little of their own variance, so the design effect limits it as well; a
+    rate without any spread counts clusters.
+    """
+    p = m.rate
+    limits = [float(m.n)]
+    if variance > 0:
+        limits.append(p * (1.0 - p) / variance)
+    elif 0 < p < 1:
+        limits.append(m.effective_clusters)
+    if few:
+        limits.append(float(m.n) / design_effect(m.n, m.nn, rho))
+    return min(limits)
+
+
+def _p_greater(delta: float, variance: float, df: float) -> float:
+    if math.isnan(delta) or math.isnan(variance):
+        return math.nan
     if variance <= 0:
-        return 1.0 if value <= 0 else 0.0
-    return float(t.sf(value / math.sqrt(variance), df))
+        return 0.0 if delta > 0 else 1.0
+    return t_tail(delta / math.sqrt(variance), df)
+
+
+def _exp(x: float) -> float:
+    return math.exp(x) if x < 709.0 else math.inf

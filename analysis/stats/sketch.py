@@ -1,56 +1,77 @@
-"""An additive quantile sketch: logarithmic buckets over integer microseconds.
+"""An additive sketch of positive integers (µs): counts in logarithmic bins of one shared table.
 
-The idea of DDSketch (Masson, Rim & Lee 2019), with one table of integer edges instead of a
-logarithm, so that every engine puts a value into the same bucket. Relative error at most 1 %
-between 1 ms and 3 hours; counts of buckets add up over slices and days.
+After DDSketch (Masson, Rim & Lee 2019), but with integer edges, so that an engine and numpy put
+every value into the same bin. Bin 0 holds values below 1 µs, bin i the values in
+[EDGES_US[i − 1], EDGES_US[i]), the last bin those from 24 hours on.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-RELATIVE_ERROR = 0.0098
-LOWEST_US = 1_000
-HIGHEST_US = 3 * 3600 * 1_000_000
-
-
-def _edges() -> np.ndarray:
-    growth = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
-    edges = [LOWEST_US]
-    while edges[-1] < HIGHEST_US:
-        edges.append(max(edges[-1] + 1, math.floor(edges[-1] * growth)))
-    return np.array(edges, dtype=np.int64)
+RELATIVE_ERROR: Final = 0.01
+_LAST_US: Final = 24 * 3600 * 10**6
 
 
-EDGES_US = _edges()
-"""Lower edges of buckets 1, 2, …; bucket 0 holds what lies below the first."""
+def _edges() -> npt.NDArray[np.int64]:
+    """Integers from 1 µs to 24 h, each at most (1 + ε)/(1 − ε) times the one before, or one more."""
+    edges = [1]
+    while edges[-1] < _LAST_US:
+        # 101/99 in integers: floats could differ between machines.
+        edges.append(min(max(edges[-1] + 1, edges[-1] * 101 // 99), _LAST_US))
+    return np.asarray(edges, dtype=np.int64)
 
-N_BINS = len(EDGES_US) + 1
 
-_VALUES = np.concatenate(
-    [[LOWEST_US / 2], 2 * EDGES_US[:-1] * EDGES_US[1:] / (EDGES_US[:-1] + EDGES_US[1:]), EDGES_US[-1:]]
-)
+EDGES_US: Final = _edges()
+EDGES_US.setflags(write=False)
+N_BINS: Final = len(EDGES_US) + 1
 
 
-def bin_of(values: np.ndarray) -> np.ndarray:
-    """Bucket of each value in µs: the number of edges not above it."""
-    return np.searchsorted(EDGES_US, values, side="right")
+def _values() -> npt.NDArray[np.float64]:
+    """What each bin stands for: 2ab/(a + b) of its smallest and largest integers a and b."""
+    low = EDGES_US[:-1].astype(float)
+    high = (EDGES_US[1:] - 1).astype(float)
+    middle = 2.0 * low * high / (low + high)
+    return np.concatenate([[0.0], middle, [float(_LAST_US)]])
+
+
+VALUES_US: Final = _values()
+VALUES_US.setflags(write=False)
+
+
+def bin_of(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """The bin of each integer value in µs, same shape."""
+    return np.asarray(np.searchsorted(EDGES_US, np.asarray(values), side="right"), dtype=np.int64)
 
 
 def bin_value(index: int) -> float:
-    """The µs that stand for a bucket: within 1 % of all that it holds, but at both ends."""
-    return float(_VALUES[index])
+    """What bin `index` stands for, µs: within 1 % of every value in it from 1 µs to 24 h."""
+    return float(VALUES_US[index])
 
 
-def quantile(counts: np.ndarray, q: float) -> float:
-    """Quantile in µs by the inverted CDF: the first bucket whose cumulative share reaches q.
+def counts_of(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """The sketch of values in µs, shape (N_BINS,)."""
+    return np.bincount(bin_of(values).ravel(), minlength=N_BINS).astype(np.int64)
 
-    counts: (N_BINS,) integers. nan where nothing is counted.
-    """
-    total = int(counts.sum())
-    if total <= 0:
+
+def merge(*sketches: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """The sketch of all values of several sketches."""
+    total = np.zeros(N_BINS, dtype=np.int64)
+    for counts in sketches:
+        total = total + np.asarray(counts, dtype=np.int64)
+    return total
+
+
+def quantile(counts: npt.ArrayLike, q: float) -> float:
+    """The value in µs of rank ⌈q n⌉ (inverted distribution function); nan for an empty sketch."""
+    cumulative = np.cumsum(np.asarray(counts))
+    n = float(cumulative[-1])
+    if not n > 0 or math.isnan(q):
         return math.nan
-    index = int(np.searchsorted(np.cumsum(counts), q * total))
-    return bin_value(min(index, len(counts) - 1))
+    # q n is no exact product: 0.07 · 100 must be rank 7, not 8.
+    rank = min(max(1.0, math.ceil(q * n - 1e-9 * max(1.0, n * 1e-3))), n)
+    return bin_value(int(np.searchsorted(cumulative, rank)))

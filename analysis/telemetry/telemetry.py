@@ -203,7 +203,7 @@ def open_telemetry(
     try:
         validation = validate(
             source, contract, used_columns=policy_columns(policy),
-            max_missing=policy.missing.max_rate, as_of=as_of,
+            max_missing=policy.missing.max_rate,
         )
         if validation.n_errors:
             raise ContractError(as_text(validation), validation.violations)
