@@ -1,9 +1,11 @@
 """Comparing two windows by their cluster moments (STATISTICS section 1).
 
-One score serves differences of rates and means and ratios of means,
-e_c = (y₁c − r₁ n₁c)/D₁ − w (y₀c − r₀ n₀c)/D₀, with D = Σ n_c for a difference and D = Σ y_c for the
-logarithm of a ratio; V = G/(G − 1) Σ e_c². It is the linearised (delta method, sandwich) variance of
-Särndal, Swensson & Wretman (1992), section 5.7. Candidate is 1, baseline 0.
+One score serves differences of rates and means, and ratios of means,
+
+    e_c = (y₁c − r₁ n₁c)/D₁ − w (y₀c − r₀ n₀c)/D₀,    V = G/(G − 1) Σ e_c²,
+
+with D = Σ n_c for a difference and D = Σ y_c for the logarithm of a ratio: the linearised (delta
+method) variance of Särndal, Swensson & Wretman (1992), section 5.7. Candidate is 1, baseline 0.
 """
 
 from __future__ import annotations
@@ -86,7 +88,9 @@ class RateComparison:
         if level < 0.5:
             return self.upper(1.0 - level)
         z = min(t_quantile(level, self.df), _FURTHEST)
-        return max(-self.weight, min(self.delta - z * math.sqrt(self.variance), self._recovered(z)[0]))
+        return max(
+            -self.weight, min(self.delta - z * math.sqrt(self.variance), self._recovered(z)[0])
+        )
 
     @property
     def p_greater(self) -> float:
@@ -184,7 +188,9 @@ def compare_rates(
     """
     if not (m1.n and m0.n):
         nan = math.nan
-        return RateComparison(nan, nan, nan, nan, nan, m1.rate, m0.rate, weight, nan, nan, nan, False)
+        return RateComparison(
+            nan, nan, nan, nan, nan, m1.rate, m0.rate, weight, nan, nan, nan, False
+        )
     w = Fraction(weight)
     parts = _Parts.of(m1, m0, cross, m1.n, m0.n)
     cluster = float(parts.combined(w))

@@ -1,73 +1,91 @@
-"""Multiple testing: one error rate over many questions."""
+"""Many tests at once: family-wise and false discovery rates. Missing p-values are no tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 
 
-def benjamini_hochberg(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """q-values: Benjamini & Hochberg (1995) adjusted p-values. nan stays nan and is no member."""
-    values = np.asarray(p, dtype=float)
-    q = np.full(values.shape, np.nan)
-    known = np.flatnonzero(~np.isnan(values))
-    if not len(known):
-        return q
-    order = known[np.argsort(values[known], kind="stable")]
-    m = len(order)
-    scaled = values[order] * m / np.arange(1, m + 1)
-    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return q
+def benjamini_hochberg(p: npt.ArrayLike) -> Array:
+    """Adjusted p-values (q-values) of Benjamini & Hochberg (1995), shape of p; nan stays nan."""
+    return _adjusted(p, lambda s: np.minimum.accumulate((s * s.size / _ranks(s))[::-1])[::-1])
 
 
-def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Holm (1979) adjusted p-values: strong control of the familywise error under any dependence."""
-    values = np.asarray(p, dtype=float)
-    adjusted = np.empty(values.shape)
-    order = np.argsort(values, kind="stable")
-    m = len(order)
-    steps = (m - np.arange(m)) * values[order]
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if m else steps
-    return adjusted
+def holm(p: npt.ArrayLike) -> Array:
+    """Adjusted p-values of Holm (1979), shape of p; nan stays nan."""
+    return _adjusted(p, lambda s: np.maximum.accumulate(s * (s.size + 1.0 - _ranks(s))))
 
 
-def simes(p: Sequence[float] | np.ndarray) -> float:
-    """Simes (1986) p-value of a family: min over i of m p₍ᵢ₎ / i. nan for an empty family."""
-    values = np.asarray(p, dtype=float)
-    values = np.sort(values[~np.isnan(values)])
-    if not len(values):
+def simes(p: npt.ArrayLike) -> float:
+    """The p-value of a family, min m p₍ᵢ₎/i (Simes 1986); nan for a family without tests."""
+    values = _present(p)
+    if not values.size:
         return float("nan")
-    m = len(values)
-    return float(min(1.0, np.min(values * m / np.arange(1, m + 1))))
+    values = np.sort(values)
+    return float(min(1.0, np.min(values * values.size / _ranks(values))))
 
 
-def fcr_confidence(n_selected: int, n_tested: int, fdr: float) -> float:
-    """Confidence of the intervals of selected findings: 1 − R q / m.
+def fcr_level(n_selected: int, n_tested: int, fdr: float) -> float:
+    """Confidence of each interval of selected parameters: 1 − R q/m (Benjamini & Yekutieli 2005).
 
-    Benjamini & Yekutieli (2005): the expected share of false coverage among the selected is then
-    at most q.
+    Then the expected share of selected parameters outside their intervals is at most `fdr`.
     """
-    return 1 - fdr * max(n_selected, 1) / max(n_tested, 1)
+    if n_tested <= 0:
+        return 1.0 - fdr
+    return 1.0 - min(max(n_selected, 1), n_tested) * fdr / n_tested
 
 
 def focused_bh(
-    p: np.ndarray, keep: Callable[[np.ndarray], np.ndarray], fdr: float
-) -> tuple[np.ndarray, float]:
-    """Focused Benjamini–Hochberg (Katsevich, Sabatti & Bogomolov 2021, procedure 2).
+    p: npt.ArrayLike, keep: Callable[[Indices], npt.ArrayLike], fdr: float
+) -> tuple[Indices, float]:
+    """Benjamini–Hochberg whose false discovery rate holds after filtering.
 
-    p: (m,) p-values. keep: from the indices below a threshold (ascending p) to those that are left
-    after redundant ones have been folded away. Returns the indices that are left, and the
-    threshold: the largest t among the p-values with m t / |keep({p ≤ t})| ≤ fdr.
+    Katsevich, Sabatti & Bogomolov (2021), procedure 1: the largest threshold t among the p-values
+    with m t / |keep({i: pᵢ ≤ t})| ≤ fdr. keep maps the sorted indices of the rejected to those that
+    are reported, as indices or as a mask over its argument; it must not depend on anything but its
+    argument. Returns the kept indices, sorted, and t (0 where nothing is rejected).
     """
-    m = len(p)
-    order = np.argsort(p, kind="stable")
-    candidates = np.unique(p[p <= fdr])[::-1]
-    for threshold in candidates:
-        below = order[: int(np.searchsorted(p[order], threshold, side="right"))]
-        if m * threshold > fdr * len(below):
+    values = np.asarray(p, dtype=float).ravel()
+    tested = np.flatnonzero(~np.isnan(values))
+    m = tested.size
+    none = np.zeros(0, dtype=np.intp)
+    order = tested[np.argsort(values[tested], kind="stable")]
+    ranked = values[order]
+    for threshold in np.unique(ranked)[::-1]:
+        n_rejected = int(np.searchsorted(ranked, threshold, side="right"))
+        # A filter only removes: what BH does not reject, no filter can save.
+        if m * threshold > fdr * n_rejected:
             continue
-        kept = keep(below)
-        if len(kept) and m * threshold <= fdr * len(kept):
+        rejected = np.sort(order[:n_rejected])
+        kept = np.asarray(keep(rejected))
+        kept = rejected[kept] if kept.dtype == bool else np.sort(kept.astype(np.intp))
+        if kept.size and m * threshold <= fdr * kept.size:
             return kept, float(threshold)
-    return np.array([], dtype=int), 0.0
+    return none, 0.0
+
+
+def _present(p: npt.ArrayLike) -> Array:
+    values = np.asarray(p, dtype=float).ravel()
+    return values[~np.isnan(values)]
+
+
+def _ranks(values: Array) -> Array:
+    return np.arange(1.0, values.size + 1.0)
+
+
+def _adjusted(p: npt.ArrayLike, step: Callable[[Array], Array]) -> Array:
+    values = np.asarray(p, dtype=float)
+    out = np.full(values.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(values.ravel()))
+    if known.size:
+        flat = values.ravel()[known]
+        order = np.argsort(flat, kind="stable")
+        adjusted = np.empty(known.size)
+        adjusted[order] = np.minimum(step(flat[order]), 1.0)
+        out.ravel()[known] = adjusted
+    return out

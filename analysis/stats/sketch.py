@@ -18,7 +18,7 @@ _LAST_US: Final = 24 * 3600 * 10**6
 
 
 def _edges() -> npt.NDArray[np.int64]:
-    """Integers from 1 µs to 24 h, each at most (1 + ε)/(1 − ε) times the one before, or one more."""
+    """Integers from 1 µs to 24 h, each at most 1.01/0.99 times the one before, or one more."""
     edges = [1]
     while edges[-1] < _LAST_US:
         # 101/99 in integers: floats could differ between machines.

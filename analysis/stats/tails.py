@@ -2,9 +2,9 @@
 
 Fisher's one-sided exact p-value of two counts is P(p₁ ≤ p₀), where p₁ ~ Beta(y₁, n₁ − y₁ + 1) and
 p₀ ~ Beta(y₀ + 1, n₀ − y₀) are the distributions whose quantiles are the Clopper–Pearson lower and
-upper limits (Altham 1969, section 2). In this form it takes real effective counts y/deff and n/deff
-(Korn & Graubard 1998), positive means (Gamma), and on the log scale products and ratios: S, a signed
-sum of independent log-beta and log-gamma variables, has a cumulant function in closed form,
+upper limits (Altham 1969, section 2). In this form it takes real effective counts y/deff, n/deff
+(Korn & Graubard 1998), positive means (Gamma), and on the log scale products and ratios: S, a
+signed sum of independent log-beta and log-gamma variables, has a closed cumulant function,
 
     K(t) = Σ log Γ(a + st) − log Γ(a) − [log Γ(a + b + st) − log Γ(a + b)],   s = ±1,
 
@@ -37,8 +37,8 @@ _LARGEST_SHAPE = 1e8
 class LogTerm:
     """A signed log-beta or log-gamma variable, arrays of shape (m,).
 
-    top: a of a beta, shape of a gamma. bottom: a + b of a beta, nan for a gamma. shift: the constant
-    log(mean/shape) of a gamma, 0 for a beta. A beta with a = 0 is log 0, one with b = 0 is log 1.
+    top: a of a beta, shape of a gamma. bottom: a + b of a beta, nan for a gamma. shift: log(mean /
+    shape) of a gamma, 0 for a beta. A beta with a = 0 is log 0, one with b = 0 is log 1.
     """
 
     sign: int
@@ -57,6 +57,11 @@ class LogTerm:
     @property
     def is_gamma(self) -> npt.NDArray[np.bool_]:
         return np.isnan(self.bottom)
+
+    @property
+    def vanishes(self) -> npt.NDArray[np.bool_]:
+        """Betas with a = 0: the variable is −∞."""
+        return (self.top <= 0) & ~self.is_gamma
 
     @property
     def is_constant(self) -> npt.NDArray[np.bool_]:
@@ -80,18 +85,18 @@ def log_gamma_terms(shape: npt.ArrayLike, mean: npt.ArrayLike, sign: int = 1) ->
 
 def tail_below_zero(terms: Sequence[LogTerm], x: npt.ArrayLike = 0.0) -> Array:
     """P(S ≤ x) of the sum S of `terms`, shape (m,); nan where a parameter is not finite."""
-    terms = _broadcast(terms)
+    offset = _array(x)
+    terms = _broadcast(terms, offset.size)
     m = terms[0].top.size
-    x_ = np.broadcast_to(_array(x), (m,))
+    x_ = np.broadcast_to(offset, (m,))
     out = np.full(m, np.nan)
     # A vanishing beta is log 0: it decides alone, and two that disagree decide nothing.
     sunk = np.zeros(m, dtype=bool)
     risen = np.zeros(m, dtype=bool)
     finite = np.isfinite(x_)
     for term in terms:
-        zero = (term.top <= 0) & ~term.is_gamma
-        sunk |= zero & (term.sign > 0)
-        risen |= zero & (term.sign < 0)
+        sunk |= term.vanishes & (term.sign > 0)
+        risen |= term.vanishes & (term.sign < 0)
         bounds = np.where(term.is_gamma, term.top, term.bottom)
         finite &= np.isfinite(term.top) & np.isfinite(bounds) & np.isfinite(term.shift)
         finite &= (term.top > 0) | ~term.is_gamma
@@ -113,9 +118,9 @@ def interval(
 ) -> tuple[Array, Array]:
     """Two-sided interval on the log scale, arrays of shape (m,).
 
-    The lower limit is the (1 − confidence)/2 quantile of the sum of `terms_lower`, the upper one the
-    same quantile from above of `terms_upper`; ∓inf where a count of 0 leaves it open. confidence may
-    be an array: false-coverage-rate intervals.
+    The lower limit is the (1 − confidence)/2 quantile of the sum of `terms_lower`, the upper one
+    the same quantile from above of `terms_upper`; ∓inf where a count of 0 leaves it open.
+    confidence may be an array: false-coverage-rate intervals.
     """
     tail = (1.0 - _array(confidence)) / 2.0
     low = _quantile(terms_lower, tail)
@@ -227,8 +232,8 @@ def _array(values: npt.ArrayLike) -> Array:
     return np.atleast_1d(np.asarray(values, dtype=float))
 
 
-def _broadcast(terms: Sequence[LogTerm]) -> list[LogTerm]:
-    shape = np.broadcast_shapes(*(t.top.shape for t in terms))
+def _broadcast(terms: Sequence[LogTerm], size: int = 1) -> list[LogTerm]:
+    shape = np.broadcast_shapes((size,), *(t.top.shape for t in terms))
     return [
         LogTerm(
             t.sign,
@@ -240,9 +245,7 @@ def _broadcast(terms: Sequence[LogTerm]) -> list[LogTerm]:
     ]
 
 
-def _mean(
-    mean: npt.ArrayLike, n_eff: npt.ArrayLike, cv2: npt.ArrayLike, sign: int
-) -> LogTerm:
+def _mean(mean: npt.ArrayLike, n_eff: npt.ArrayLike, cv2: npt.ArrayLike, sign: int) -> LogTerm:
     with np.errstate(divide="ignore", invalid="ignore"):
         return log_gamma_terms(_array(n_eff) / _array(cv2), mean, sign)
 
@@ -253,9 +256,7 @@ def _known(p: Array, rows: Sequence[npt.ArrayLike]) -> Array:
     return p
 
 
-def _means_known(
-    p: Array, means: Sequence[npt.ArrayLike], rows: Sequence[npt.ArrayLike]
-) -> Array:
+def _means_known(p: Array, means: Sequence[npt.ArrayLike], rows: Sequence[npt.ArrayLike]) -> Array:
     for mean in means:
         p = np.where(_array(mean) == 0, 1.0, p)
     return _known(p, rows)
@@ -271,21 +272,20 @@ def _cumulant(
     total = np.zeros(t.shape, dtype=t.dtype)
     extra = (1,) * (t.ndim - 1)
     for term in terms:
-        top = term.top.reshape(-1, *extra)
-        bottom = np.where(term.is_gamma, 1.0, term.bottom).reshape(-1, *extra)
-        gamma = term.is_gamma.reshape(-1, *extra)
-        shift = term.shift.reshape(-1, *extra)
-        st = term.sign * t
+        single = term.is_gamma.reshape(-1, *extra)
+        constant = term.is_constant.reshape(-1, *extra)
+        # A constant adds nothing at any t, not even where its own log Γ has poles.
+        top = np.where(constant, 1.0, term.top.reshape(-1, *extra))
+        bottom = np.where(constant | single, 1.0, term.bottom.reshape(-1, *extra))
+        st = np.where(constant, 0.0, term.sign * t)
         value = function(top + st)
-        # A constant (b = 0) and a gamma have no second part of their own.
-        second = function(np.where(gamma, 1.0, bottom + st))
+        second = function(np.where(single, 1.0, bottom + st))
         if order == 0:
-            value = value - function(top + 0 * st) - np.where(gamma, 0.0, second - function(bottom + 0 * st))
-            value = value + shift * st
-        else:
-            value = value - np.where(gamma, 0.0, second)
-            if order == 1:
-                value = value + shift
+            value = value - function(top + 0 * st)
+            second = second - function(bottom + 0 * st)
+        value = value - np.where(single, 0.0, second)
+        if order <= 1:
+            value = value + term.shift.reshape(-1, *extra) * (st if order == 0 else 1.0)
         total = total + (value if order % 2 == 0 else term.sign * value)
     return total
 
@@ -375,26 +375,16 @@ def _invert(terms: Sequence[LogTerm], x: Array) -> Array:
 
 def _quantile(terms: Sequence[LogTerm], tail: Array) -> Array:
     """x with P(S ≤ x) = tail < 1/2: safeguarded secant on the normal scale."""
-    terms = _broadcast(terms)
-    m = max(terms[0].top.size, tail.size)
-    terms = [
-        LogTerm(
-            t.sign,
-            np.broadcast_to(t.top, (m,)),
-            np.broadcast_to(t.bottom, (m,)),
-            np.broadcast_to(t.shift, (m,)),
-        )
-        for t in terms
-    ]
+    terms = _broadcast(terms, tail.size)
+    m = terms[0].top.size
     tail = np.broadcast_to(tail, (m,))
     out = np.full(m, np.nan)
     at_zero = tail_below_zero(terms)
     lost = np.zeros(m, dtype=bool)
     open_end = np.zeros(m, dtype=bool)
     for term in terms:
-        zero = (term.top <= 0) & ~term.is_gamma
-        lost |= zero & (term.sign > 0)
-        open_end |= zero & (term.sign < 0)
+        lost |= term.vanishes & (term.sign > 0)
+        open_end |= term.vanishes & (term.sign < 0)
     known = np.isfinite(at_zero) & np.isfinite(tail)
     out[known & open_end] = np.inf
     out[known & lost] = -np.inf
@@ -425,18 +415,27 @@ def _quantile(terms: Sequence[LogTerm], tail: Array) -> Array:
             break
         high = np.where(short, high + (high - centre), high)
         gap_high = gap(high)
+    result = (low + high) / 2.0
+    active = np.arange(use.size)
+    last = np.zeros(use.size, dtype=int)
     for _ in range(40):
-        # Illinois steps (Dowell & Jarratt 1971) with a halving wherever the slope is lost.
+        # Illinois steps (Dowell & Jarratt 1971), a halving wherever they leave the bracket.
+        span = high - low
         with np.errstate(divide="ignore", invalid="ignore"):
-            x = high - gap_high * (high - low) / (gap_high - gap_low)
-        bad = ~np.isfinite(x) | (x <= np.minimum(low, high)) | (x >= np.maximum(low, high))
-        x = np.where(bad, (low + high) / 2.0, x)
+            x = high - gap_high * span / (gap_high - gap_low)
+        x = np.where((x > low) & (x < high), x, low + span / 2.0)
+        result[active] = x
         g = gap(x)
-        up = g > 0
-        gap_low = np.where(up, gap_low / 2.0, g)
-        gap_high = np.where(up, g, gap_high / 2.0)
-        low, high = np.where(up, low, x), np.where(up, x, high)
-        if np.all((np.abs(g) < 1e-7) | (high - low <= 1e-10 * sd)):
+        side = np.where(g > 0, 1, -1)
+        again = side == last
+        gap_low = np.where(side > 0, np.where(again, gap_low / 2.0, gap_low), g)
+        gap_high = np.where(side < 0, np.where(again, gap_high / 2.0, gap_high), g)
+        low, high, last = np.where(side > 0, low, x), np.where(side > 0, x, high), side
+        go = np.flatnonzero((np.abs(g) > 1e-6) & (high - low > 1e-7 * sd))
+        if not go.size:
             break
-    out[use] = x
+        active, target, sd, last = active[go], target[go], sd[go], last[go]
+        low, high, gap_low, gap_high = low[go], high[go], gap_low[go], gap_high[go]
+        parts = [t.at(go) for t in parts]
+    out[use] = result
     return out

@@ -485,7 +485,7 @@ def _burn_series(telemetry: Telemetry, slos: Sequence[Slo]) -> pd.DataFrame:
         found = telemetry.con.execute(
             f"""
             SELECT CAST(floor(epoch(ts) / 86400) AS BIGINT) AS day, count({bad}), count(*) FILTER ({bad})
-            FROM fact WHERE ts >= $start AND ts < $end GROUP BY day ORDER BY day
+            FROM fact WHERE ts >= $start AND ts < $end GROUP BY 1 ORDER BY 1
             """,
             {"start": start.replace(tzinfo=None), "end": end.replace(tzinfo=None)},
         ).fetchall()
