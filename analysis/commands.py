@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -60,7 +61,7 @@ def review(a: Namespace) -> int:
     finished = reviews.cached(_request(a), None, progress=_progress(a))
     place = finished
     if a.out is not None:
-        reviews.publish(finished, a.out)
+        _publish(finished, a.out)
         place = a.out
     _print_decision(finished, {"artifact": place / "decision_artifact.json", "tables": place / "tables"})
     return 0
@@ -127,6 +128,32 @@ def schema(a: Namespace) -> int:
     }[a.what]()
     _emit(json.dumps(made, indent=2, sort_keys=True), a.out)
     return 0
+
+
+def _publish(finished: Path, out: Path) -> None:
+    """Puts artifact and tables at `out` in one step; what else lies there stays.
+
+    A directory with other things in it cannot be exchanged as a whole: its files are replaced one
+    by one, the artifact last.
+    """
+    from analysis import artifact as artifacts
+    from analysis.render.publish import put_in_place, staging
+
+    ours = {artifacts.FILE_NAME, "tables"}
+    try:
+        if out.is_dir() and any(p.name not in ours for p in out.iterdir()):
+            (out / "tables").mkdir(exist_ok=True)
+            for path in [*sorted((finished / "tables").iterdir()), finished / artifacts.FILE_NAME]:
+                copy = out / f".{path.name}.new"
+                shutil.copyfile(path, copy)
+                os.replace(copy, out / path.relative_to(finished))
+            return
+        with staging(out.resolve()) as building:
+            shutil.copytree(finished / "tables", building / "tables")
+            shutil.copyfile(finished / artifacts.FILE_NAME, building / artifacts.FILE_NAME)
+            put_in_place(building, out.resolve())
+    except OSError as error:
+        raise UsageError(f"--out {out}: {error.strerror}") from None
 
 
 # ── shared by the commands ───────────────────────────────────────────────────────────────

@@ -312,27 +312,3 @@ def save(review: Review, directory: Path) -> None:
     """Writes `tables/*.csv`, then `decision_artifact.json`, into `directory`."""
     write_tables(review.tables, directory / "tables")
     artifacts.write(review.body, directory / artifacts.FILE_NAME)
-
-
-def publish(finished: Path, out: Path) -> None:
-    """Puts a finished review's artifact and tables into `out`, the artifact last.
-
-    A directory that holds nothing else is exchanged as a whole.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=out, prefix=".review-"))
-    try:
-        shutil.copytree(finished / "tables", staging / "tables")
-        shutil.copy2(finished / artifacts.FILE_NAME, staging / artifacts.FILE_NAME)
-        tables = out / "tables"
-        tables.mkdir(exist_ok=True)
-        for path in sorted((staging / "tables").iterdir()):
-            os.replace(path, tables / path.name)
-        os.replace(staging / artifacts.FILE_NAME, out / artifacts.FILE_NAME)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def as_policy(wanted: Request) -> Policy:
-    """The policy of a request."""
-    return wanted.loaded.policy

@@ -80,6 +80,8 @@ class RateComparison:
         """One-sided upper confidence bound of delta."""
         if level < 0.5:
             return self.lower(1.0 - level)
+        if math.isnan(self.delta):
+            return math.nan
         z = min(t_quantile(level, self.df), _FURTHEST)
         return min(1.0, max(self.delta + z * math.sqrt(self.variance), self._recovered(z)[1]))
 
@@ -87,6 +89,8 @@ class RateComparison:
         """One-sided lower confidence bound of delta."""
         if level < 0.5:
             return self.upper(1.0 - level)
+        if math.isnan(self.delta):
+            return math.nan
         z = min(t_quantile(level, self.df), _FURTHEST)
         return max(
             -self.weight, min(self.delta - z * math.sqrt(self.variance), self._recovered(z)[0])
@@ -377,11 +381,14 @@ def _day_variance(
         return math.nan, math.nan
     s1, df1 = _day_residual(one, m1)
     s0, df0 = _day_residual(zero, m0)
+    borrowed = min(df1, df0) < 1
     if df1 < 1:
         s1, df1 = _borrowed(one, zero, s0), df0
     elif df0 < 1:
         s0, df0 = _borrowed(zero, one, s1), df1
     v1, v0 = float(s1 / int(d1) ** 2), float(s0 * weight * weight / int(d0) ** 2)
+    if borrowed:
+        return v1 + v0, df1
     if v1 + v0 <= 0:
         return 0.0, df1 + df0
     a, b = v1 / (v1 + v0), v0 / (v1 + v0)
@@ -411,9 +418,13 @@ def _good_clusters(m: WindowMoments) -> float:
 
 
 def _shared_correlation(m1: WindowMoments, m0: WindowMoments) -> float:
-    """The larger intraclass correlation; 1, a cluster being one trial, where nothing tells it."""
+    """The larger intraclass correlation, and at least 1/(1 + k) with k bad clusters in all.
+
+    Without any a cluster is one trial; a few that hold one bad row each do not yet show that bad
+    rows come alone.
+    """
     known = [intraclass_correlation(m) for m in (m1, m0) if 0 < m.y < m.n and m.clusters > 1]
-    return max(known, default=1.0)
+    return max([*known, 1.0 / (1.0 + m1.bad_clusters + m0.bad_clusters)])
 
 
 def _effective(m: WindowMoments, variance: float, rho: float, few: bool) -> float:
@@ -442,4 +453,4 @@ def _p_greater(delta: float, variance: float, df: float) -> float:
 
 
 def _exp(x: float) -> float:
-    return math.exp(x) if x < 709.0 else math.inf
+    return math.inf if x > 709.0 else math.exp(x)

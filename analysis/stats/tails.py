@@ -9,8 +9,8 @@ signed sum of independent log-beta and log-gamma variables, has a closed cumulan
     K(t) = Σ log Γ(a + st) − log Γ(a) − [log Γ(a + b + st) − log Γ(a + b)],   s = ±1,
 
 and P(S ≤ x) is its inversion integral along the vertical line through the saddlepoint (Daniels
-1954; Helstrom & Ritcey 1984). The integrand is largest and hardly oscillates there, so that 30
-nodes leave a relative error of about 1e-4 at any p, where a normal or a jackknife is useless.
+1954; Helstrom & Ritcey 1984). The integrand is largest and hardly oscillates there, so that a few
+dozen nodes leave a relative error below 0.005 at any p, where a normal or a jackknife is useless.
 All arrays have shape (m,), one entry a slice, or broadcast to it.
 """
 
@@ -25,10 +25,11 @@ from scipy import special
 
 Array = npt.NDArray[np.float64]
 
-_STEP = 0.2
-_NODES = np.sinh(_STEP * (np.arange(34) + 0.5))
-_WEIGHTS = _STEP * np.cosh(_STEP * (np.arange(34) + 0.5))
 _CHUNK = 4096
+_REACH = 6.8
+_STEP, _FINE_STEP = 0.2, 0.04
+# A beta with b this small makes the integrand decay so slowly that its oscillation counts.
+_SHARP = 6.0
 # log Γ of larger arguments loses the digits that a difference of two of them needs.
 _LARGEST_SHAPE = 1e8
 
@@ -362,15 +363,34 @@ def _invert(terms: Sequence[LogTerm], x: Array) -> Array:
     sd = np.sqrt(np.maximum(_curvature(terms, t), 1e-300))
     edge = np.minimum(left + t, right - t)
     scale = np.minimum(np.minimum(1.5 / sd, 3.0 * np.abs(t)), 1.5 * edge)
-    line = t[:, None] + 1j * scale[:, None] * _NODES[None, :]
-    exponent = _cumulant(terms, line, special.loggamma, 0) - line * x[:, None]
-    peak = exponent[:, :1].real
-    values = (np.exp(exponent - peak) / line).real @ _WEIGHTS
-    with np.errstate(under="ignore"):
-        tail = np.abs(values) * scale / np.pi * np.exp(np.minimum(peak[:, 0], 700.0))
-    tail = np.clip(tail, 0.0, 1.0)
+    sharp = np.zeros(use.size, dtype=bool)
+    for term in terms:
+        sharp |= (term.bottom - term.top < _SHARP) & ~term.is_constant
+    tail = np.empty(use.size)
+    for group, step in ((~sharp, _STEP), (sharp, _FINE_STEP)):
+        at = np.flatnonzero(group)
+        if at.size:
+            tail[at] = _line_integral([s.at(at) for s in terms], t[at], x[at], scale[at], step)
     out[use] = np.where(t < 0, tail, 1.0 - tail)
     return out
+
+
+def _line_integral(
+    terms: Sequence[LogTerm], t: Array, x: Array, scale: Array, step: float
+) -> Array:
+    """|(1/2πi) ∫ e^{K(t) − tx}/t dt| along the vertical line through t, by the midpoint rule.
+
+    The line is run through as t + i·scale·sinh(u), u in steps of `step`, so that few nodes serve
+    both a Gaussian and an algebraic decay.
+    """
+    u = step * (np.arange(round(_REACH / step)) + 0.5)
+    line = t[:, None] + 1j * scale[:, None] * np.sinh(u)[None, :]
+    exponent = _cumulant(terms, line, special.loggamma, 0) - line * x[:, None]
+    peak = exponent[:, :1].real
+    values = (np.exp(exponent - peak) / line).real @ (step * np.cosh(u))
+    with np.errstate(under="ignore"):
+        tail = np.abs(values) * scale / np.pi * np.exp(np.minimum(peak[:, 0], 700.0))
+    return np.asarray(np.clip(tail, 0.0, 1.0), dtype=float)
 
 
 def _quantile(terms: Sequence[LogTerm], tail: Array) -> Array:

@@ -269,9 +269,9 @@ def _cluster_moments(con: duckdb.DuckDBPyConnection, size: int) -> BinMoments:
         counts[cell] = float(total)
     units = con.execute(
         f"""
-        SELECT count(DISTINCT cluster) FILTER (cell < {size}),
-               count(DISTINCT cluster) FILTER (cell >= {size}), count(DISTINCT cluster)
-        FROM drift_cells
+        SELECT count(*) FILTER (old), count(*) FILTER (new), count(*)
+        FROM (SELECT bool_or(cell < {size}) AS old, bool_or(cell >= {size}) AS new
+              FROM drift_cells GROUP BY cluster)
         """
     ).fetchone()
     assert units is not None

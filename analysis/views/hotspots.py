@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from analysis.check import Check, Interval, RegressionTest, finite
-from analysis.policy import Policy
+from analysis.policy import Hotspots, Policy
 from analysis.stats.intervals import design_effect, mover_difference
 from analysis.stats.moments import intraclass_correlation
 from analysis.stats.multiple import benjamini_hochberg, fcr_level, focused_bh, simes
@@ -126,6 +126,7 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
         return np.array([i for i in indices if i in survivors], dtype=np.intp)
 
     kept, threshold = focused_bh(family.p, keep, settings.fdr)
+    kept = _own_family(family, kept, keep, settings.fdr)
     below = rejected[family.p[rejected] <= threshold]
     final = folder.settle(kept, below)
     found = _describe(telemetry, policy, family, final, q, fcr_level(len(final), len(family.members), settings.fdr))
@@ -291,6 +292,22 @@ def _pick(side: Side, which: np.ndarray) -> Side:
     return Side(side.y[which], side.n[which], side.deff[which], side.cv2[which])
 
 
+def _own_family(
+    family: _Family,
+    kept: np.ndarray,
+    keep: Callable[[np.ndarray], np.ndarray],
+    fdr: float,
+) -> np.ndarray:
+    """Kept members whose regression also stands among the regressions alone.
+
+    Some slices always differ in level, and many of those would make the whole family's threshold
+    too lenient for the few regressions.
+    """
+    regressions = np.array([m.kind == "regression" for m in family.members])
+    alone, _ = focused_bh(np.where(regressions, family.p, np.nan), keep, fdr)
+    return np.array([i for i in kept if not regressions[i] or i in alone], dtype=np.intp)
+
+
 def _worth_listing(family: _Family, min_ratio: float) -> np.ndarray:
     """Members whose ratio reaches `min_ratio`: a filter of findings, not the null."""
     out = np.zeros(len(family.members), dtype=bool)
@@ -450,22 +467,10 @@ def _listed(
     """Resolved slices (hot in the baseline only), and slices better than the rest; no findings."""
     settings = policy.hotspots
     levels = [i for i, m in enumerate(family.members) if m.kind == "level" and i not in found]
-    resolved_p, better_p = [], []
-    for i in levels:
-        member = family.members[i]
-        figure = family.pooled[member.metric]
-        own1, own0, rest1, rest0 = (
-            _pick(s, np.array([member.slice])) for s in family.sides[member.metric]
-        )
-        better_p.append(_less(figure, own1, rest1))
-        enough = own0.n[0] >= settings.min_support and rest0.n[0] > 0
-        was = float(level_p(figure, own0, rest0)[0]) if enough else 1.0
-        calm = family.p[i] > PLAIN_LEVEL and own1.mean[0] < settings.min_ratio * rest1.mean[0]
-        hot = enough and own0.mean[0] >= settings.min_ratio * rest0.mean[0]
-        resolved_p.append(was if calm and hot else 1.0)
+    resolved_p, better_p = _resolved_and_better(family, levels, settings)
     out: list[Found] = []
     for status, values in (("resolved", resolved_p), ("better", better_p)):
-        q_own = benjamini_hochberg(np.array(values)) if values else np.zeros(0)
+        q_own = benjamini_hochberg(values)
         q = np.full(len(family.members), np.nan)
         q[levels] = q_own
         order = sorted(range(len(levels)), key=lambda k: (values[k], levels[k]))
@@ -481,13 +486,30 @@ def _listed(
     return tuple(out)
 
 
-def _less(figure: Pooled, own: Side, rest: Side) -> float:
-    """One-sided p-value of own *below* rest."""
-    if figure.is_rate:
-        value = level_p(figure, Side(rest.y, rest.n, rest.deff, rest.cv2), own)
-    else:
-        value = level_p(figure, rest, own)
-    return 1.0 if math.isnan(float(value[0])) else float(value[0])
+def _resolved_and_better(
+    family: _Family, levels: Sequence[int], settings: Hotspots
+) -> tuple[np.ndarray, np.ndarray]:
+    """p-values of having been hot in the baseline and no longer, and of being better than the rest.
+
+    1 where a slice is still hot, was not, or lacks a baseline.
+    """
+    resolved, better = np.ones(len(levels)), np.ones(len(levels))
+    for metric, figure in enumerate(family.pooled):
+        at = [k for k, i in enumerate(levels) if family.members[i].metric == metric]
+        where = np.array([family.members[levels[k]].slice for k in at], dtype=int)
+        if not len(where):
+            continue
+        own1, own0, rest1, rest0 = (_pick(s, where) for s in family.sides[metric])
+        better[at] = np.nan_to_num(level_p(figure, rest1, own1), nan=1.0)
+        p = family.p[[levels[k] for k in at]]
+        with np.errstate(invalid="ignore"):
+            calm = (p > PLAIN_LEVEL) & (own1.mean < settings.min_ratio * rest1.mean)
+            hot = (own0.n >= settings.min_support) & (rest0.n > 0)
+            hot &= own0.mean >= settings.min_ratio * rest0.mean
+        if (calm & hot).any():
+            was = np.nan_to_num(level_p(figure, own0, rest0), nan=1.0)
+            resolved[at] = np.where(calm & hot, was, 1.0)
+    return resolved, better
 
 
 def _ratio(family: _Family, index: int) -> float:

@@ -50,7 +50,9 @@ def test_no_failures_leave_room_and_no_rows_say_nothing() -> None:
 
 def test_a_rate_of_equal_clusters_that_agree_counts_clusters() -> None:
     # 100 clusters of 5 rows, 10 of them all bad: intraclass correlation 1.
-    m = WindowMoments(n=500, y=50, nn=2500, yy=250, ny=250, clusters=100, largest=5, bad_clusters=10)
+    m = WindowMoments(
+        n=500, y=50, nn=2500, yy=250, ny=250, clusters=100, largest=5, bad_clusters=10
+    )
     value, low, high = rate_interval(m)
     assert value == 0.1
     assert (low, high) == pytest.approx(clopper_pearson(10, 100))
@@ -121,7 +123,12 @@ def test_recovered_limits_from_wilson_are_newcombes() -> None:
 def test_recovered_limits_of_a_ratio_are_those_of_log_normals() -> None:
     half1, half0 = 0.3, 0.4
     low, high = mover_ratio(
-        2.0, 2 * math.exp(-half1), 2 * math.exp(half1), 4.0, 4 * math.exp(-half0), 4 * math.exp(half0)
+        2.0,
+        2 * math.exp(-half1),
+        2 * math.exp(half1),
+        4.0,
+        4 * math.exp(-half0),
+        4 * math.exp(half0),
     )
     assert (low, high) == pytest.approx((0.5 * math.exp(-0.5), 0.5 * math.exp(0.5)))
     assert mover_ratio(1.0, 0.0, 2.0, 1.0, 0.0, 2.0) == (0.0, math.inf)

@@ -20,7 +20,9 @@ FAMILIES = {
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 def test_adjusted_p_values_are_those_of_statsmodels(family: list[float]) -> None:
     for ours, method in ((benjamini_hochberg, "fdr_bh"), (holm, "holm")):
-        np.testing.assert_allclose(ours(family), multipletests(family, method=method)[1], rtol=1e-12)
+        np.testing.assert_allclose(
+            ours(family), multipletests(family, method=method)[1], rtol=1e-12
+        )
 
 
 def test_missing_p_values_are_no_tests() -> None:

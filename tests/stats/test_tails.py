@@ -123,7 +123,9 @@ def test_a_single_rate_has_the_limits_of_clopper_and_pearson() -> None:
     one = log_gamma_terms(1e8, 1.0, -1)
     for y, n in ((1, 30), (7, 60), (59, 60)):
         low, high = interval([rate_terms(y, n, 1, -1, 1), one], [rate_terms(y, n, 1, 1, 1), one])
-        assert (math.exp(low[0]), math.exp(high[0])) == pytest.approx(clopper_pearson(y, n), rel=2e-3)
+        assert (math.exp(low[0]), math.exp(high[0])) == pytest.approx(
+            clopper_pearson(y, n), rel=2e-3
+        )
 
 
 def test_the_limit_of_the_interval_is_where_the_test_turns() -> None:
@@ -186,7 +188,9 @@ def test_means_that_cannot_be_compared_are_no_finding() -> None:
 
 def test_huge_and_tiny_parameters_stay_finite() -> None:
     scales = 10.0 ** np.arange(-3, 10)
-    p = tail_below_zero([log_beta_terms(scales, 3 * scales), log_beta_terms(scales, 4 * scales, -1)])
+    p = tail_below_zero(
+        [log_beta_terms(scales, 3 * scales), log_beta_terms(scales, 4 * scales, -1)]
+    )
     assert np.isfinite(p).all()
     assert ((p >= 0) & (p <= 0.5 + 1e-6)).all()
     assert (np.diff(p) <= 1e-6).all()

@@ -24,7 +24,7 @@ def main() -> int:
         if handed:
             check_review(Path(handed))
         else:
-            from analysis.review import current
+            from analysis.render.current import current
 
             check_review(current(ROOT))
     except ReviewError as error:

@@ -1,0 +1,46 @@
+# make review   a review of data/sample (or DATA=… POLICY=… RELEASE=…), rendered to _site/
+# make test     all tests
+# make lint     lint, format and type checks
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+JOBS   ?= 2
+
+OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(POLICY),--policy "$(POLICY)") \
+           $(if $(RELEASE),--release "$(RELEASE)") $(if $(OUT),--out "$(OUT)") \
+           $(if $(ENGINE),--engine "$(ENGINE)")
+
+export PYTHONDONTWRITEBYTECODE := 1
+export QUARTO_PYTHON := $(CURDIR)/$(BIN)/python
+
+.PHONY: review test lint format sample clean
+
+review: $(VENV)/.review
+	@$(BIN)/python -m analysis render $(OPTIONS)
+
+test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+sample: $(VENV)/.review
+	$(BIN)/python -m analysis sample --scenario regressed --seed 1 --format csv.gz --out data/sample
+
+clean:
+	rm -rf $(VENV) _site .cache
+
+$(VENV)/.review: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.review
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

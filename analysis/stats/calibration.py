@@ -1,0 +1,278 @@
+"""Quality of predicted risks: ranking, accuracy and calibration, each with a clustered interval.
+
+Everywhere `y` is boolean (n,), `p` a risk in [0, 1] (n,), `cluster` a non-negative code (n,). Rows
+of a cluster may depend on one another, clusters not: an estimate θ̂ ≈ θ + Σ_k φ_k has the variance
+G/(G−1) Σ_c (Σ_{k∈c} φ_k)² (infinitesimal jackknife; Efron 1982, chapter 6), φ the influence of a row.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+MIN_CLASS_CLUSTERS = 10
+N_BINS = 10
+_BLOCK = 16_384
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval; nan where it is not known."""
+
+    value: float
+    low: float
+    high: float
+
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Equal-count bins in rising order of risk: rows, mean risk, rate, and the rate's gap with its
+    clustered standard error, each (bins,)."""
+
+    n: Ints
+    risk: Floats
+    rate: Floats
+    gap: Floats
+    error: Floats
+
+
+def roc_auc(y: Bools, p: Floats, cluster: Ints) -> Estimate:
+    """Area under the ROC curve, ties counted half.
+
+    Structural components by DeLong, DeLong & Clarke-Pearson (1988), summed by cluster as in
+    Obuchowski (1997); the interval is symmetric on the logit scale.
+    """
+    positive, negative = np.sort(p[y]), np.sort(p[~y])
+    if not len(positive) or not len(negative):
+        return UNKNOWN
+    influence = np.empty(len(p))
+    above = _share_below(negative, p[y])
+    value = float(above.mean())
+    influence[y] = (above - value) / len(positive)
+    influence[~y] = (1.0 - _share_below(positive, p[~y]) - value) / len(negative)
+    return _logit_interval(value, influence, y, cluster)
+
+
+def average_precision(y: Bools, p: Floats, cluster: Ints) -> Estimate:
+    """Mean precision at the positives' scores: scikit-learn's definition, ties share a threshold.
+
+    AP = E[y A(s)/B(s)]/π with A(s) = P(y = 1, S ≥ s), B(s) = P(S ≥ s), π = P(y = 1). Its influence
+    is φ = {y (A/B + H₁ − AP) − H₂}/π, H₁(s) = E[y 1{S ≤ s}/B(S)], H₂(s) = E[y A(S) 1{S ≤ s}/B(S)²].
+    """
+    n, n_positive = len(p), int(y.sum())
+    if not n or not 0 < n_positive < n:
+        return UNKNOWN
+    scores, place, size = np.unique(p, return_inverse=True, return_counts=True)
+    bad = np.bincount(place, weights=y, minlength=len(scores))
+    reach = np.cumsum(size[::-1])[::-1] / n
+    caught = np.cumsum(bad[::-1])[::-1] / n
+    precision = caught / reach
+    first = np.cumsum(bad / n / reach)
+    second = np.cumsum(bad / n * precision / reach)
+    share = n_positive / n
+    value = float((bad * precision).sum() / n_positive)
+    influence = (y * (precision + first - value)[place] - second[place]) / share / n
+    return _logit_interval(value, influence, y, cluster)
+
+
+def brier(y: Bools, p: Floats, cluster: Ints) -> Estimate:
+    """Mean squared error of the risks (Brier 1950)."""
+    if not len(p):
+        return UNKNOWN
+    loss = (p - y) ** 2
+    value = float(loss.mean())
+    return _plain_interval(value, (loss - value) / len(p), cluster, floor=0.0)
+
+
+def brier_skill(y: Bools, p: Floats, cluster: Ints) -> Estimate:
+    """1 − Brier score / that of the window's own rate, predicted for every row.
+
+    1 is perfect, 0 no better than the rate; nan where every label is the same.
+    """
+    if not len(p):
+        return UNKNOWN
+    rate = float(y.mean())
+    reference = rate * (1.0 - rate)
+    if reference <= 0:
+        return UNKNOWN
+    loss = (p - y) ** 2
+    mean = float(loss.mean())
+    tilt = mean / reference**2 * (1.0 - 2.0 * rate)
+    influence = (-(loss - mean) / reference + tilt * (y - rate)) / len(p)
+    return _plain_interval(1.0 - mean / reference, influence, cluster, ceiling=1.0)
+
+
+def calibration_error(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) -> Estimate:
+    """Expected calibration error Σ_b n_b/n |rate_b − risk_b| over equal-count bins, debiased.
+
+    Noise alone makes every gap positive. The plug-in sum is multiplied by √(1 − Σ w σ²/Σ w gap²),
+    at least 0: the share of the mean squared gap that the gaps' own (clustered) variance σ² does
+    not explain, which is the debiased squared error of Kumar, Liang & Ma (2019, eq. 8).
+    """
+    bins = reliability(y, p, cluster, n_bins)
+    if not len(bins.n):
+        return UNKNOWN
+    weight = bins.n / bins.n.sum()
+    squared = float((weight * bins.gap**2).sum())
+    noise = float((weight * bins.error**2).sum())
+    plain = float((weight * np.abs(bins.gap)).sum())
+    share = max(0.0, 1.0 - noise / squared) if squared > 0 else 0.0
+    value = plain * math.sqrt(share)
+    order, bounds = _equal_counts(p, n_bins)
+    signs = np.repeat(np.sign(bins.gap), np.diff(bounds))
+    gaps = np.repeat(bins.gap, np.diff(bounds))
+    influence = np.empty(len(p))
+    influence[order] = signs * ((y.astype(float) - p)[order] - gaps) / len(p)
+    return _plain_interval(value, influence, cluster, floor=0.0, ceiling=1.0)
+
+
+def reliability(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) -> Reliability:
+    """Rows sorted by risk (equal risks by position) and cut into bins of equal count."""
+    order, bounds = _equal_counts(p, n_bins)
+    counts = np.diff(bounds)
+    part = np.repeat(np.arange(len(counts)), counts)
+    bad = np.bincount(part, weights=y[order], minlength=len(counts))
+    risk = np.bincount(part, weights=p[order], minlength=len(counts)) / counts
+    rate = bad / counts
+    gap = rate - risk
+    residual = (y.astype(float) - p)[order] - gap[part]
+    error = np.empty(len(counts))
+    for index, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        inside = slice(int(begin), int(end))
+        error[index] = math.sqrt(_variance(residual[inside] / counts[index], cluster[order][inside]))
+    return Reliability(counts.astype(np.int64), risk, rate, gap, error)
+
+
+def platt(score: Floats, y: Bools) -> tuple[float, float]:
+    """(slope, intercept) of the sigmoid that turns a score into a risk: 1/(1 + exp(−a − b·score)).
+
+    Platt (1999), with his smoothed targets (n₊ + 1)/(n₊ + 2) and 1/(n₋ + 2), which keep separable
+    scores finite. A slope that is not positive, where the score ranks no better than chance, is
+    set to 0: every row gets the overall rate.
+    """
+    n_positive = int(y.sum())
+    n_negative = len(y) - n_positive
+    target = np.where(y, (n_positive + 1.0) / (n_positive + 2.0), 1.0 / (n_negative + 2.0))
+    spread = float(score.std()) if len(score) else 0.0
+    if spread > 0:
+        middle = float(score.mean())
+        weights = ridge_logistic(((score - middle) / spread)[:, None], target, ridge=0.0)
+        slope = float(weights[1]) / spread
+        if slope > 0 and math.isfinite(slope):
+            return slope, float(weights[0]) - slope * middle
+    rate = float(target.mean()) if len(target) else 0.5
+    return 0.0, math.log(rate / (1.0 - rate))
+
+
+def ridge_logistic(
+    x: Floats, target: npt.ArrayLike, *, ridge: float = 1.0, max_steps: int = 60
+) -> Floats:
+    """Coefficients (1 + columns,), intercept first, of a logistic model with a ridge penalty.
+
+    Minimises Σ log loss + ridge/2 Σ β² (the intercept is free; scikit-learn's C = 1/ridge) by
+    Newton's method with step halving. x: (n, columns); target: (n,), in [0, 1]. Plain sums over
+    fixed blocks of rows: the same rows in the same order give the same coefficients.
+    """
+    goal = np.asarray(target, dtype=float)
+    width = x.shape[1] + 1
+    penalty = np.full(width, float(ridge))
+    penalty[0] = 0.0
+    weights = np.zeros(width)
+    rate = min(max(float(goal.mean()), 1e-6), 1.0 - 1e-6)
+    weights[0] = math.log(rate / (1.0 - rate))
+    loss = _log_loss(x, goal, weights, penalty)
+    for _ in range(max_steps):
+        gradient, hessian = penalty * weights, np.diag(penalty + 1e-9)
+        for begin in range(0, len(goal), _BLOCK):
+            block = x[begin : begin + _BLOCK]
+            risk = special.expit(weights[0] + block @ weights[1:])
+            error = risk - goal[begin : begin + _BLOCK]
+            curve = risk * (1.0 - risk)
+            gradient[0] += error.sum()
+            gradient[1:] += block.T @ error
+            scaled = block * curve[:, None]
+            hessian[0, 0] += curve.sum()
+            edge = scaled.sum(axis=0)
+            hessian[0, 1:] += edge
+            hessian[1:, 0] += edge
+            hessian[1:, 1:] += block.T @ scaled
+        step = np.linalg.lstsq(hessian, gradient, rcond=1e-13)[0]
+        scale, previous = 1.0, loss
+        while scale > 1e-6:
+            loss = _log_loss(x, goal, weights - scale * step, penalty)
+            if loss <= previous + 1e-12 * abs(previous):
+                break
+            scale /= 2.0
+        else:
+            break
+        weights = weights - scale * step
+        if float(np.abs(scale * step).max()) < 1e-9:
+            break
+    return weights
+
+
+def _log_loss(x: Floats, goal: Floats, weights: Floats, penalty: Floats) -> float:
+    linear = weights[0] + x @ weights[1:]
+    loss = np.logaddexp(0.0, linear) - goal * linear
+    return float(loss.sum() + 0.5 * (penalty * weights**2).sum())
+
+
+def _share_below(values: Floats, at: Floats) -> Floats:
+    """Share of sorted `values` below each of `at`, equals counted half."""
+    below = np.searchsorted(values, at, side="left") + np.searchsorted(values, at, side="right")
+    return np.asarray(below / 2.0 / len(values))
+
+
+def _equal_counts(p: Floats, n_bins: int) -> tuple[Ints, Ints]:
+    """Rows in order of risk, and the bins' bounds in it: sizes differ by at most one row."""
+    order = np.argsort(p, kind="stable")
+    bins = min(n_bins, len(p))
+    size, rest = divmod(len(p), bins) if bins else (0, 0)
+    counts = [size + 1] * rest + [size] * (bins - rest)
+    return order.astype(np.int64), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _variance(influence: Floats, cluster: Ints) -> float:
+    """G/(G−1) Σ_c (Σ φ)²; nan with a single cluster."""
+    _, place = np.unique(cluster, return_inverse=True)
+    totals = np.bincount(place, weights=influence)
+    groups = len(totals)
+    return groups / (groups - 1.0) * float((totals**2).sum()) if groups > 1 else math.nan
+
+
+def _t(cluster: Ints) -> float:
+    return float(special.stdtrit(max(1, len(np.unique(cluster)) - 1), 0.975))
+
+
+def _plain_interval(
+    value: float,
+    influence: Floats,
+    cluster: Ints,
+    floor: float = -math.inf,
+    ceiling: float = math.inf,
+) -> Estimate:
+    half = _t(cluster) * math.sqrt(_variance(influence, cluster))
+    if math.isnan(half):
+        return Estimate(value, math.nan, math.nan)
+    return Estimate(value, max(floor, value - half), min(ceiling, value + half))
+
+
+def _logit_interval(value: float, influence: Floats, y: Bools, cluster: Ints) -> Estimate:
+    """Without ten clusters of either label, or at 0 and 1, the interval is not known."""
+    fewest = min(len(np.unique(cluster[y])), len(np.unique(cluster[~y])))
+    if fewest < MIN_CLASS_CLUSTERS or not 0.0 < value < 1.0:
+        return Estimate(value, math.nan, math.nan)
+    half = _t(cluster) * math.sqrt(_variance(influence, cluster)) / (value * (1.0 - value))
+    centre = math.log(value / (1.0 - value))
+    return Estimate(value, float(special.expit(centre - half)), float(special.expit(centre + half)))

@@ -1,0 +1,233 @@
+"""One column's drift, from its bins to a severity (STATISTICS section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from analysis.check import rounded
+from analysis.contract import Contract
+from analysis.policy import Policy
+from analysis.stats.divergence import (
+    absent_category_p,
+    binned_wasserstein,
+    compare_distributions,
+    psi,
+    total_variation,
+)
+from analysis.stats.multiple import benjamini_hochberg
+from analysis.telemetry import Telemetry
+from analysis.telemetry.bins import BinnedColumn, bin_column, is_moment
+from analysis.telemetry.fact import DERIVED
+
+TESTED_ROLES = ("context", "action", "cost", "outcome")
+NEVER_TESTED_ROLES = ("key", "identifier", "time")
+LEFT_OUT = frozenset({"release_id", "routing_propensity"})
+# Changing these may be what the release is: they are listed, and no check counts them.
+LISTED_ONLY = frozenset({"prompt_version", "instruction_template", "model_name", "model_provider"})
+MAX_QUOTED = 60
+
+DriftSeverity = Literal["none", "low", "medium", "high"]
+RANK: dict[DriftSeverity, int] = {"none": 0, "low": 1, "medium": 2, "high": 3}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column's distribution, candidate against baseline.
+
+    statistic: the test behind `p_value`: rao_scott_chi2 (the whole distribution), new_category
+    (categories that the baseline lacks), or not_tested, with the `reason`.
+    effect: total_variation for categories (share of traffic, 0 to 1), wasserstein for numbers (in
+    baseline standard deviations of the binned values); `effect_unit` says which.
+    psi: bias-corrected, so that it is 0 on average without drift, and may be below 0.
+    counted: whether the `drift.*` checks count it. new_share: share of candidate rows in
+    categories that the baseline lacks. missing_*: share of null rows. support: rows of both windows.
+    """
+
+    feature: str
+    role: str
+    statistic: str
+    effect: float | None
+    psi: float | None
+    p_value: float | None
+    q_value: float | None
+    severity: DriftSeverity
+    effect_unit: str | None
+    kind: str | None
+    counted: bool
+    n_bins: int
+    new_share: float | None
+    missing_baseline: float | None
+    missing_candidate: float | None
+    support: int
+    reason: str | None
+
+
+def drift_columns(telemetry: Telemetry, policy: Policy) -> tuple[list[str], list[str]]:
+    """The columns to test, sorted, and a note on each named one that cannot be."""
+    if policy.drift.columns == "auto":
+        chosen = []
+        for name in telemetry.columns:
+            declared = telemetry.contract.column(name)
+            if declared is None or declared.role not in TESTED_ROLES or name in LEFT_OUT:
+                continue
+            if name == "domain" and telemetry.has("use_case"):
+                continue
+            if not _barred(telemetry, name):
+                chosen.append(name)
+        return sorted(chosen), []
+    notes, chosen = [], []
+    for name in dict.fromkeys(policy.drift.columns):
+        barred = _barred(telemetry, name)
+        if barred:
+            notes.append(f"drift.columns: “{short(name)}” is left out: {barred}")
+        else:
+            chosen.append(name)
+    return sorted(chosen), notes
+
+
+def _barred(telemetry: Telemetry, name: str) -> str | None:
+    if not telemetry.has(name):
+        return "the telemetry has no such column"
+    declared = telemetry.contract.column(name)
+    if name.lower() in DERIVED:
+        return "the name is taken"
+    if declared is not None and declared.role in NEVER_TESTED_ROLES:
+        return f"a column in the role of {declared.role} says nothing of a distribution"
+    if is_moment(telemetry.types[name]) or (declared is not None and declared.type == "timestamp"):
+        return "moments of time differ between windows by construction"
+    return None
+
+
+def role_of(contract: Contract, name: str) -> str:
+    """The contract's role of a column; `carried` where it is not declared."""
+    declared = contract.column(name)
+    return declared.role if declared is not None else "carried"
+
+
+def binned_feature(telemetry: Telemetry, name: str) -> BinnedColumn:
+    """Outcomes only over rows whose label is known: a late label is no drift."""
+    column = "failure" if name == "is_failure" else name
+    outcome = role_of(telemetry.contract, name) == "outcome"
+    where = "failure IS NOT NULL" if outcome else "true"
+    return bin_column(telemetry.con, column, telemetry.types[column], where)
+
+
+def measure(telemetry: Telemetry, name: str, column: BinnedColumn) -> Feature:
+    """All but `q_value` and `severity`, which depend on the other features."""
+    untested = Feature(
+        feature=name,
+        role=role_of(telemetry.contract, name),
+        statistic="not_tested",
+        effect=None,
+        psi=None,
+        p_value=None,
+        q_value=None,
+        severity="none",
+        effect_unit=None,
+        kind=column.kind,
+        counted=name not in LISTED_ONLY,
+        n_bins=column.clusters.n_bins,
+        new_share=None,
+        missing_baseline=column.missing[0],
+        missing_candidate=column.missing[1],
+        support=sum(column.rows),
+        reason=None,
+    )
+    if min(column.rows) == 0:
+        return replace(untested, reason="a window has no usable row")
+    if column.clusters.n_bins < 2:
+        missing = column.missing[0] == 1.0
+        why = "every row is missing" if missing else f"every row holds “{column.labels[0]}”"
+        return replace(untested, reason=why)
+    m = column.clusters
+    test = compare_distributions(m, column.days if telemetry.by_days else None)
+    if test is None:
+        return replace(untested, reason="there are too few clusters to compare")
+    absent = _absent_p(telemetry, column)
+    statistic, p_value = "rao_scott_chi2", test.p_value
+    if absent is not None:
+        # Two tests of one feature: Bonferroni.
+        statistic = "new_category" if absent < test.p_value else statistic
+        p_value = min(1.0, 2 * min(absent, test.p_value))
+    effect, unit = _effect(column)
+    # The prior's half a row is half an unweighted row.
+    counts = m.counts * (np.asarray(column.rows) / m.totals)[:, None]
+    new = m.shares[1][m.counts[0] == 0].sum()
+    return replace(
+        untested,
+        statistic=statistic,
+        effect=effect,
+        effect_unit=unit,
+        psi=float(psi(counts) - test.expected),
+        p_value=float(p_value),
+        new_share=float(new),
+    )
+
+
+def _absent_p(telemetry: Telemetry, column: BinnedColumn) -> float | None:
+    """p of the categories that the baseline lacks; None where it has all of them.
+
+    A unit lies in the candidate with the larger of its share of units and its share of rows.
+    """
+    if not any(h.absent for h in column.holders):
+        return None
+    rows = column.rows[1] / sum(column.rows)
+
+    def chance(units: tuple[int, int, int]) -> float:
+        return max(rows, units[1] / (units[0] + units[1]))
+
+    by_day = chance(column.days.units) if telemetry.by_days else None
+    return absent_category_p(column.holders, chance(column.clusters.units), by_day)
+
+
+def _effect(column: BinnedColumn) -> tuple[float, str]:
+    shares = column.clusters.shares
+    if column.points is not None:
+        points = np.asarray(column.points)
+        present = ~np.isnan(points)
+        known = shares[:, present]
+        if present.sum() > 1 and (known.sum(axis=1) > 0).all():
+            known = known / known.sum(axis=1, keepdims=True)
+            distance = binned_wasserstein(points[present], known[0], known[1])
+            if distance is not None:
+                return distance, "wasserstein"
+    return total_variation(shares[0], shares[1]), "total_variation"
+
+
+def judge(measured: Sequence[Feature], policy: Policy) -> tuple[Feature, ...]:
+    """Features with q-values and severities, the most severe first."""
+    p = [np.nan if f.p_value is None else f.p_value for f in measured]
+    q = benjamini_hochberg(p)
+    judged = []
+    for feature, value in zip(measured, q, strict=True):
+        if feature.p_value is None:
+            judged.append(feature)
+            continue
+        severity = _severity(feature.psi or 0.0, float(value), policy)
+        judged.append(replace(feature, q_value=float(value), severity=severity))
+    return tuple(
+        sorted(judged, key=lambda f: (-RANK[f.severity], -rounded(or_least(f.psi)), f.feature))
+    )
+
+
+def _severity(value: float, q: float, policy: Policy) -> DriftSeverity:
+    bands = policy.drift
+    shown = rounded(value)
+    if rounded(q) > bands.fdr or shown < bands.low.psi:
+        return "none"
+    if shown < bands.medium.psi:
+        return "low"
+    return "medium" if shown < bands.high.psi else "high"
+
+
+def or_least(value: float | None) -> float:
+    return -1e9 if value is None else value
+
+
+def short(text: str) -> str:
+    """A value of the telemetry or the policy, short enough for a sentence."""
+    return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
