@@ -2,11 +2,12 @@
 
 Everywhere `y` is boolean (n,), `p` a risk in [0, 1] (n,), `cluster` a non-negative code (n,). Rows
 of a cluster may depend on one another, clusters not: an estimate θ̂ ≈ θ + Σ_k φ_k has the variance
-G/(G−1) Σ_c (Σ_{k∈c} φ_k)² (infinitesimal jackknife; Efron 1982, chapter 6), φ the influence of a row.
+G/(G−1) Σ_c (Σ_{k∈c} φ_k)², φ the influence of a row (infinitesimal jackknife; Efron 1982, ch. 6).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -118,7 +119,8 @@ def calibration_error(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) 
 
     Noise alone makes every gap positive. The plug-in sum is multiplied by √(1 − Σ w σ²/Σ w gap²),
     at least 0: the share of the mean squared gap that the gaps' own (clustered) variance σ² does
-    not explain, which is the debiased squared error of Kumar, Liang & Ma (2019, eq. 8).
+    not explain, which is the debiased squared error of Kumar, Liang & Ma (2019, eq. 8). The upper
+    limit starts from the plug-in sum; the lower is 0 unless a χ² test of all gaps rejects at 2.5 %.
     """
     bins = reliability(y, p, cluster, n_bins)
     if not len(bins.n):
@@ -127,14 +129,21 @@ def calibration_error(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) 
     squared = float((weight * bins.gap**2).sum())
     noise = float((weight * bins.error**2).sum())
     plain = float((weight * np.abs(bins.gap)).sum())
-    share = max(0.0, 1.0 - noise / squared) if squared > 0 else 0.0
+    share = max(0.0, 1.0 - noise / squared) if squared > 0 and noise >= 0 else 0.0
     value = plain * math.sqrt(share)
     order, bounds = _equal_counts(p, n_bins)
     signs = np.repeat(np.sign(bins.gap), np.diff(bounds))
     gaps = np.repeat(bins.gap, np.diff(bounds))
     influence = np.empty(len(p))
     influence[order] = signs * ((y.astype(float) - p)[order] - gaps) / len(p)
-    return _plain_interval(value, influence, cluster, floor=0.0, ceiling=1.0)
+    half = _t(cluster) * math.sqrt(_variance(influence, cluster))
+    if math.isnan(half) or math.isnan(noise):
+        return Estimate(plain if math.isnan(noise) else value, math.nan, math.nan)
+    known = bins.error > 0
+    evidence = float(((bins.gap[known] / bins.error[known]) ** 2).sum())
+    shown = special.chdtrc(max(1, int(known.sum())), evidence) < 0.025
+    low = max(0.0, value - half) if shown else 0.0
+    return Estimate(value, low, min(1.0, max(value, plain + half)))
 
 
 def reliability(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) -> Reliability:
@@ -148,9 +157,11 @@ def reliability(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) -> Rel
     gap = rate - risk
     residual = (y.astype(float) - p)[order] - gap[part]
     error = np.empty(len(counts))
-    for index, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-        inside = slice(int(begin), int(end))
-        error[index] = math.sqrt(_variance(residual[inside] / counts[index], cluster[order][inside]))
+    sorted_cluster = cluster[order]
+    for index, (begin, end) in enumerate(itertools.pairwise(bounds.tolist())):
+        inside = slice(begin, end)
+        share = residual[inside] / counts[index]
+        error[index] = math.sqrt(_variance(share, sorted_cluster[inside]))
     return Reliability(counts.astype(np.int64), risk, rate, gap, error)
 
 

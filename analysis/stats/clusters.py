@@ -200,7 +200,7 @@ def compare_rates(
     cluster = float(parts.combined(w))
     variance, df = _with_days(cluster, parts.groups, days, m1, m0, m1.n, m0.n, w)
     inflation = variance / cluster if cluster > 0 else 1.0
-    few = any(min(m.bad_clusters, _good_clusters(m)) < FEW_BAD_CLUSTERS for m in (m1, m0))
+    few = any(_rare_clusters(m) < FEW_BAD_CLUSTERS for m in (m1, m0))
     rho = _shared_correlation(m1, m0)
     v1, v0 = float(parts.v1) * inflation, float(parts.v0) * inflation
     own = math.sqrt(float(parts.v1)) * math.sqrt(float(parts.v0))
@@ -412,19 +412,19 @@ def _borrowed(
     return residual * n * n / sum(n_d * n_d for n_d, _ in other)
 
 
-def _good_clusters(m: WindowMoments) -> float:
-    """Clusters' worth of good rows: as many rows a cluster as the window has on average."""
-    return (int(m.n) - int(m.y)) * m.clusters / int(m.n)
+def _rare_clusters(m: WindowMoments) -> float:
+    """Bad clusters, or clusters' worth of good rows where these are fewer."""
+    return min(m.bad_clusters, (int(m.n) - int(m.y)) * m.clusters / int(m.n))
 
 
 def _shared_correlation(m1: WindowMoments, m0: WindowMoments) -> float:
-    """The larger intraclass correlation, and at least 1/(1 + k) with k bad clusters in all.
+    """The larger intraclass correlation, and at least 1/(1 + k) with k rare clusters in all.
 
-    Without any a cluster is one trial; a few that hold one bad row each do not yet show that bad
-    rows come alone.
+    Without any a cluster is one trial; a few with one bad row each do not yet show that bad rows
+    come alone.
     """
     known = [intraclass_correlation(m) for m in (m1, m0) if 0 < m.y < m.n and m.clusters > 1]
-    return max([*known, 1.0 / (1.0 + m1.bad_clusters + m0.bad_clusters)])
+    return max([*known, 1.0 / (1.0 + _rare_clusters(m1) + _rare_clusters(m0))])
 
 
 def _effective(m: WindowMoments, variance: float, rho: float, few: bool) -> float:

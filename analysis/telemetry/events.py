@@ -38,8 +38,7 @@ def count_events(
         )
         """,
         {"start": _naive(start), "end": _naive(end), "own": own_rows},
-    ).fetchone()
-    assert row is not None
+    ).fetchall()[0]
     return EventCounts(*(int(v) for v in row))
 
 
@@ -77,14 +76,13 @@ def exhaustion_moment(
         ) WHERE reached >= $allowed
         """,
         {"start": _naive(start), "end": _naive(end), "allowed": allowed},
-    ).fetchone()
-    return utc(row[0]) if row is not None and row[0] is not None else None
+    ).fetchall()[0]
+    return utc(row[0]) if row[0] is not None else None
 
 
 def first_event(telemetry: Telemetry) -> datetime:
     """The first timestamp in the telemetry."""
-    row = telemetry.con.execute("SELECT min(ts) FROM fact").fetchone()
-    assert row is not None
+    row = telemetry.con.execute("SELECT min(ts) FROM fact").fetchall()[0]
     return utc(row[0])
 
 

@@ -99,10 +99,10 @@ def _range(
     limit = _naive(as_of) if as_of is not None else datetime(9999, 1, 1)
     row = con.execute(
         "SELECT min(started), max(started) FROM session_starts WHERE started < ?", [limit]
-    ).fetchone()
+    ).fetchall()[0]
     releases: dict[str, tuple[datetime, datetime]] = {}
-    if row is None or row[0] is None:
-        row = con.execute("SELECT min(started), max(started) FROM session_starts").fetchone()
+    if row[0] is None:
+        row = con.execute("SELECT min(started), max(started) FROM session_starts").fetchall()[0]
     if "release_id" in columns:
         found = con.execute(
             f"SELECT release_id, min(timestamp_utc), max(timestamp_utc) FROM {INTERACTIONS} "
@@ -110,7 +110,6 @@ def _range(
             [limit],
         ).fetchall()
         releases = {r: (_aware(a), _aware(b)) for r, a, b in found}
-    assert row is not None
     return DataRange(_aware(row[0]), _aware(row[1]), releases)
 
 
@@ -219,8 +218,8 @@ def _comparison(
         FROM (SELECT bool_or(win = 1) AS c, bool_or(win = 0) AS b FROM fact WHERE win IS NOT NULL
               GROUP BY date_trunc('hour', ts))
         """
-    ).fetchone()
-    both, either = row if row is not None else (0, 0)
+    ).fetchall()[0]
+    both, either = row
     return "concurrent" if either and both >= 0.8 * either else "before_after"
 
 
@@ -229,8 +228,8 @@ def _cluster(con: duckdb.DuckDBPyConnection, policy: Policy) -> Literal["user", 
         return policy.cluster
     row = con.execute(
         "SELECT count(DISTINCT session), count(DISTINCT usr) FROM fact WHERE win IS NOT NULL"
-    ).fetchone()
-    n_sessions, n_users = row if row is not None else (0, 0)
+    ).fetchall()[0]
+    n_sessions, n_users = row
     return "user" if n_users and n_sessions > n_users else "session"
 
 

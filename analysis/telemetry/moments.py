@@ -132,6 +132,5 @@ def _days(
 
 
 def _row(con: duckdb.DuckDBPyConnection, select: str, table: str) -> tuple[object, ...]:
-    row = con.execute(f"SELECT {select} FROM {table}").fetchone()
-    assert row is not None
+    row = con.execute(f"SELECT {select} FROM {table}").fetchall()[0]
     return tuple(row)

@@ -414,8 +414,7 @@ def _typed(
         return []
     counts = con.execute(
         f"SELECT count(*), {', '.join(f'count(*) FILTER {bad}' for _, _, bad in faults)} FROM {raw}"
-    ).fetchone()
-    assert counts is not None
+    ).fetchall()[0]
     out = []
     for (column, rule, bad), n in zip(faults, counts[1:], strict=True):
         if not n:
@@ -434,8 +433,7 @@ def _typed(
             ).fetchall()
             if not rows:
                 continue
-            total = con.execute(f"SELECT count(*) FROM {raw} WHERE {condition}").fetchone()
-            assert total is not None
+            total = con.execute(f"SELECT count(*) FROM {raw} WHERE {condition}").fetchall()[0]
             out.append(
                 Violation(
                     rule_id, name, column, contract.severities[rule_id], int(total[0]),

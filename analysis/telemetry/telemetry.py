@@ -253,8 +253,7 @@ def policy_columns(policy: Policy) -> frozenset[str]:
 def _counts(con: duckdb.DuckDBPyConnection, win: int) -> WindowCounts:
     row = con.execute(
         "SELECT count(*), count(DISTINCT session), count(DISTINCT usr) FROM fact WHERE win = ?", [win]
-    ).fetchone()
-    assert row is not None
+    ).fetchall()[0]
     return WindowCounts(*map(int, row))
 
 
@@ -271,8 +270,7 @@ def _refuse_empty(source: Source, windows: ResolvedWindows, counts: Mapping[int,
     if problems:
         row = source.con.execute(
             f"SELECT min(timestamp_utc), max(timestamp_utc) FROM {INTERACTIONS}"
-        ).fetchone()
-        assert row is not None
+        ).fetchall()[0]
         problems.append(f"the data hold interactions from {iso(row[0])} to {iso(row[1])}")
         raise WindowError(problems, "windows")
 

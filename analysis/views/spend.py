@@ -125,8 +125,7 @@ def _spend(telemetry: Telemetry, days: pd.DataFrame, budget: float | None) -> Sp
         FROM fact WHERE {where}
         """,
         parameters,
-    ).fetchone()
-    assert row is not None
+    ).fetchall()[0]
     n_rows, n_known, total, squares = (int(v) for v in row)
     length = telemetry.candidate_days
     value = total / NANO / length
