@@ -36,51 +36,86 @@ def parser() -> argparse.ArgumentParser:
     )
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    p = _command(sub, "validate", commands.validate, "list every violation of the telemetry contract")
+    p = _command(
+        sub, "validate", commands.validate, "list every violation of the telemetry contract"
+    )
     _data(p, required=True)
-    p.add_argument("--contract", type=Path, metavar="F", help="contract file (default: data/contract.yml)")
+    p.add_argument(
+        "--contract", type=Path, metavar="F", help="contract file (default: data/contract.yml)"
+    )
     p.add_argument("--format", choices=["text", "json", "junit", "github"], default="text")
     _out(p, "write the report to this file instead of stdout")
 
     p = _command(sub, "sample", commands.sample, "write share-safe telemetry with known answers")
     _out(p, "directory to write the three tables and truth.json to", required=True)
-    p.add_argument("--scenario", default="healthy", metavar="NAME", help="healthy, regressed or tiny")
-    p.add_argument("--interactions", type=_count, metavar="N", help="interactions (default: the scenario's)")
+    p.add_argument(
+        "--scenario", default="healthy", metavar="NAME", help="healthy, regressed or tiny"
+    )
+    p.add_argument(
+        "--interactions", type=_count, metavar="N", help="interactions (default: the scenario's)"
+    )
     p.add_argument("--seed", type=int, default=1, metavar="S")
     p.add_argument("--format", choices=["csv", "csv.gz", "parquet"], default="csv")
 
-    p = _command(sub, "review", commands.review, "compute the review: decision_artifact.json, tables/*.csv")
+    p = _command(
+        sub, "review", commands.review, "compute the review: decision_artifact.json, tables/*.csv"
+    )
     _review_options(p)
 
     p = _command(sub, "render", commands.render, "review, and render site, PDF and sidecar")
-    p.add_argument("--engine", choices=["auto", "quarto", "embedded"], default="auto",
-                   help="auto: Quarto ≥ 1.9 where it is on PATH, else the embedded engine")
+    p.add_argument(
+        "--engine",
+        choices=["auto", "quarto", "embedded"],
+        default="auto",
+        help="auto: Quarto ≥ 1.9 where it is on PATH, else the embedded engine",
+    )
     _review_options(p)
 
-    p = _command(sub, "gate", commands.gate, "the decision as an exit code: 0 ship, 1 block, 3 hold")
+    p = _command(
+        sub, "gate", commands.gate, "the decision as an exit code: 0 ship, 1 block, 3 hold"
+    )
     p.add_argument("artifact", type=Path, metavar="ARTIFACT")
-    p.add_argument("--format", choices=["text", "json", "junit", "github", "markdown"], default="text")
-    p.add_argument("--explain", metavar="CHECK", help="what this check computed, and how far it is from its limit")
+    p.add_argument(
+        "--format", choices=["text", "json", "junit", "github", "markdown"], default="text"
+    )
+    p.add_argument(
+        "--explain",
+        metavar="CHECK",
+        help="what this check computed, and how far it is from its limit",
+    )
     _out(p, "write the report to this file instead of stdout")
 
-    p = _command(sub, "verify", commands.verify, "check an artifact's schema and digests: 0 all agrees, 1 not")
+    p = _command(
+        sub,
+        "verify",
+        commands.verify,
+        "check an artifact's schema and digests: 0 all agrees, 1 not",
+    )
     p.add_argument("artifact", type=Path, metavar="ARTIFACT")
 
-    p = _command(sub, "schema", commands.schema, "JSON Schema of the policy, the artifact or the contract")
+    p = _command(
+        sub, "schema", commands.schema, "JSON Schema of the policy, the artifact or the contract"
+    )
     p.add_argument("what", choices=["policy", "artifact", "contract"])
     _out(p, "write the schema to this file instead of stdout")
     return top
 
 
-def _command(sub: argparse._SubParsersAction, name: str, run: object, text: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
-    made: argparse.ArgumentParser = sub.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+def _command(
+    sub: argparse._SubParsersAction, name: str, run: object, text: str
+) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+    made: argparse.ArgumentParser = sub.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + "."
+    )
     made.add_argument("--quiet", action="store_true", help="no progress and no messages but errors")
     made.set_defaults(run=run)
     return made
 
 
 def _data(p: argparse.ArgumentParser, *, required: bool = False) -> None:
-    p.add_argument("--data", required=required, metavar="DIR", help="directory with the three tables")
+    p.add_argument(
+        "--data", required=required, metavar="DIR", help="directory with the three tables"
+    )
 
 
 def _out(p: argparse.ArgumentParser, text: str, *, required: bool = False) -> None:
@@ -88,10 +123,18 @@ def _out(p: argparse.ArgumentParser, text: str, *, required: bool = False) -> No
 
 
 def _review_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--data", metavar="DIR", help="directory with the three tables (default: the policy's `data`)")
-    p.add_argument("--policy", type=Path, metavar="F", help="policy file (default: report/policy.yml)")
+    p.add_argument(
+        "--data",
+        metavar="DIR",
+        help="directory with the three tables (default: the policy's `data`)",
+    )
+    p.add_argument(
+        "--policy", type=Path, metavar="F", help="policy file (default: report/policy.yml)"
+    )
     p.add_argument("--release", metavar="ID", help="replaces release.id")
-    p.add_argument("--as-of", metavar="TIME", help="ends the candidate at the last UTC midnight not after TIME")
+    p.add_argument(
+        "--as-of", metavar="TIME", help="ends the candidate at the last UTC midnight not after TIME"
+    )
     _out(p, "directory for the result")
     p.add_argument("--threads", type=_count, metavar="N", help="threads of the engine")
     p.add_argument("--memory-limit", metavar="SIZE", help="memory of the engine, for example 4GB")

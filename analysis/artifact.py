@@ -161,7 +161,9 @@ def rounded_tree(value: Any, path: str = "") -> Any:
 
 def canonical(value: Any) -> bytes:
     """The canonical bytes of JSON values."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
     return text.encode("utf-8", errors="surrogatepass")
 
 
@@ -237,7 +239,10 @@ def verify(body: Mapping[str, Any]) -> list[str]:
     validator = jsonschema.Draft202012Validator(json_schema())
     problems = [
         f"{'.'.join(map(str, e.absolute_path)) or 'artifact'}: {e.message[:200]}"
-        for e in sorted(validator.iter_errors(copy.deepcopy(dict(body))), key=lambda e: list(map(str, e.absolute_path)))
+        for e in sorted(
+            validator.iter_errors(copy.deepcopy(dict(body))),
+            key=lambda e: list(map(str, e.absolute_path)),
+        )
     ]
     if problems:
         return problems

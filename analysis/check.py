@@ -39,7 +39,9 @@ class Interval:
     support: int
 
     @classmethod
-    def of(cls, value: float | None, low: float | None, high: float | None, support: int) -> Interval:
+    def of(
+        cls, value: float | None, low: float | None, high: float | None, support: int
+    ) -> Interval:
         """An interval whose non-finite parts are None; without a value nothing else is claimed."""
         point = finite(value)
         if point is None:

@@ -63,7 +63,9 @@ def review(a: Namespace) -> int:
     if a.out is not None:
         _publish(finished, a.out)
         place = a.out
-    _print_decision(finished, {"artifact": place / "decision_artifact.json", "tables": place / "tables"})
+    _print_decision(
+        finished, {"artifact": place / "decision_artifact.json", "tables": place / "tables"}
+    )
     return 0
 
 
@@ -80,7 +82,11 @@ def render(a: Namespace) -> int:
     _say(a, f"rendered with {result.engine} {result.version}")
     _print_decision(
         finished,
-        {"site": out / "index.html", "PDF": out / "review.pdf", "artifact": out / "decision_artifact.json"},
+        {
+            "site": out / "index.html",
+            "PDF": out / "review.pdf",
+            "artifact": out / "decision_artifact.json",
+        },
     )
     return 0
 
@@ -121,11 +127,12 @@ def schema(a: Namespace) -> int:
     from analysis import artifact as artifacts
     from analysis.policy import Policy
 
-    made = {
+    schemas: dict[str, Callable[[], dict[str, Any]]] = {
         "policy": Policy.model_json_schema,
         "artifact": artifacts.json_schema,
         "contract": contracts.Contract.model_json_schema,
-    }[a.what]()
+    }
+    made = schemas[a.what]()
     _emit(json.dumps(made, indent=2, sort_keys=True), a.out)
     return 0
 
@@ -185,7 +192,9 @@ def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--as-of {text}: expected a date or a time such as 2026-11-16T00:00:00Z") from None
+        raise UsageError(
+            f"--as-of {text}: expected a date or a time such as 2026-11-16T00:00:00Z"
+        ) from None
     if moment.tzinfo is not None and moment.utcoffset() != UTC.utcoffset(None):
         raise UsageError(f"--as-of {text}: expected UTC (Z), found another offset")
     return moment.replace(tzinfo=UTC)

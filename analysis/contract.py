@@ -23,14 +23,35 @@ TABLES = (INTERACTIONS, SESSIONS, USERS)
 
 ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 Role = Literal[
-    "key", "identifier", "time", "context", "action", "cost", "outcome", "feedback", "rollup", "carried"
+    "key",
+    "identifier",
+    "time",
+    "context",
+    "action",
+    "cost",
+    "outcome",
+    "feedback",
+    "rollup",
+    "carried",
 ]
 KnownAt = Literal["request", "response", "later"]
 RuleSeverity = Literal["error", "warning"]
 RuleId = Literal[
-    "files", "columns", "types", "ranges", "key_unique", "key_null", "foreign_key",
-    "user_matches_session", "token_sum", "rollup", "timestamp_utc", "timestamp_in_session",
-    "session_order", "duplicate_rows", "missing_rate",
+    "files",
+    "columns",
+    "types",
+    "ranges",
+    "key_unique",
+    "key_null",
+    "foreign_key",
+    "user_matches_session",
+    "token_sum",
+    "rollup",
+    "timestamp_utc",
+    "timestamp_in_session",
+    "session_order",
+    "duplicate_rows",
+    "missing_rate",
 ]
 RULES: tuple[RuleId, ...] = RuleId.__args__  # type: ignore[attr-defined]
 

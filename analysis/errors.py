@@ -1,12 +1,12 @@
 """Every exception that the project raises on purpose.
 
-    ReviewError                  anything that stops a command; carries the exit code
-    ├── UsageError         (2)   a wrong command line, a path that is absent or may not be read
-    │   └── PolicyError    (2)   an invalid policy, every problem at once
-    │       └── WindowError (2)  a window that is empty or outside the data
-    ├── ContractError      (1)   telemetry violates the contract, every violation at once
-    ├── ArtifactError      (1)   an artifact that is not one, or does not agree with its digests
-    └── RenderError        (1)   the site or the PDF could not be made
+ReviewError                  anything that stops a command; carries the exit code
+├── UsageError         (2)   a wrong command line, a path that is absent or may not be read
+│   └── PolicyError    (2)   an invalid policy, every problem at once
+│       └── WindowError (2)  a window that is empty or outside the data
+├── ContractError      (1)   telemetry violates the contract, every violation at once
+├── ArtifactError      (1)   an artifact that is not one, or does not agree with its digests
+└── RenderError        (1)   the site or the PDF could not be made
 """
 
 from __future__ import annotations

@@ -55,7 +55,11 @@ def judge(
     by_id = {t.id: float(rounded(p)) for t, p in zip(family, adjusted, strict=True)}
     checks = []
     for test in tests:
-        check = test.judged(by_id.get(test.id), error_rate) if isinstance(test, RegressionTest) else test
+        check = (
+            test.judged(by_id.get(test.id), error_rate)
+            if isinstance(test, RegressionTest)
+            else test
+        )
         severity = policy.gate.severity.get(check.id, check.severity)
         checks.append(dataclasses.replace(check, severity=severity))
     return tuple(checks)

@@ -25,7 +25,10 @@ MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 def summary(body: Body) -> str:
     """The decision, and the checks that carry it: what a person reads first."""
     decision, release = body["decision"], body["release"]
-    lines = [f"{WORDS[decision['outcome']]}  release {_text(release['id'])}", _text(decision["headline"])]
+    lines = [
+        f"{WORDS[decision['outcome']]}  release {_text(release['id'])}",
+        _text(decision["headline"]),
+    ]
     carrying = [*decision["blocking"], *decision["holding"]]
     for check in body["checks"]:
         if check["id"] in carrying:
@@ -38,7 +41,9 @@ def summary(body: Body) -> str:
             f"or a candidate window of {needs['days']:g} days at current traffic."
         )
     for watch in decision["watch"]:
-        lines.append(f"  watch {watch['what']}: roll back above {watch['limit']:.4g}, for {watch['days']:g} days")
+        lines.append(
+            f"  watch {watch['what']}: roll back above {watch['limit']:.4g}, for {watch['days']:g} days"
+        )
     return "\n".join(lines)
 
 
@@ -47,7 +52,9 @@ def as_text(body: Body) -> str:
     lines = [summary(body), ""]
     width = max((len(c["id"]) for c in body["checks"]), default=0)
     for c in body["checks"]:
-        lines.append(f"{MARKS[c['outcome']]} {c['id']:{width}}  {c['severity']:5}  {_text(c['sentence'])}")
+        lines.append(
+            f"{MARKS[c['outcome']]} {c['id']:{width}}  {c['severity']:5}  {_text(c['sentence'])}"
+        )
     return "\n".join(lines)
 
 
@@ -80,7 +87,9 @@ def as_github(body: Body) -> str:
     """One workflow annotation a deciding check, and one notice for the decision."""
     decision = body["decision"]
     level = {"ship": "notice", "hold": "warning", "block": "error"}[decision["outcome"]]
-    lines = [f"::{level} title={_property(WORDS[decision['outcome']])}::{_message(decision['headline'])}"]
+    lines = [
+        f"::{level} title={_property(WORDS[decision['outcome']])}::{_message(decision['headline'])}"
+    ]
     for c in body["checks"]:
         if c["id"] in decision["blocking"]:
             lines.append(f"::error title={_property(c['id'])}::{_message(c['sentence'])}")
@@ -101,7 +110,9 @@ def as_markdown(body: Body) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for c in body["checks"]:
-        interval = "–" if c["low"] is None or c["high"] is None else f"{c['low']:.4g} to {c['high']:.4g}"
+        interval = (
+            "–" if c["low"] is None or c["high"] is None else f"{c['low']:.4g} to {c['high']:.4g}"
+        )
         lines.append(
             f"| {MARKS[c['outcome']]} {c['outcome']} | {_markdown(c['id'])} | {c['severity']} "
             f"| {_figure(c['value'])} | {interval} | {_figure(c['limit'])} | {_markdown(c['sentence'])} |"
@@ -131,7 +142,9 @@ def explain(body: Body, check_id: str) -> str:
         lines.append(f"distance    {abs(c['limit'] - c['value']):.4g} {c['unit']} from the limit")
     lines.append(f"support     {c['support']:,} interactions")
     if c["p_value"] is not None:
-        lines.append(f"p-value     {c['p_value']:.4g} one-sided; {_figure(c['p_adjusted'])} after Holm")
+        lines.append(
+            f"p-value     {c['p_value']:.4g} one-sided; {_figure(c['p_adjusted'])} after Holm"
+        )
     if c["reason"]:
         lines.append(f"reason      {_text(c['reason'])}")
     for name in ("baseline", "candidate"):
@@ -140,8 +153,10 @@ def explain(body: Body, check_id: str) -> str:
             lines.append(
                 f"{name:<11} {side['start_utc']} to {side['end_utc']}, {side['n_interactions']:,} interactions"
             )
-    lines += [f"compared    {windows['comparison'].replace('_', '/')}, clustered by {windows['cluster']}",
-              f"to do       {_text(c['action'])}"]
+    lines += [
+        f"compared    {windows['comparison'].replace('_', '/')}, clustered by {windows['cluster']}",
+        f"to do       {_text(c['action'])}",
+    ]
     return "\n".join(lines)
 
 
@@ -168,7 +183,9 @@ def _xml(value: str) -> str:
 
 def _markdown(value: str) -> str:
     """Text that Markdown and HTML leave alone."""
-    escaped = re.sub(r"([\\`*_{}\[\]()#+!|~<>&@$:])", lambda m: f"&#{ord(m.group())};", clean(value, limit=None))
+    escaped = re.sub(
+        r"([\\`*_{}\[\]()#+!|~<>&@$:])", lambda m: f"&#{ord(m.group())};", clean(value, limit=None)
+    )
     return escaped.replace("\n", " ")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -272,8 +272,10 @@ class Policy(Model):
         wrong = sorted((set(self.gate.severity) | set(self.gate.limits)) - known)
         if wrong:
             hints = [hint_for(name, known) for name in wrong]
-            raise ValueError("gate names no check: " + "; ".join(
-                f"{n!r}{h}" for n, h in zip(wrong, hints, strict=True)))
+            raise ValueError(
+                "gate names no check: "
+                + "; ".join(f"{n!r}{h}" for n, h in zip(wrong, hints, strict=True))
+            )
         unlimited = sorted(set(self.gate.limits) - LIMITED_CHECKS)
         if unlimited:
             raise ValueError(
@@ -289,20 +291,28 @@ class Policy(Model):
 
     def settings(self) -> dict[str, Any]:
         """The whole policy, defaults included, as JSON values."""
-        return cast("dict[str, Any]", self.model_dump(mode="json"))
+        return self.model_dump(mode="json")
 
 
-LIMITED_CHECKS = frozenset(
-    {"health.failure_rate", "health.latency_breach_rate", "health.cost_usd"}
-)
+LIMITED_CHECKS = frozenset({"health.failure_rate", "health.latency_breach_rate", "health.cost_usd"})
 
 
 def known_check_ids(policy: Policy) -> set[str]:
     """The ids of all checks that this policy gives rise to."""
     ids = {
-        "contract.errors", "contract.bounds", "health.failure_rate", "health.latency_breach_rate",
-        "health.cost_usd", "budget.spend", "hotspots.regression", "hotspots.level", "drift.high",
-        "drift.medium", "drift.joint", "triage.queue", "triage.mode",
+        "contract.errors",
+        "contract.bounds",
+        "health.failure_rate",
+        "health.latency_breach_rate",
+        "health.cost_usd",
+        "budget.spend",
+        "hotspots.regression",
+        "hotspots.level",
+        "drift.high",
+        "drift.medium",
+        "drift.joint",
+        "triage.queue",
+        "triage.mode",
     }
     for slo in policy.slos:
         ids |= {f"budget.{slo.name}", f"budget.{slo.name}.alerts"}
@@ -335,8 +345,9 @@ def load(path: Path, *, release_id: str | None = None) -> LoadedPolicy:
         reason = error.strerror or "cannot be read"
         raise UsageError(f"policy {path}: {reason}; give another file with --policy") from None
     if len(raw) > MAX_POLICY_BYTES:
-        raise PolicyError([f"the file has {len(raw)} bytes; expected at most {MAX_POLICY_BYTES}"],
-                          str(path))
+        raise PolicyError(
+            [f"the file has {len(raw)} bytes; expected at most {MAX_POLICY_BYTES}"], str(path)
+        )
     policy = parse(raw, source=str(path), release_id=release_id)
     return LoadedPolicy(policy, hashlib.sha256(raw).hexdigest(), path)
 
@@ -346,7 +357,9 @@ def parse(raw: bytes, *, source: str = "policy", release_id: str | None = None) 
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise PolicyError([f"byte {error.start} is not UTF-8; save the file as UTF-8"], source) from None
+        raise PolicyError(
+            [f"byte {error.start} is not UTF-8; save the file as UTF-8"], source
+        ) from None
     loader = _StrictLoader(text)
     try:
         data = loader.get_single_data()
@@ -361,7 +374,9 @@ def parse(raw: bytes, *, source: str = "policy", release_id: str | None = None) 
     if data is None:
         data = {}
     if not isinstance(data, dict):
-        raise PolicyError([*problems, f"expected keys and values, found {type(data).__name__}"], source)
+        raise PolicyError(
+            [*problems, f"expected keys and values, found {type(data).__name__}"], source
+        )
     if release_id is not None and isinstance(data.get("release", {}), dict):
         data["release"] = {**(data.get("release") or {}), "id": release_id}
     problems += _unserialisable(data)
@@ -384,7 +399,10 @@ class _StrictLoader(yaml.SafeLoader):
         if self.check_event(yaml.events.AliasEvent):
             event = self.peek_event()
             raise yaml.composer.ComposerError(
-                None, None, "aliases (*name) are not accepted; write the value out", event.start_mark
+                None,
+                None,
+                "aliases (*name) are not accepted; write the value out",
+                event.start_mark,
             )
         return super().compose_node(parent, index)
 
@@ -414,7 +432,9 @@ def _unserialisable(value: Any, path: str = "") -> list[str]:
         return [f"{path}: {value} is not a finite number"]
     if value is None or isinstance(value, str | bool | int | float | datetime | date):
         return []
-    return [f"{path}: {type(value).__name__} is not accepted; expected text, a number or true/false"]
+    return [
+        f"{path}: {type(value).__name__} is not accepted; expected text, a number or true/false"
+    ]
 
 
 def _iso(value: Any) -> str:
@@ -446,23 +466,36 @@ def _path(loc: tuple[int | str, ...]) -> str:
     for part in loc:
         if isinstance(part, int):
             out += f"[{part}]"
-        elif part in _UNION_LABELS or str(part).startswith(("constrained-", "function-", "literal[")):
+        elif part in _UNION_LABELS or str(part).startswith(
+            ("constrained-", "function-", "literal[")
+        ):
             continue
         else:
             out += f".{part}" if out else str(part)
     return out
 
 
-_UNION_LABELS = {"Window", "Bad", "str", "bool", "int", "float", "tuple[union[str,bool,int,float],...]",
-                 "tuple[constrained-str, ...]", "[key]"}
+_UNION_LABELS = {
+    "Window",
+    "Bad",
+    "str",
+    "bool",
+    "int",
+    "float",
+    "tuple[union[str,bool,int,float],...]",
+    "tuple[constrained-str, ...]",
+    "[key]",
+}
 
 
 def _fields_at(loc: tuple[int | str, ...]) -> set[str]:
     model: Any = Policy
     for part in loc:
-        for candidate in _models_in(model.model_fields[part].annotation) if (
-            isinstance(part, str) and part in getattr(model, "model_fields", {})
-        ) else ():
+        for candidate in (
+            _models_in(model.model_fields[part].annotation)
+            if (isinstance(part, str) and part in getattr(model, "model_fields", {}))
+            else ()
+        ):
             model = candidate
     return set(model.model_fields)
 

@@ -28,11 +28,12 @@ import pandas as pd
 
 from analysis import artifact as artifacts
 from analysis import contract as contracts
-from analysis import gate, policy as policies
+from analysis import gate
+from analysis import policy as policies
 from analysis.artifact import DecisionArtifact
 from analysis.check import Check, RegressionTest
 from analysis.errors import PolicyError, UsageError
-from analysis.policy import LoadedPolicy, Policy, utc
+from analysis.policy import LoadedPolicy, utc
 from analysis.tables import write_tables
 from analysis.telemetry import Telemetry, open_telemetry
 from analysis.telemetry.source import digest_inputs
@@ -128,9 +129,13 @@ def compute(wanted: Request, progress: Progress = lambda _: None) -> Review:
     contract = contracts.load(wanted.contract_path)
     progress("reading and validating the telemetry")
     telemetry = open_telemetry(
-        wanted.data, contract, policy,
-        as_of=wanted.as_of, threads=wanted.threads, memory_limit=wanted.memory_limit,
-    )  # fmt: skip
+        wanted.data,
+        contract,
+        policy,
+        as_of=wanted.as_of,
+        threads=wanted.threads,
+        memory_limit=wanted.memory_limit,
+    )
     try:
         results: dict[str, ViewResult[Any]] = {}
         for name, assess in VIEWS.items():
@@ -190,9 +195,13 @@ def _windows(telemetry: Telemetry) -> artifacts.WindowsInfo:
     ):
         if span is not None and counts is not None:
             sides[name] = artifacts.WindowInfo(
-                iso(span.start), iso(span.end), counts.n_interactions, counts.n_sessions,
-                counts.n_users, span.release_id,
-            )  # fmt: skip
+                iso(span.start),
+                iso(span.end),
+                counts.n_interactions,
+                counts.n_sessions,
+                counts.n_users,
+                span.release_id,
+            )
     candidate = sides["candidate"]
     assert candidate is not None
     return artifacts.WindowsInfo(
@@ -215,8 +224,16 @@ def _watch(
     base = result.section.baseline
     levels = {
         "health.failure_rate": ("failure rate", base.failure_rate.value, False),
-        "health.latency_breach_rate": ("latency breach rate", base.latency_breach_rate.value, False),
-        "health.cost_usd": ("cost per interaction in USD", base.cost_usd_per_interaction.value, True),
+        "health.latency_breach_rate": (
+            "latency breach rate",
+            base.latency_breach_rate.value,
+            False,
+        ),
+        "health.cost_usd": (
+            "cost per interaction in USD",
+            base.cost_usd_per_interaction.value,
+            True,
+        ),
     }
     days = float(max(7.0, round(telemetry.candidate_days)))
     watch = []
@@ -243,8 +260,11 @@ def _commit() -> str | None:
     try:
         done = subprocess.run(
             ["git", "-C", str(PROJECT), "rev-parse", "--verify", "HEAD"],
-            capture_output=True, text=True, timeout=10, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None

@@ -21,9 +21,18 @@ TABLES = (
 )
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_UNSAFE = {code: f"\\u{code:04x}" for code in [*range(0x20), 0x7F, *range(0x80, 0xA0),
-                                               *range(0x200B, 0x2010), *range(0x202A, 0x202F),
-                                               *range(0x2066, 0x206A), 0xFEFF]}
+_UNSAFE = {
+    code: f"\\u{code:04x}"
+    for code in [
+        *range(0x20),
+        0x7F,
+        *range(0x80, 0xA0),
+        *range(0x200B, 0x2010),
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+        0xFEFF,
+    ]
+}
 
 
 def write_tables(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
@@ -47,11 +56,20 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
 def safe_cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula, without control or bidirectional characters."""
     shown = text.translate(_UNSAFE)
-    return f"'{shown}" if text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS) else shown
+    return (
+        f"'{shown}"
+        if text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS)
+        else shown
+    )
 
 
 def _cell(value: object) -> str:
-    if value is None or value is pd.NaT or (isinstance(value, float) and value != value) or value is pd.NA:
+    if (
+        value is None
+        or value is pd.NaT
+        or (isinstance(value, float) and value != value)
+        or value is pd.NA
+    ):
         return ""
     if isinstance(value, str):
         return safe_cell(value)

@@ -120,7 +120,7 @@ def calibration_error(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) 
     Noise alone makes every gap positive. The plug-in sum is multiplied by √(1 − Σ w σ²/Σ w gap²),
     at least 0: the share of the mean squared gap that the gaps' own (clustered) variance σ² does
     not explain, which is the debiased squared error of Kumar, Liang & Ma (2019, eq. 8). The upper
-    limit starts from the plug-in sum; the lower is 0 unless a χ² test of all gaps rejects at 2.5 %.
+    limit starts from the plug-in sum; the lower is 0 unless a χ² test of all gaps rejects at 1 %.
     """
     bins = reliability(y, p, cluster, n_bins)
     if not len(bins.n):
@@ -141,7 +141,7 @@ def calibration_error(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) 
         return Estimate(plain if math.isnan(noise) else value, math.nan, math.nan)
     known = bins.error > 0
     evidence = float(((bins.gap[known] / bins.error[known]) ** 2).sum())
-    shown = special.chdtrc(max(1, int(known.sum())), evidence) < 0.025
+    shown = special.chdtrc(max(1, int(known.sum())), evidence) < 0.01
     low = max(0.0, value - half) if shown else 0.0
     return Estimate(value, low, min(1.0, max(value, plain + half)))
 

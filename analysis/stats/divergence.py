@@ -2,7 +2,8 @@
 
 A feature is cut into B bins. Everything here follows from the counts of each window and from the
 (2B, 2B) matrix T = Σ_c k_c k_cᵀ, where k_c stacks a cluster's baseline and candidate bin counts:
-both are additive over clusters, so the engine computes them as integers. Baseline is 0, candidate 1.
+both are additive over clusters, so the engine computes them as integers. Baseline is 0, candidate
+1.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ def total_variation(shares0: np.ndarray, shares1: np.ndarray) -> float:
     return float(0.5 * np.abs(shares1 - shares0).sum())
 
 
-def binned_wasserstein(points: np.ndarray, shares0: np.ndarray, shares1: np.ndarray) -> float | None:
+def binned_wasserstein(
+    points: np.ndarray, shares0: np.ndarray, shares1: np.ndarray
+) -> float | None:
     """Wasserstein-1 distance of two distributions on `points`, in baseline standard deviations.
 
     points: (B,) rising values that stand for the bins; shares: (B,), each summing to 1. The
@@ -218,9 +221,8 @@ def absent_category_p(
     if not observed:
         return None
     smallest = min(observed)
-    reached = [n for h in holders if (n := attainable(h) * h.n_categories) and
-               attainable(h) <= smallest]
-    return min(1.0, math.fsum(reached))
+    reached = [h for h in holders if attainable(h) <= smallest]
+    return min(1.0, math.fsum(h.n_categories * attainable(h) for h in reached))
 
 
 def _scores(moments: BinMoments, w: int, v: int) -> np.ndarray:

@@ -80,8 +80,13 @@ def decompose(
         if tokens_known and new.tokens and old.tokens:
             tokens = math.log((new.tokens / new.attempts) / (old.tokens / old.attempts))
         share = math.log((new.attempts / attempts1) / (old.attempts / attempts0))
-        factors = {"volume": volume, "retries": retries, "mix": share, "tokens": tokens,
-                   "price": unit - tokens}
+        factors = {
+            "volume": volume,
+            "retries": retries,
+            "mix": share,
+            "tokens": tokens,
+            "price": unit - tokens,
+        }
         for driver, log_change in factors.items():
             amounts[name, driver] = weight * log_change
     return change, _integers(amounts, change)

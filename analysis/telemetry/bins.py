@@ -6,6 +6,7 @@ Missing values are a bin of their own; so are categories that the baseline lacks
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,7 +77,10 @@ def bin_column(
             number = f"CAST({identifier(column)} AS DOUBLE)"
             number = f"(CASE WHEN isfinite({number}) THEN {number} + 0.0 END)"
             edges, points = _edges(con, number, scope)
-            if len(points) > MAX_DISCRETE_VALUES or _n_distinct(con, number, scope) > MAX_DISCRETE_VALUES:
+            n_values = len(points)
+            if n_values <= MAX_DISCRETE_VALUES:
+                n_values = _n_distinct(con, number, scope)
+            if n_values > MAX_DISCRETE_VALUES:
                 return _numeric(con, column, number, scope, edges, points)
             text = f"CAST({number} AS VARCHAR)"
         return _categorical(con, column, text, scope, in_order=is_numeric(column_type))
@@ -126,7 +130,7 @@ def _numeric(
     )
     shown = _shown(edges)
     labels = [f"≤ {shown[0]}"]
-    labels += [f"{low} – {high}" for low, high in zip(shown, shown[1:], strict=False)]
+    labels += [f"{low} – {high}" for low, high in itertools.pairwise(shown)]
     labels += [f"> {shown[-1]}", MISSING]
     return _reduce(con, column, "numeric", labels, "bin", _representatives(edges, points))
 

@@ -33,12 +33,30 @@ from analysis.policy import Policy, utc
 from analysis.stats.sketch import EDGES_US
 from analysis.telemetry.source import Source
 from analysis.telemetry.sql import bad_when, identifier
-from analysis.telemetry.windows import DataRange, ResolvedWindows, Span, day_number, midnight, resolve
+from analysis.telemetry.windows import (
+    DataRange,
+    ResolvedWindows,
+    Span,
+    day_number,
+    midnight,
+    resolve,
+)
 
 DERIVED = (
-    "ts", "day", "session", "usr", "cluster", "win", "weight", "cost_nano", "latency_us",
-    "latency_bin", "failure", "breach", "first_attempt",
-)  # fmt: skip
+    "ts",
+    "day",
+    "session",
+    "usr",
+    "cluster",
+    "win",
+    "weight",
+    "cost_nano",
+    "latency_us",
+    "latency_bin",
+    "failure",
+    "breach",
+    "first_attempt",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +80,7 @@ def build(source: Source, contract: Contract, policy: Policy, as_of: datetime | 
     _rows(con, contract, policy, windows, columns, types, as_of)
     windows = dataclasses.replace(windows, comparison=_comparison(con, windows))
     cluster = _cluster(con, policy)
-    con.execute(f"ALTER TABLE fact ADD COLUMN cluster BIGINT DEFAULT NULL")
+    con.execute("ALTER TABLE fact ADD COLUMN cluster BIGINT DEFAULT NULL")
     con.execute(f"UPDATE fact SET cluster = {'usr' if cluster == 'user' else 'session'}")
     types = _types(con, "fact")
     names = tuple(dict.fromkeys([*(c for c in columns if c in types), "use_case"]))
@@ -137,8 +155,14 @@ def _rows(
             carried.append(f"{text} AS {identifier(name)}")
     if "use_case" not in have and "domain" in have:
         carried.append("i.domain AS use_case")
-    cost = "CAST(round(i.cost_usd * 1e9) AS BIGINT)" if "cost_usd" in have else "CAST(NULL AS BIGINT)"
-    latency = "CAST(round(i.latency_ms * 1e3) AS BIGINT)" if "latency_ms" in have else "CAST(NULL AS BIGINT)"
+    cost = (
+        "CAST(round(i.cost_usd * 1e9) AS BIGINT)" if "cost_usd" in have else "CAST(NULL AS BIGINT)"
+    )
+    latency = (
+        "CAST(round(i.latency_ms * 1e3) AS BIGINT)"
+        if "latency_ms" in have
+        else "CAST(NULL AS BIGINT)"
+    )
     first = "(coalesce(i.retry_index, 0) = 0)" if "retry_index" in have else "true"
     failure = f"CASE WHEN {late} THEN NULL ELSE i.is_failure END"
     breach = "CAST(NULL AS BOOLEAN)"
@@ -151,8 +175,12 @@ def _rows(
     weights = " ".join(
         f"WHEN {index} THEN {weight}" for index, weight in enumerate(windows.weekday_weights)
     )
-    edges = pd.DataFrame({"edge": np.asarray(EDGES_US, dtype=np.int64),
-                          "bin": np.arange(1, len(EDGES_US) + 1, dtype=np.int16)})
+    edges = pd.DataFrame(
+        {
+            "edge": np.asarray(EDGES_US, dtype=np.int64),
+            "bin": np.arange(1, len(EDGES_US) + 1, dtype=np.int16),
+        }
+    )
     con.register("sketch_edges", edges)
     con.execute(
         f"""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 
@@ -34,14 +35,23 @@ class Metric:
     @classmethod
     def rate(cls, name: str, bad: str, where: str = "true") -> Metric:
         """The share of rows for which the nullable boolean expression `bad` is true."""
-        return cls(name, f"CASE WHEN {bad} THEN 1 ELSE 0 END",
-                   f"CASE WHEN ({bad}) IS NULL THEN 0 ELSE 1 END", where=where)
+        return cls(
+            name,
+            f"CASE WHEN {bad} THEN 1 ELSE 0 END",
+            f"CASE WHEN ({bad}) IS NULL THEN 0 ELSE 1 END",
+            where=where,
+        )
 
     @classmethod
     def mean(cls, name: str, value: str, scale: Scale = 1, where: str = "true") -> Metric:
         """The mean of a nullable integer expression, in units of 1/scale."""
-        return cls(name, f"coalesce({value}, 0)",
-                   f"CASE WHEN ({value}) IS NULL THEN 0 ELSE 1 END", scale, where)
+        return cls(
+            name,
+            f"coalesce({value}, 0)",
+            f"CASE WHEN ({value}) IS NULL THEN 0 ELSE 1 END",
+            scale,
+            where,
+        )
 
 
 @dataclass(frozen=True)
@@ -68,8 +78,12 @@ def measure(con: duckdb.DuckDBPyConnection, metrics: Sequence[Metric]) -> dict[s
     for i, metric in enumerate(metrics):
         for win in (1, 0):
             within = f"FILTER (win = {win} AND ({metric.where}))"
-            totals.append(f"coalesce(sum(weight * ({metric.denominator})) {within}, 0)::HUGEINT AS n{win}_{i}")
-            totals.append(f"coalesce(sum(weight * ({metric.numerator})) {within}, 0)::HUGEINT AS y{win}_{i}")
+            totals.append(
+                f"coalesce(sum(weight * ({metric.denominator})) {within}, 0)::HUGEINT AS n{win}_{i}"
+            )
+            totals.append(
+                f"coalesce(sum(weight * ({metric.numerator})) {within}, 0)::HUGEINT AS y{win}_{i}"
+            )
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE cluster_totals AS SELECT {', '.join(totals)} "
         "FROM fact WHERE win IS NOT NULL GROUP BY cluster"
@@ -100,11 +114,24 @@ def _sums(i: int) -> str:
     parts = []
     for win in (1, 0):
         n, y = f"n{win}_{i}", f"y{win}_{i}"
-        parts += [f"sum({n})", f"sum({y})", f"sum({n} * {n})", f"sum({y} * {y})", f"sum({n} * {y})",
-                  f"count(*) FILTER ({n} > 0)", f"max({n})", f"count(*) FILTER ({y} > 0)"]
+        parts += [
+            f"sum({n})",
+            f"sum({y})",
+            f"sum({n} * {n})",
+            f"sum({y} * {y})",
+            f"sum({n} * {y})",
+            f"count(*) FILTER ({n} > 0)",
+            f"max({n})",
+            f"count(*) FILTER ({y} > 0)",
+        ]
     n1, y1, n0, y0 = f"n1_{i}", f"y1_{i}", f"n0_{i}", f"y0_{i}"
-    parts += [f"sum({n1} * {n0})", f"sum({y1} * {y0})", f"sum({n1} * {y0})", f"sum({y1} * {n0})",
-              f"count(*) FILTER ({n1} > 0 OR {n0} > 0)"]
+    parts += [
+        f"sum({n1} * {n0})",
+        f"sum({y1} * {y0})",
+        f"sum({n1} * {y0})",
+        f"sum({y1} * {n0})",
+        f"count(*) FILTER ({n1} > 0 OR {n0} > 0)",
+    ]
     return ", ".join(parts)
 
 
@@ -126,11 +153,15 @@ def _days(
     for i in range(len(metrics)):
         n, y, raw = 2 + 3 * i, 3 + 3 * i, 4 + 3 * i
         days.append(tuple((int(r[0]), int(r[1]), int(r[n]), int(r[y])) for r in rows if r[n]))
-        support.append((sum(int(r[raw]) for r in rows if r[0] == 0),
-                        sum(int(r[raw]) for r in rows if r[0] == 1)))
+        support.append(
+            (
+                sum(int(r[raw]) for r in rows if r[0] == 0),
+                sum(int(r[raw]) for r in rows if r[0] == 1),
+            )
+        )
     return days, support
 
 
-def _row(con: duckdb.DuckDBPyConnection, select: str, table: str) -> tuple[object, ...]:
+def _row(con: duckdb.DuckDBPyConnection, select: str, table: str) -> tuple[Any, ...]:
     row = con.execute(f"SELECT {select} FROM {table}").fetchall()[0]
     return tuple(row)

@@ -120,7 +120,10 @@ def _cells(telemetry: Telemetry, coded: Sequence[Dimension], metrics: Sequence[M
     joins, codes = [], []
     for index, dimension in enumerate(coded):
         frame = pd.DataFrame(
-            {"v": pd.array(list(dimension.values), dtype="string"), "code": range(len(dimension.values))}
+            {
+                "v": pd.array(list(dimension.values), dtype="string"),
+                "code": range(len(dimension.values)),
+            }
         )
         telemetry.con.register(f"slice_values_{index}", frame.dropna())
         null_code = len(dimension.values) - 1
@@ -133,10 +136,20 @@ def _cells(telemetry: Telemetry, coded: Sequence[Dimension], metrics: Sequence[M
     for m, metric in enumerate(metrics):
         for win in (0, 1):
             within = f"FILTER (win = {win} AND ({metric.where}))"
-            sums.append(f"coalesce(sum(weight * ({metric.denominator})) {within}, 0)::BIGINT AS n{win}_{m}")
-            sums.append(f"coalesce(sum(weight * ({metric.numerator})) {within}, 0)::HUGEINT AS y{win}_{m}")
+            sums.append(
+                f"coalesce(sum(weight * ({metric.denominator})) {within}, 0)::BIGINT AS n{win}_{m}"
+            )
+            sums.append(
+                f"coalesce(sum(weight * ({metric.numerator})) {within}, 0)::HUGEINT AS y{win}_{m}"
+            )
     select = ", ".join(
-        ["cluster", *codes, "count(*) FILTER (win = 0) AS r0", "count(*) FILTER (win = 1) AS r1", *sums]
+        [
+            "cluster",
+            *codes,
+            "count(*) FILTER (win = 0) AS r0",
+            "count(*) FILTER (win = 1) AS r1",
+            *sums,
+        ]
     )
     keys = ", ".join(["cluster", *(f"d{i}" for i in range(len(coded)))])
     telemetry.con.execute(
@@ -149,8 +162,12 @@ def _full_cells(
     telemetry: Telemetry, coded: Sequence[Dimension], metrics: Sequence[Metric]
 ) -> CellTable:
     keys = [f"d{i}" for i in range(len(coded))]
-    sums = [f"sum({v}{win}_{m})::DOUBLE AS {v}{win}_{m}" for m in range(len(metrics)) for v in "ny"
-            for win in (0, 1)]  # fmt: skip
+    sums = [
+        f"sum({v}{win}_{m})::DOUBLE AS {v}{win}_{m}"
+        for m in range(len(metrics))
+        for v in "ny"
+        for win in (0, 1)
+    ]
     select = ", ".join([*keys, "sum(r0)::DOUBLE AS r0", "sum(r1)::DOUBLE AS r1", *sums])
     tail = f"GROUP BY {', '.join(keys)} ORDER BY {', '.join(keys)}" if keys else ""
     frame = telemetry.con.execute(f"SELECT {select} FROM slice_cells {tail}").fetchnumpy()
@@ -182,12 +199,14 @@ def _grouping(
             n, y, tag = f"n{win}_{m}", f"y{win}_{m}", f"{win}_{m}"
             inner += [f"sum({n}) AS {n}", f"sum({y}) AS {y}"]
             outer += [
-                f"sum({n})::DOUBLE AS n_{tag}", f"sum({y})::DOUBLE AS y_{tag}",
-                f"sum({n} * {n})::DOUBLE AS nn_{tag}", f"sum({y} * {y})::DOUBLE AS yy_{tag}",
+                f"sum({n})::DOUBLE AS n_{tag}",
+                f"sum({y})::DOUBLE AS y_{tag}",
+                f"sum({n} * {n})::DOUBLE AS nn_{tag}",
+                f"sum({y} * {y})::DOUBLE AS yy_{tag}",
                 f"sum({n} * {y})::DOUBLE AS ny_{tag}",
                 f"count(*) FILTER ({n} > 0)::DOUBLE AS clusters_{tag}",
                 f"count(*) FILTER ({y} > 0)::DOUBLE AS bad_clusters_{tag}",
-            ]  # fmt: skip
+            ]
     frame = telemetry.con.execute(
         f"SELECT {keys}, sum(r0)::DOUBLE AS r0, sum(r1)::DOUBLE AS r1, {', '.join(outer)} FROM "
         f"(SELECT {keys}, sum(r0) AS r0, sum(r1) AS r1, {', '.join(inner)} FROM slice_cells "

@@ -129,7 +129,9 @@ def _listing(data: Path) -> frozenset[str]:
     try:
         return frozenset(os.listdir(data))
     except NotADirectoryError:
-        raise UsageError(f"--data {data}: is a file; expected a directory with the tables") from None
+        raise UsageError(
+            f"--data {data}: is a file; expected a directory with the tables"
+        ) from None
     except OSError as error:
         raise UsageError(f"--data {data}: {error.strerror or 'cannot be read'}") from None
 
@@ -143,14 +145,18 @@ def _connect(
     con.execute("SET enable_progress_bar = false")
     con.execute("SET autoinstall_known_extensions = false")
     con.execute("SET autoload_known_extensions = false")
-    con.execute(f"SET temp_directory = {literal(str(temp_dir or Path(tempfile.gettempdir()) / 'release-review-spill'))}")
+    con.execute(
+        f"SET temp_directory = {literal(str(temp_dir or Path(tempfile.gettempdir()) / 'release-review-spill'))}"
+    )
     if threads is not None:
         con.execute(f"SET threads = {int(threads)}")
     if memory_limit is not None:
         try:
             con.execute(f"SET memory_limit = {literal(memory_limit)}")
         except duckdb.Error:
-            raise UsageError(f"--memory-limit {memory_limit}: not a size that the engine takes") from None
+            raise UsageError(
+                f"--memory-limit {memory_limit}: not a size that the engine takes"
+            ) from None
     return con
 
 
@@ -162,7 +168,8 @@ def _find(data: Path, names: frozenset[str], table: str) -> _Found:
         close = sorted(n for n in names if n.lower().startswith(table))
         seen = f"; found {', '.join(clean(n, 80) for n in close[:3])}" if close else ""
         raise _Unreadable(
-            "files", f"no file {table}.csv, .csv.gz or .parquet, and no folder of Parquet parts{seen}"
+            "files",
+            f"no file {table}.csv, .csv.gz or .parquet, and no folder of Parquet parts{seen}",
         )
     if len(present) > 1:
         files = ", ".join(f"{table}.{e}" if e else f"{table}/" for e in present)
@@ -258,7 +265,9 @@ def _header(path: Path, kind: str) -> tuple[str, ...]:
         with opener(path, "rb") as file:
             head = file.read(2**20)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _Unreadable("files", f"{path.name} is no complete gzip file ({clean(str(error), 80)})") from None
+        raise _Unreadable(
+            "files", f"{path.name} is no complete gzip file ({clean(str(error), 80)})"
+        ) from None
     try:
         text = head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -317,7 +326,9 @@ def _load_parquet(con: duckdb.DuckDBPyConnection, raw: str, found: _Found) -> tu
         try:
             schema = pq.read_schema(path)
         except (pa.ArrowException, OSError) as error:
-            raise _Unreadable("files", f"{path.name} is no complete Parquet file ({clean(str(error), 120)})") from None
+            raise _Unreadable(
+                "files", f"{path.name} is no complete Parquet file ({clean(str(error), 120)})"
+            ) from None
         own = tuple(schema.names)
         if names is not None and set(own) != set(names):
             raise _Unreadable("files", f"{path.name} has other columns than {found.paths[0].name}")
@@ -368,7 +379,9 @@ def _engine_reason(error: Exception) -> str:
 # ── typing ───────────────────────────────────────────────────────────────────────────────
 
 
-def _columns(contract: Contract, name: str, declared: Table, names: Sequence[str]) -> list[Violation]:
+def _columns(
+    contract: Contract, name: str, declared: Table, names: Sequence[str]
+) -> list[Violation]:
     """Required columns that are missing, and declared ones in another case."""
     lowered = {n.lower(): n for n in names}
     out = []
@@ -380,7 +393,11 @@ def _columns(contract: Contract, name: str, declared: Table, names: Sequence[str
             hint = f"the column is spelled {clean(other, 60)!r}; rename it to {column!r}"
             out.append(_whole(contract, "columns", name, hint, column))
         elif rule.required:
-            out.append(_whole(contract, "columns", name, f"the required column {column} is missing", column))
+            out.append(
+                _whole(
+                    contract, "columns", name, f"the required column {column} is missing", column
+                )
+            )
     return out
 
 
@@ -395,7 +412,8 @@ def _typed(
     """Creates the typed table, and reports every cell that is not null and does not fit."""
     held = dict(
         con.execute(
-            "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = ?", [raw]
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = ?",
+            [raw],
         ).fetchall()
     )
     select, faults = [], []
@@ -408,7 +426,13 @@ def _typed(
         expression = cast(quoted, str(held[column]), rule)
         select.append(f"{expression} AS {quoted}")
         if expression != quoted:
-            faults.append((column, rule, f"({quoted} IS NOT NULL AND {blank(quoted)} AND {expression} IS NULL)"))
+            faults.append(
+                (
+                    column,
+                    rule,
+                    f"({quoted} IS NOT NULL AND {blank(quoted)} AND {expression} IS NULL)",
+                )
+            )
     con.execute(f"CREATE TABLE {name} AS SELECT {', '.join(select)}, source_row FROM {raw}")
     if not faults:
         return []
@@ -424,7 +448,11 @@ def _typed(
         if rule.type == "timestamp":
             foreign = f"{bad} AND {_offset(quoted)}"
             groups = [
-                ("timestamp_utc", foreign, "an offset other than Z or +00:00; convert the times to UTC"),
+                (
+                    "timestamp_utc",
+                    foreign,
+                    "an offset other than Z or +00:00; convert the times to UTC",
+                ),
                 ("types", f"{bad} AND NOT {_offset(quoted)}", f"expected {_expected(rule)}"),
             ]
         for rule_id, condition, hint in groups:
@@ -436,9 +464,15 @@ def _typed(
             total = con.execute(f"SELECT count(*) FROM {raw} WHERE {condition}").fetchall()[0]
             out.append(
                 Violation(
-                    rule_id, name, column, contract.severities[rule_id], int(total[0]),
-                    int(total[0]) / int(counts[0]), hint, tuple(int(r[0]) for r in rows),
-                )  # fmt: skip
+                    rule_id,
+                    name,
+                    column,
+                    contract.severities[rule_id],
+                    int(total[0]),
+                    int(total[0]) / int(counts[0]),
+                    hint,
+                    tuple(int(r[0]) for r in rows),
+                )
             )
     return out
 
@@ -471,7 +505,15 @@ def cast(quoted: str, held: str, rule: Column) -> str:
         bare = f"regexp_replace({text}, '(Z|z|[+-]00:?00| ?UTC)$', '')"
         return f"CASE WHEN {_offset(quoted)} THEN NULL ELSE TRY_CAST({bare} AS TIMESTAMP) END"
     if rule.type == "integer":
-        if held in ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UTINYINT", "USMALLINT", "UINTEGER"):
+        if held in (
+            "BIGINT",
+            "INTEGER",
+            "SMALLINT",
+            "TINYINT",
+            "UTINYINT",
+            "USMALLINT",
+            "UINTEGER",
+        ):
             return quoted if held == "BIGINT" else f"CAST({quoted} AS BIGINT)"
         number = f"TRY_CAST({text} AS DOUBLE)"
         return (

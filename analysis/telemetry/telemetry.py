@@ -135,7 +135,12 @@ class Telemetry:
     # ── rows ─────────────────────────────────────────────────────────────────────────────
 
     def sample(
-        self, columns: Sequence[str], where: str, *, max_rows: int = MAX_SAMPLE_ROWS, seed: str = "sample"
+        self,
+        columns: Sequence[str],
+        where: str,
+        *,
+        max_rows: int = MAX_SAMPLE_ROWS,
+        seed: str = "sample",
     ) -> pd.DataFrame:
         """Rows of whole clusters, at most `max_rows`, the same for any order of the input.
 
@@ -143,8 +148,14 @@ class Telemetry:
         `interaction_id`, `cluster_id`, `session_id` and `columns`, sorted by `interaction_id`.
         """
         key = "user_id" if self.cluster == "user" else "session_id"
-        wanted = [c for c in dict.fromkeys(columns) if c not in ("interaction_id", "session_id", "cluster_id")]
-        selected = ", ".join(["interaction_id", "session_id", f"{key} AS cluster_id", *map(identifier, wanted)])
+        wanted = [
+            c
+            for c in dict.fromkeys(columns)
+            if c not in ("interaction_id", "session_id", "cluster_id")
+        ]
+        selected = ", ".join(
+            ["interaction_id", "session_id", f"{key} AS cluster_id", *map(identifier, wanted)]
+        )
         limit = min(max_rows, MAX_SAMPLE_ROWS)
         return self.con.execute(
             f"""
@@ -169,7 +180,9 @@ class Telemetry:
         ).fetchall()
         return [r[0] for r in rows]
 
-    def batches(self, columns: Sequence[str], where: str, size: int = 100_000) -> Iterator[pd.DataFrame]:
+    def batches(
+        self, columns: Sequence[str], where: str, size: int = 100_000
+    ) -> Iterator[pd.DataFrame]:
         """All matching rows in key order, `size` at a time: only to score a fitted model."""
         selected = ", ".join(map(identifier, dict.fromkeys(["interaction_id", *columns])))
         last: str | None = None
@@ -202,7 +215,9 @@ def open_telemetry(
     source = open_source(data, contract, threads=threads, memory_limit=memory_limit)
     try:
         validation = validate(
-            source, contract, used_columns=policy_columns(policy),
+            source,
+            contract,
+            used_columns=policy_columns(policy),
             max_missing=policy.missing.max_rate,
         )
         if validation.n_errors:
@@ -241,8 +256,15 @@ def open_telemetry(
 
 def policy_columns(policy: Policy) -> frozenset[str]:
     """Every interactions column that the policy names or its views need by default."""
-    names = {"is_failure", *policy.dimensions, *policy.routing.action, *policy.routing.context,
-             *policy.routing.protect, *(slo.rule.column for slo in policy.slos), policy.triage.label}
+    names = {
+        "is_failure",
+        *policy.dimensions,
+        *policy.routing.action,
+        *policy.routing.context,
+        *policy.routing.protect,
+        *(slo.rule.column for slo in policy.slos),
+        policy.triage.label,
+    }
     if "cost" in policy.hotspots.metrics or policy.spend.budget_usd_per_day is not None:
         names.add("cost_usd")
     if isinstance(policy.drift.columns, tuple):
@@ -252,12 +274,15 @@ def policy_columns(policy: Policy) -> frozenset[str]:
 
 def _counts(con: duckdb.DuckDBPyConnection, win: int) -> WindowCounts:
     row = con.execute(
-        "SELECT count(*), count(DISTINCT session), count(DISTINCT usr) FROM fact WHERE win = ?", [win]
+        "SELECT count(*), count(DISTINCT session), count(DISTINCT usr) FROM fact WHERE win = ?",
+        [win],
     ).fetchall()[0]
     return WindowCounts(*map(int, row))
 
 
-def _refuse_empty(source: Source, windows: ResolvedWindows, counts: Mapping[int, WindowCounts]) -> None:
+def _refuse_empty(
+    source: Source, windows: ResolvedWindows, counts: Mapping[int, WindowCounts]
+) -> None:
     spans: list[tuple[str, Span, int]] = [("candidate", windows.candidate, 1)]
     if windows.baseline is not None:
         spans.append(("baseline", windows.baseline, 0))
@@ -280,7 +305,8 @@ def _missing(con: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> dict[str
     if not columns:
         return {}
     parts = ", ".join(
-        f"count(*) FILTER ({'failure' if c == 'is_failure' else identifier(c)} IS NULL)" for c in columns
+        f"count(*) FILTER ({'failure' if c == 'is_failure' else identifier(c)} IS NULL)"
+        for c in columns
     )
     rows = con.execute(
         f"SELECT win, count(*), {parts} FROM fact WHERE win IS NOT NULL GROUP BY win"
@@ -289,11 +315,20 @@ def _missing(con: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> dict[str
     out = {}
     for index, column in enumerate(columns):
         rate = {
-            win: by_win[win][index + 1] / by_win[win][0] if win in by_win else None for win in (0, 1)
+            win: by_win[win][index + 1] / by_win[win][0] if win in by_win else None
+            for win in (0, 1)
         }
         out[column] = MissingRate(baseline=rate[0], candidate=rate[1])
     return out
 
 
-__all__ = ["Metric", "MissingRate", "Moments", "Telemetry", "WindowCounts", "data_range", "open_telemetry",
-           "policy_columns"]
+__all__ = [
+    "Metric",
+    "MissingRate",
+    "Moments",
+    "Telemetry",
+    "WindowCounts",
+    "data_range",
+    "open_telemetry",
+    "policy_columns",
+]

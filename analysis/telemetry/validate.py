@@ -88,15 +88,22 @@ def _column_rules(source: Source, contract: Contract, name: str) -> list[_Rule]:
         if key in have:
             column = identifier(key)
             rules.append(
-                _Rule("key_null", name, key, f"({column} IS NULL OR trim({column}) = '')",
-                      "a key is empty; every row needs one")
-            )  # fmt: skip
+                _Rule(
+                    "key_null",
+                    name,
+                    key,
+                    f"({column} IS NULL OR trim({column}) = '')",
+                    "a key is empty; every row needs one",
+                )
+            )
     rules.append(
         _Rule(
-            "key_unique", name, table.key,
+            "key_unique",
+            name,
+            table.key,
             f"{identifier(table.key)} IN (SELECT k FROM repeated_{name})",
             "the key stands in more than one row; keep one row a key",
-        )  # fmt: skip
+        )
     )
     source.con.execute(
         f"CREATE OR REPLACE TEMP TABLE repeated_{name} AS SELECT {identifier(table.key)} AS k "
@@ -119,17 +126,33 @@ def _range_rules(name: str, column: str, declared: Column) -> list[_Rule]:
         if declared.min is not None:
             sign = "<=" if declared.min_exclusive else "<"
             broken.append(f"{quoted} {sign} {literal(declared.min)}")
-            expected.append(f"{'above' if declared.min_exclusive else 'at least'} {declared.min:g}{unit}")
+            expected.append(
+                f"{'above' if declared.min_exclusive else 'at least'} {declared.min:g}{unit}"
+            )
         if declared.max is not None:
             broken.append(f"{quoted} > {literal(declared.max)}")
             expected.append(f"at most {declared.max:g}{unit}")
         if broken:
-            rules.append(_Rule("ranges", name, column, f"({' OR '.join(broken)})",
-                               f"expected {' and '.join(expected)}"))  # fmt: skip
+            rules.append(
+                _Rule(
+                    "ranges",
+                    name,
+                    column,
+                    f"({' OR '.join(broken)})",
+                    f"expected {' and '.join(expected)}",
+                )
+            )
     if declared.allowed is not None:
         values = ", ".join(literal(v) for v in declared.allowed)
-        rules.append(_Rule("ranges", name, column, f"{quoted} NOT IN ({values})",
-                           f"expected one of: {', '.join(declared.allowed)}"))  # fmt: skip
+        rules.append(
+            _Rule(
+                "ranges",
+                name,
+                column,
+                f"{quoted} NOT IN ({values})",
+                f"expected one of: {', '.join(declared.allowed)}",
+            )
+        )
     return rules
 
 
@@ -139,16 +162,25 @@ def _token_rules(name: str, table: Table, have: Sequence[str]) -> list[_Rule]:
         if total.total in have and all(p in have for p in total.parts):
             parts = " + ".join(identifier(p) for p in total.parts)
             rules.append(
-                _Rule("token_sum", name, total.total, f"{identifier(total.total)} <> {parts}",
-                      f"{total.total} must equal {' + '.join(total.parts)}")
-            )  # fmt: skip
+                _Rule(
+                    "token_sum",
+                    name,
+                    total.total,
+                    f"{identifier(total.total)} <> {parts}",
+                    f"{total.total} must equal {' + '.join(total.parts)}",
+                )
+            )
     for part in table.token_parts:
         if part.part in have and part.whole in have:
             rules.append(
-                _Rule("token_sum", name, part.part,
-                      f"{identifier(part.part)} > {identifier(part.whole)}",
-                      f"{part.part} is a part of {part.whole} and cannot exceed it")
-            )  # fmt: skip
+                _Rule(
+                    "token_sum",
+                    name,
+                    part.part,
+                    f"{identifier(part.part)} > {identifier(part.whole)}",
+                    f"{part.part} is a part of {part.whole} and cannot exceed it",
+                )
+            )
     return rules
 
 
@@ -157,7 +189,9 @@ def _token_rules(name: str, table: Table, have: Sequence[str]) -> list[_Rule]:
 
 def _session_facts(source: Source) -> None:
     """`session_facts`: each session of the interactions, reduced once."""
-    source.con.execute(f"CREATE OR REPLACE TEMP TABLE session_facts AS {_totals(source, 'session_id')}")
+    source.con.execute(
+        f"CREATE OR REPLACE TEMP TABLE session_facts AS {_totals(source, 'session_id')}"
+    )
 
 
 def _user_facts(source: Source) -> None:
@@ -187,43 +221,50 @@ def _totals(source: Source, key: str) -> str:
 
 def _join_rules(source: Source) -> list[_Rule]:
     rules = [
-        _orphan(INTERACTIONS, "session_id", SESSIONS, "names a session that the sessions table lacks"),
+        _orphan(
+            INTERACTIONS, "session_id", SESSIONS, "names a session that the sessions table lacks"
+        ),
         _orphan(INTERACTIONS, "user_id", USERS, "names a user that the users table lacks"),
         _orphan(SESSIONS, "session_id", INTERACTIONS, "is a session without any interaction"),
         _orphan(USERS, "user_id", INTERACTIONS, "is a user without any interaction"),
     ]
     if "user_id" in source.columns[SESSIONS]:
-        rules.append(
-            _orphan(SESSIONS, "user_id", USERS, "names a user that the users table lacks")
-        )
+        rules.append(_orphan(SESSIONS, "user_id", USERS, "names a user that the users table lacks"))
         rules.append(
             _Rule(
-                "user_matches_session", INTERACTIONS, "user_id", "t.user_id <> s.user_id",
+                "user_matches_session",
+                INTERACTIONS,
+                "user_id",
+                "t.user_id <> s.user_id",
                 "the interaction's user is not its session's user",
                 f"{INTERACTIONS} t JOIN (SELECT session_id, any_value(user_id) AS user_id "
                 f"FROM {SESSIONS} GROUP BY session_id) s ON t.session_id = s.session_id",
-            )  # fmt: skip
+            )
         )
     else:
         rules.append(
             _Rule(
-                "user_matches_session", INTERACTIONS, "user_id",
+                "user_matches_session",
+                INTERACTIONS,
+                "user_id",
                 f"t.session_id IN (SELECT session_id FROM {INTERACTIONS} GROUP BY session_id "
                 "HAVING count(DISTINCT user_id) > 1)",
                 "the session has more than one user",
                 f"{INTERACTIONS} t",
-            )  # fmt: skip
+            )
         )
     return rules
 
 
 def _orphan(table: str, key: str, other: str, what: str) -> _Rule:
     return _Rule(
-        "foreign_key", table, key,
+        "foreign_key",
+        table,
+        key,
         f"t.{key} IS NOT NULL AND o.k IS NULL",
         f"{key} {what}",
         f"{table} t LEFT JOIN (SELECT DISTINCT {key} AS k FROM {other}) o ON t.{key} = o.k",
-    )  # fmt: skip
+    )
 
 
 def _time_rules(source: Source) -> list[_Rule]:
@@ -237,11 +278,18 @@ def _time_rules(source: Source) -> list[_Rule]:
     rules = []
     if start and end:
         rules.append(
-            _Rule("session_order", SESSIONS, "end_timestamp_utc",
-                  "end_timestamp_utc < start_timestamp_utc", "the session ends before it starts")
-        )  # fmt: skip
+            _Rule(
+                "session_order",
+                SESSIONS,
+                "end_timestamp_utc",
+                "end_timestamp_utc < start_timestamp_utc",
+                "the session ends before it starts",
+            )
+        )
     if start or end:
-        unit = _precision(source, [c for c in ("start_timestamp_utc", "end_timestamp_utc") if c in have])
+        unit = _precision(
+            source, [c for c in ("start_timestamp_utc", "end_timestamp_utc") if c in have]
+        )
         outside = []
         if start:
             outside.append(f"date_trunc('{unit}', t.timestamp_utc) < date_trunc('{unit}', s.a)")
@@ -251,11 +299,14 @@ def _time_rules(source: Source) -> list[_Rule]:
         last = "max(end_timestamp_utc)" if end else "NULL"
         rules.append(
             _Rule(
-                "timestamp_in_session", INTERACTIONS, "timestamp_utc", f"({' OR '.join(outside)})",
+                "timestamp_in_session",
+                INTERACTIONS,
+                "timestamp_utc",
+                f"({' OR '.join(outside)})",
                 "the interaction lies outside of its session's start and end",
                 f"{INTERACTIONS} t JOIN (SELECT session_id, {first} AS a, {last} AS b "
                 f"FROM {SESSIONS} GROUP BY session_id) s ON t.session_id = s.session_id",
-            )  # fmt: skip
+            )
         )
     return rules
 
@@ -283,7 +334,10 @@ def _rollup_rules(source: Source, contract: Contract) -> list[_Rule]:
     n × 0.5 µUSD + 0.5 µUSD. A total over rows with unknown parts can only be a lower bound.
     """
     rules = []
-    for table, facts, key in ((SESSIONS, "session_facts", "session_id"), (USERS, "user_facts", "user_id")):
+    for table, facts, key in (
+        (SESSIONS, "session_facts", "session_id"),
+        (USERS, "user_facts", "user_id"),
+    ):
         declared = contract.tables[table]
         for column in source.columns[table]:
             kind = declared.rollups.get(column)
@@ -293,9 +347,13 @@ def _rollup_rules(source: Source, contract: Contract) -> list[_Rule]:
             broken, hint = _rollup(kind, value)
             rules.append(
                 _Rule(
-                    "rollup", table, column, f"({broken})", f"{column} {hint}",
+                    "rollup",
+                    table,
+                    column,
+                    f"({broken})",
+                    f"{column} {hint}",
                     f"{table} t JOIN {facts} f ON t.{key} = f.key",
-                )  # fmt: skip
+                )
             )
     return rules
 
@@ -345,12 +403,16 @@ def _missing(
             ).fetchall()
             out.append(
                 Violation(
-                    "missing_rate", INTERACTIONS, column, contract.severities["missing_rate"],
-                    int(n), int(n) / total,
+                    "missing_rate",
+                    INTERACTIONS,
+                    column,
+                    contract.severities["missing_rate"],
+                    int(n),
+                    int(n) / total,
                     f"the policy uses the column and accepts {100 * max_missing:g} % missing; "
                     "checks that need it are inconclusive",
                     tuple(int(r[0]) for r in first),
-                )  # fmt: skip
+                )
             )
     return out
 
@@ -377,11 +439,15 @@ def _duplicates(source: Source, contract: Contract) -> list[Violation]:
         return []
     return [
         Violation(
-            "duplicate_rows", INTERACTIONS, None, contract.severities["duplicate_rows"],
-            len(rows), len(rows) / int(total[0]),
+            "duplicate_rows",
+            INTERACTIONS,
+            None,
+            contract.severities["duplicate_rows"],
+            len(rows),
+            len(rows) / int(total[0]),
             "rows equal another one in everything but their id; was a batch loaded twice?",
             tuple(int(r[0]) for r in rows[:MAX_FIRST_ROWS]),
-        )  # fmt: skip
+        )
     ]
 
 
@@ -414,6 +480,12 @@ def _violation(
         f"SELECT t.source_row FROM {relation} WHERE {rule.broken} ORDER BY t.source_row LIMIT {MAX_FIRST_ROWS}"
     ).fetchall()
     return Violation(
-        rule.rule, rule.table, rule.column, contract.severities[rule.rule], n, n / int(total[0]),
-        rule.hint, tuple(int(r[0]) for r in first),
-    )  # fmt: skip
+        rule.rule,
+        rule.table,
+        rule.column,
+        contract.severities[rule.rule],
+        n,
+        n / int(total[0]),
+        rule.hint,
+        tuple(int(r[0]) for r in first),
+    )

@@ -99,7 +99,9 @@ def as_junit(report: ContractSection) -> str:
         case = TestCase(rule, classname="contract")
         failures = [v for v in report.violations if v.rule == rule]
         case.result = [
-            Failure(clean(f"{v.table}.{v.column or '*'}: {v.n_rows} rows. {v.hint}", 500), v.severity)
+            Failure(
+                clean(f"{v.table}.{v.column or '*'}: {v.n_rows} rows. {v.hint}", 500), v.severity
+            )
             for v in failures
             if v.severity == "error"
         ]

@@ -205,7 +205,9 @@ def _weekday_weights(
     if baseline is None or candidate.release_id is not None or baseline.release_id is not None:
         return flat
     if not (candidate.whole_days and baseline.whole_days):
-        warnings.append("the windows do not begin and end at UTC midnights: days are not comparable")
+        warnings.append(
+            "the windows do not begin and end at UTC midnights: days are not comparable"
+        )
         return flat
     if candidate.days % 7 == 0 and baseline.days % 7 == 0:
         return flat
@@ -217,7 +219,9 @@ def _weekday_weights(
             "the candidate: weekdays are not balanced"
         )
         return flat
-    warnings.append(f"the windows have {lengths}, no multiples of 7: the baseline is weighted by weekday")
+    warnings.append(
+        f"the windows have {lengths}, no multiples of 7: the baseline is weighted by weekday"
+    )
     scale = math.lcm(*[o for n, o in zip(new, old, strict=True) if n])
     weights = [n * scale // o if o else 0 for n, o in zip(new, old, strict=True)]
     common = math.gcd(*weights)

@@ -121,9 +121,18 @@ def _budget(telemetry: Telemetry, slo: Slo, m: Moments | None) -> SloBudget:
     reason = telemetry.unusable(slo.rule.column)
     if m is None or reason is not None or not m.candidate.n:
         return SloBudget(
-            slo.name, slo.target, error_budget, slo.period_days, Interval.unknown(), None, None,
-            Range(None, None, None), (), (), reason or "the candidate window has no known outcome",
-        )  # fmt: skip
+            slo.name,
+            slo.target,
+            error_budget,
+            slo.period_days,
+            Interval.unknown(),
+            None,
+            None,
+            Range(None, None, None),
+            (),
+            (),
+            reason or "the candidate window has no known outcome",
+        )
     bad = telemetry.bad(slo.rule)
     rho = intraclass_correlation(m.candidate)
     n, y = m.candidate.n, m.candidate.y
@@ -155,8 +164,12 @@ def _consumption(
     first = midnight(first_event(telemetry))
     if first > start:
         have = (end - first) / DAY
-        return None, Range(None, None, None), (
-            f"budget {slo.name}: the telemetry covers {have:.4g} of the period's {slo.period_days} days"
+        return (
+            None,
+            Range(None, None, None),
+            (
+                f"budget {slo.name}: the telemetry covers {have:.4g} of the period's {slo.period_days} days"
+            ),
         )
     events = count_events(telemetry, bad, start, end, own_rows=False)
     if not events.n:
@@ -244,8 +257,12 @@ def _alerts(
     out = []
     for rule in ALERT_RULES:
         threshold = rounded(alert_threshold(rule, slo.period_days))
-        long = count_events(telemetry, bad, end - timedelta(hours=rule.long_hours), end, own_rows=own)
-        short = count_events(telemetry, bad, end - timedelta(hours=rule.short_hours), end, own_rows=own)
+        long = count_events(
+            telemetry, bad, end - timedelta(hours=rule.long_hours), end, own_rows=own
+        )
+        short = count_events(
+            telemetry, bad, end - timedelta(hours=rule.short_hours), end, own_rows=own
+        )
         burn_long = rounded(long.bad / long.n / error_budget) if long.n else None
         burn_short = rounded(short.bad / short.n / error_budget) if short.n else None
         feasible = threshold < rounded(1 / error_budget)
@@ -259,17 +276,23 @@ def _alerts(
         deff = design_effect(long.n, long.cluster_squares, rho) if long.n else 1.0
         out.append(
             Alert(
-                rule.long_hours, rule.short_hours, rule.budget_share, threshold, feasible,
-                burn_long, burn_short,
-                plain and _beyond(long.bad, long.n, deff, threshold * error_budget), plain,
-            )  # fmt: skip
+                rule.long_hours,
+                rule.short_hours,
+                rule.budget_share,
+                threshold,
+                feasible,
+                burn_long,
+                burn_short,
+                plain and _beyond(long.bad, long.n, deff, threshold * error_budget),
+                plain,
+            )
         )
     return tuple(out)
 
 
 def _beyond(y: float, n: float, deff: float, rate: float) -> bool:
     """Whether so many bad events are improbable (≤ 1 %) at the alert's own threshold rate."""
-    return one_sided_binomial_tail(y / deff, n / deff, min(1.0, rate)) <= ALERT_LEVEL
+    return bool(one_sided_binomial_tail(y / deff, n / deff, min(1.0, rate)) <= ALERT_LEVEL)
 
 
 def _episodes(
@@ -297,11 +320,13 @@ def _episodes(
             events = total_n[ends] - total_n[ends - width]
             failures = total_y[ends] - total_y[ends - width]
             with np.errstate(invalid="ignore", divide="ignore"):
-                burns.append(np.where(events > 0, failures / np.maximum(events, 1) / error_budget, 0.0))
+                burns.append(
+                    np.where(events > 0, failures / np.maximum(events, 1) / error_budget, 0.0)
+                )
             if hours == rule.long_hours:
                 long_n, long_y = events, failures
         hot = np.flatnonzero((burns[0] >= threshold) & (burns[1] >= threshold) & (long_n > 0))
-        firing = [i for i in hot if _beyond(long_y[i], long_n[i], deff, threshold * error_budget)]
+        firing = [int(i) for i in hot if _beyond(long_y[i], long_n[i], deff, threshold * error_budget)]
         for begin, finish in _runs(firing):
             episodes.append(
                 Episode(
@@ -350,13 +375,20 @@ def _burn_check(budget: SloBudget, m: Moments | None) -> Check:
             reason = "the interval holds 1"
             sentence = f"{story}: whether the budget lasts is not decided."
     return _check(
-        f"budget.{budget.name}", outcome, "hold", burn, 1.0, "burn rate", reason, sentence,
+        f"budget.{budget.name}",
+        outcome,
+        "hold",
+        burn,
+        1.0,
+        "burn rate",
+        reason,
+        sentence,
         {
             "fail": "Stop what burns the budget before shipping more change.",
             "pass": "Nothing to do.",
             "inconclusive": "Wait for more traffic, or provide what is missing.",
         },
-    )  # fmt: skip
+    )
 
 
 def _too_little(m: Moments | None) -> str | None:
@@ -378,10 +410,16 @@ def _alert_check(budget: SloBudget) -> Check:
     check_id = f"budget.{budget.name}.alerts"
     if not budget.alerts:
         return _check(
-            check_id, "inconclusive", "note", Interval.unknown(), 0.0, "alerts", budget.reason,
+            check_id,
+            "inconclusive",
+            "note",
+            Interval.unknown(),
+            0.0,
+            "alerts",
+            budget.reason,
             f"Alerts on {budget.name} cannot be evaluated: {budget.reason}.",
             {"inconclusive": "Provide what is missing."},
-        )  # fmt: skip
+        )
     firing = [a for a in budget.alerts if a.firing]
     n = len(budget.episodes)
     quiet = not firing and not n
@@ -400,9 +438,16 @@ def _alert_check(budget: SloBudget) -> Check:
         )
     shown = Interval(float(len(firing)), None, None, budget.burn_rate.support)
     return _check(
-        check_id, "pass" if quiet else "fail", "note", shown, 0.0, "alerts", None, sentence,
+        check_id,
+        "pass" if quiet else "fail",
+        "note",
+        shown,
+        0.0,
+        "alerts",
+        None,
+        sentence,
         {"pass": "Nothing to do.", "fail": "Look at the episodes on the budget page."},
-    )  # fmt: skip
+    )
 
 
 def _check(

@@ -48,7 +48,7 @@ class Joint:
 
 @dataclass(frozen=True)
 class OutcomeChange:
-    """total = mix_context + mix_action + within, in units of the failure rate; mix is the first two."""
+    """total = mix_context + mix_action + within, as failure rates; mix is the first two."""
 
     total: float | None
     mix: float | None
@@ -88,8 +88,8 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[DriftSection]:
     change = _outcome_change(telemetry, policy)
     floor = _below_floors(telemetry)
     notes += [
-        f"{f.feature} is missing in {100 * (f.missing_baseline or 0):.1f} % of the baseline and "
-        f"{100 * (f.missing_candidate or 0):.1f} % of the candidate: missing counts as a value of its own"
+        f"“{short(f.feature)}” is missing in {100 * (f.missing_baseline or 0):.1f} % of the baseline "
+        f"and {100 * (f.missing_candidate or 0):.1f} % of the candidate: missing counts as a value"
         for f in features
         if f.p_value is not None
         and max(f.missing_baseline or 0.0, f.missing_candidate or 0.0) > policy.missing.max_rate
@@ -209,8 +209,8 @@ def _high_check(
         },
         actions={
             "pass": "Nothing to do.",
-            "fail": "Find out whether the change is meant: traffic, routing, or something upstream. "
-            "Then move the baseline, or fix it.",
+            "fail": "Find out whether the change is meant: traffic, routing, or an upstream "
+            "change. Then move the baseline, or fix it.",
             "inconclusive": "Wait for more traffic, then review again.",
         },
     )

@@ -44,7 +44,8 @@ class Feature:
     baseline standard deviations of the binned values); `effect_unit` says which.
     psi: bias-corrected, so that it is 0 on average without drift, and may be below 0.
     counted: whether the `drift.*` checks count it. new_share: share of candidate rows in
-    categories that the baseline lacks. missing_*: share of null rows. support: rows of both windows.
+    categories that the baseline lacks. missing_*: share of null rows. support: rows of both
+    windows.
     """
 
     feature: str

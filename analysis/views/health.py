@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +19,10 @@ from analysis.stats.clusters import (
     mean_interval,
 )
 from analysis.stats.intervals import clopper_pearson, design_effect, mover_ratio, woodruff
-from analysis.views.looks import pass_confidence
-from analysis.stats.sketch import quantile
+from analysis.stats.sketch import N_BINS, bin_value, quantile
 from analysis.telemetry import Metric, Moments, Telemetry
 from analysis.telemetry.sql import identifier
+from analysis.views.looks import pass_confidence
 from analysis.views.result import ViewResult
 
 MATERIAL_RATIO = 0.25
@@ -86,7 +85,9 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HealthSection]:
     unknown = Compared(Interval.unknown(), Interval.unknown(), Interval.unknown())
 
     def part(window: str) -> Figures:
-        return Figures(**{n: getattr(figures.get(n, unknown), window) for n in Figures.__annotations__})
+        return Figures(
+            **{n: getattr(figures.get(n, unknown), window) for n in Figures.__annotations__}
+        )
 
     section = HealthSection(
         baseline=part("baseline"),
@@ -179,8 +180,8 @@ def _compared(telemetry: Telemetry, m: Moments, kind: str) -> Compared:
     days = m.days if telemetry.by_days else None
     support = m.support_candidate + m.support_baseline
     if kind == "rate":
-        old = _rate(m.baseline, m.support_baseline)
-        new = _rate(m.candidate, m.support_candidate)
+        old = _rate(m.baseline, m.support_baseline, m.candidate)
+        new = _rate(m.candidate, m.support_candidate, m.baseline)
     else:
         old = _mean(telemetry, m, 0)
         new = _mean(telemetry, m, 1)
@@ -199,13 +200,24 @@ def _compared(telemetry: Telemetry, m: Moments, kind: str) -> Compared:
     return Compared(old, new, change)
 
 
-def _rate(m: WindowMoments, support: int) -> Interval:
-    """One rate, Clopper–Pearson at effective counts (Korn & Graubard 1998)."""
+def _rate(m: WindowMoments, support: int, other: WindowMoments) -> Interval:
+    """One rate, Clopper–Pearson at effective counts (Korn & Graubard 1998).
+
+    A window without a bad row (or without a good one) tells nothing of its own correlation: the
+    other window's is taken.
+    """
     if not m.n:
         return Interval.unknown(support)
-    deff = design_effect(m.n, m.nn, intraclass_correlation(m)) * m.n / support
-    low, high = clopper_pearson(m.y, m.n, deff)
+    low, high = clopper_pearson(m.y, m.n, _rate_design_effect(m, support, other))
     return Interval.of(m.y / m.n, low, high, support)
+
+
+def _rate_design_effect(m: WindowMoments, support: int, other: WindowMoments | None) -> float:
+    """Design effect of one window's rate; weighted rows count as copies, which ρ already knows."""
+    if 0 < m.y < m.n:
+        return design_effect(m.n, m.nn, intraclass_correlation(m))
+    rho = intraclass_correlation(other) if other is not None else 0.0
+    return design_effect(m.n, m.nn, rho) * m.n / support
 
 
 def _mean(telemetry: Telemetry, m: Moments, win: int) -> Interval:
@@ -223,8 +235,6 @@ def _latency_quantiles(telemetry: Telemetry) -> dict[str, Compared]:
     if not telemetry.has("latency_ms"):
         return {}
     counts = {win: _histogram(telemetry, win) for win in (0, 1)}
-    from analysis.stats.sketch import N_BINS
-
     marks: list[Metric] = []
     for win in (0, 1):
         total = counts[win].sum()
@@ -234,7 +244,9 @@ def _latency_quantiles(telemetry: Telemetry) -> dict[str, Compared]:
         for name, q in QUANTILES.items():
             at = int(np.searchsorted(cumulative, q * total))
             marks.append(
-                Metric.rate(f"{name}.{win}", f"(latency_bin > {min(at, N_BINS)})", where=f"win = {win}")
+                Metric.rate(
+                    f"{name}.{win}", f"(latency_bin > {min(at, N_BINS)})", where=f"win = {win}"
+                )
             )
     moments = telemetry.moments(marks)
     out = {}
@@ -252,7 +264,12 @@ def _latency_quantiles(telemetry: Telemetry) -> dict[str, Compared]:
         change = Interval.unknown(old.support + new.support)
         if old.value and new.value:
             low, high = math.nan, math.nan
-            if None not in (old.low, old.high, new.low, new.high):
+            if (
+            old.low is not None
+            and old.high is not None
+            and new.low is not None
+            and new.high is not None
+        ):
                 low, high = mover_ratio(new.value, new.low, new.high, old.value, old.low, old.high)
             change = Interval.of(new.value / old.value, low, high, old.support + new.support)
         out[name] = Compared(old, new, change)
@@ -269,7 +286,7 @@ def _quantile(
     support: int,
 ) -> Interval:
     value = quantile(counts, q) / 1e3
-    deff = design_effect(window.n, window.nn, intraclass_correlation(window)) * window.n / support
+    deff = _rate_design_effect(window, support, None)
     if telemetry.by_days:
         deff = max(deff, _day_design_effect(m, win, window))
     low, high = woodruff(counts, q, deff, tail_clusters=window.bad_clusters)
@@ -289,8 +306,6 @@ def _day_design_effect(m: Moments, win: int, window: WindowMoments) -> float:
 
 
 def _histogram(telemetry: Telemetry, win: int) -> np.ndarray:
-    from analysis.stats.sketch import N_BINS
-
     counts = np.zeros(N_BINS, dtype=np.int64)
     rows = telemetry.con.execute(
         "SELECT latency_bin, CAST(sum(weight) AS BIGINT) FROM fact "
@@ -521,7 +536,8 @@ def _needed(
         return None
     rho = max(intraclass_correlation(m.candidate), intraclass_correlation(m.baseline))
     deff = max(
-        design_effect(m.candidate.n, m.candidate.nn, rho), design_effect(m.baseline.n, m.baseline.nn, rho)
+        design_effect(m.candidate.n, m.candidate.nn, rho),
+        design_effect(m.baseline.n, m.baseline.nn, rho),
     )
     spread = p1 * (1 - p1) / share1 + p0 * (1 - p0) / (1 - share1)
     needed = (1.645 + 0.84) ** 2 * deff * spread / distance**2
@@ -548,17 +564,16 @@ def _days(moments: dict[str, Moments]) -> pd.DataFrame:
         if m is None:
             continue
         for win, day, n, y in m.days.days:
-            rows.append((win, pd.Timestamp(day, unit="D", tz="UTC"), name, n, y / n / m.metric.scale))
+            rows.append(
+                (win, pd.Timestamp(day, unit="D", tz="UTC"), name, n, y / n / m.metric.scale)
+            )
     return pd.DataFrame(rows, columns=["window", "day", "metric", "n", "value"])
 
 
 def _latency_series(telemetry: Telemetry) -> pd.DataFrame:
     """window, latency_ms, share: the cumulative distribution of latency on the sketch."""
-    from analysis.stats.sketch import N_BINS, bin_value
-
     if not telemetry.has("latency_ms"):
         return pd.DataFrame({"window": [], "latency_ms": [], "share": []})
-    parts: Sequence[pd.DataFrame] = []
     frames = []
     for win in (0, 1):
         counts = _histogram(telemetry, win)
@@ -574,7 +589,8 @@ def _latency_series(telemetry: Telemetry) -> pd.DataFrame:
                 }
             )
         )
-    del parts, N_BINS
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(
-        {"window": [], "latency_ms": [], "share": []}
+    return (
+        pd.concat(frames, ignore_index=True)
+        if frames
+        else pd.DataFrame({"window": [], "latency_ms": [], "share": []})
     )

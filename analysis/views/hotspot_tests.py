@@ -86,13 +86,33 @@ def regression_p(p: Pooled, own1: Side, own0: Side, rest1: Side, rest0: Side) ->
     """One-sided p-values of a slice that worsened by more than the rest."""
     if p.is_rate:
         return rate_regression_test(
-            own1.y, own1.n, own1.deff, own0.y, own0.n, own0.deff,
-            rest1.y, rest1.n, rest1.deff, rest0.y, rest0.n, rest0.deff,
-        )  # fmt: skip
+            own1.y,
+            own1.n,
+            own1.deff,
+            own0.y,
+            own0.n,
+            own0.deff,
+            rest1.y,
+            rest1.n,
+            rest1.deff,
+            rest0.y,
+            rest0.n,
+            rest0.deff,
+        )
     return mean_regression_test(
-        own1.mean, own1.n, own1.cv2, own0.mean, own0.n, own0.cv2,
-        rest1.mean, rest1.n, rest1.cv2, rest0.mean, rest0.n, rest0.cv2,
-    )  # fmt: skip
+        own1.mean,
+        own1.n,
+        own1.cv2,
+        own0.mean,
+        own0.n,
+        own0.cv2,
+        rest1.mean,
+        rest1.n,
+        rest1.cv2,
+        rest0.mean,
+        rest0.n,
+        rest0.cv2,
+    )
 
 
 def slice_sides(table: SliceTable, p: Pooled, metric: int, win: int) -> tuple[Side, Side]:
@@ -179,11 +199,13 @@ class Folder:
         final: list[int] = []
         for index in sorted(chosen, key=lambda i: (self._depth(i), self._rank(i))):
             nested = [
-                k for k in final
+                k
+                for k in final
                 if self.members[k].metric == self.members[index].metric
                 and self.members[k].kind == self.members[index].kind
-                and self._is_parent(k, index) and index not in kept
-            ]  # fmt: skip
+                and self._is_parent(k, index)
+                and index not in kept
+            ]
             if not nested:
                 final.append(index)
         return np.array(sorted(final), dtype=np.intp)
@@ -248,9 +270,7 @@ class Folder:
 
     def _p(self, member: Member, own: np.ndarray, reference: np.ndarray) -> float:
         p = self.pooled[member.metric]
-        sides = [
-            self._side(member, where, win) for where in (own, reference) for win in (1, 0)
-        ]
+        sides = [self._side(member, where, win) for where in (own, reference) for win in (1, 0)]
         own1, own0, rest1, rest0 = sides
         if member.kind == "level":
             value = level_p(p, own1, rest1)

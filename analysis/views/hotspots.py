@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from analysis.check import Check, Interval, RegressionTest, finite
+from analysis.check import Check, RegressionTest, finite
 from analysis.policy import Hotspots, Policy
-from analysis.stats.intervals import design_effect, mover_difference
+from analysis.stats.intervals import mover_difference
 from analysis.stats.moments import intraclass_correlation
 from analysis.stats.multiple import benjamini_hochberg, fcr_level, focused_bh, simes
 from analysis.telemetry import Metric, Moments, Telemetry
@@ -28,7 +28,6 @@ from analysis.views.hotspot_tests import (
     figure_limits,
     level_p,
     pooled,
-    ratio_terms,
     regression_p,
     slice_sides,
 )
@@ -115,9 +114,14 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
         return _empty(telemetry, settings.fdr, "no slice has enough evidence to be tested", notes)
     q = benjamini_hochberg(family.p)
     folder = Folder(
-        table, cells, family.pooled, family.members, family.p,
-        settings.fdr * CONDITIONAL_SHARE, settings.min_support,
-    )  # fmt: skip
+        table,
+        cells,
+        family.pooled,
+        family.members,
+        family.p,
+        settings.fdr * CONDITIONAL_SHARE,
+        settings.min_support,
+    )
     eligible = _worth_listing(family, settings.min_ratio)
     rejected = np.flatnonzero((q <= settings.fdr) & eligible)
     survivors = set(folder.keep(rejected).tolist())
@@ -129,7 +133,14 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
     kept = _own_family(family, kept, keep, settings.fdr)
     below = rejected[family.p[rejected] <= threshold]
     final = folder.settle(kept, below)
-    found = _describe(telemetry, policy, family, final, q, fcr_level(len(final), len(family.members), settings.fdr))
+    found = _describe(
+        telemetry,
+        policy,
+        family,
+        final,
+        q,
+        fcr_level(len(final), len(family.members), settings.fdr),
+    )
     listed = _listed(telemetry, policy, family, set(final.tolist()))
     coverage = _coverage(family)
     section = HotspotsSection(
@@ -207,7 +218,9 @@ def _family(
         all_sides.append(sides)
         kinds: list[Kind] = ["level"] if telemetry.baseline is None else ["level", "regression"]
         for kind in kinds:
-            tested = distinct & _floors(table, figure, index, kind, sides, policy.hotspots.min_support)
+            tested = distinct & _floors(
+                table, figure, index, kind, sides, policy.hotspots.min_support
+            )
             which = np.flatnonzero(tested)
             if not len(which):
                 continue
@@ -220,9 +233,13 @@ def _family(
             members += [Member(int(s), index, kind) for s in which[known]]
             p.append(values[known])
     return _Family(
-        table, cells, tuple(figures), tuple(all_sides), tuple(members),
+        table,
+        cells,
+        tuple(figures),
+        tuple(all_sides),
+        tuple(members),
         np.concatenate(p) if p else np.zeros(0),
-    )  # fmt: skip
+    )
 
 
 def _distinct(table: SliceTable, cells: CellTable) -> np.ndarray:
@@ -282,7 +299,7 @@ def _regression_reference(own0: Side, rest1: Side, rest0: Side) -> np.ndarray:
 
 
 def _reference(member: Member, sides: tuple[Side, Side, Side, Side]) -> float:
-    own1, own0, rest1, rest0 = (_pick(s, np.array([member.slice])) for s in sides)
+    _, own0, rest1, rest0 = (_pick(s, np.array([member.slice])) for s in sides)
     if member.kind == "level":
         return float(rest1.mean[0])
     return float(_regression_reference(own0, rest1, rest0)[0])
@@ -335,7 +352,9 @@ def _describe(
     ranked = []
     for index in chosen.tolist():
         member = family.members[index]
-        found, rank = _one(policy, family, index, q, confidence, spreads[member.metric, member.kind], status)
+        found, rank = _one(
+            policy, family, index, q, confidence, spreads[member.metric, member.kind], status
+        )
         ranked.append((rank, found))
     ranked.sort(key=lambda r: (-r[0], r[1].metric, r[1].kind, _sort_key(r[1].slice)))
     return tuple(found for _, found in ranked)
@@ -363,7 +382,12 @@ def _one(
     own_low, own_high = figure_limits(figure, [(own1, 1)], confidence)
     ref_low, ref_high = figure_limits(figure, layout, confidence)
     low, high = mover_difference(
-        value, float(own_low[0]), float(own_high[0]), reference, float(ref_low[0]), float(ref_high[0])
+        value,
+        float(own_low[0]),
+        float(own_high[0]),
+        reference,
+        float(ref_low[0]),
+        float(ref_high[0]),
     )
     scale = 1.0 if figure.is_rate else 1e9
     support = int(family.table.rows[member.slice, 1])
@@ -602,9 +626,14 @@ def _regression_check(
 ) -> Check | RegressionTest:
     if telemetry.baseline is None:
         return _note(
-            "hotspots.regression", "inconclusive", None, support,
-            f"No slice can be compared: {FIRST_RELEASE}.", "Nothing to do.", FIRST_RELEASE,
-        )  # fmt: skip
+            "hotspots.regression",
+            "inconclusive",
+            None,
+            support,
+            f"No slice can be compared: {FIRST_RELEASE}.",
+            "Nothing to do.",
+            FIRST_RELEASE,
+        )
     p = simes(family.p[[i for i, m in enumerate(family.members) if m.kind == "regression"]])
     coverage = section.coverage or 0.0
     tested = sum(m.kind == "regression" for m in family.members)
@@ -691,11 +720,15 @@ def _note(
 def _closed(telemetry: Telemetry, reason: str, support: int) -> Check:
     first = telemetry.baseline is None
     return _note(
-        "hotspots.regression", "inconclusive", None, support,
+        "hotspots.regression",
+        "inconclusive",
+        None,
+        support,
         f"Slices cannot be compared: {FIRST_RELEASE if first else reason}.",
         "Nothing to do." if first else "Provide what is missing, or wait for more traffic.",
-        FIRST_RELEASE if first else reason, "note" if first else "hold",
-    )  # fmt: skip
+        FIRST_RELEASE if first else reason,
+        "note" if first else "hold",
+    )
 
 
 def _empty(
@@ -707,17 +740,34 @@ def _empty(
         section=HotspotsSection(0, fdr, None, None, (), ()),
         checks=(
             _closed(telemetry, reason, support),
-            _note("hotspots.level", "inconclusive", None, support,
-                  f"Slices cannot be tested: {reason}.", "Provide what is missing.", reason),
+            _note(
+                "hotspots.level",
+                "inconclusive",
+                None,
+                support,
+                f"Slices cannot be tested: {reason}.",
+                "Provide what is missing.",
+                reason,
+            ),
         ),
         tables={"hotspots.csv": pd.DataFrame(columns=_TABLE_COLUMNS)},
         series={"found": _forest(())},
         notes=(*notes, reason),
-    )  # fmt: skip
+    )
 
 
-_TABLE_COLUMNS = ["metric", "kind", "value", "reference", "ratio", "p_value", "q_value", "support",
-                  "baseline_support", "n_clusters"]  # fmt: skip
+_TABLE_COLUMNS = [
+    "metric",
+    "kind",
+    "value",
+    "reference",
+    "ratio",
+    "p_value",
+    "q_value",
+    "support",
+    "baseline_support",
+    "n_clusters",
+]
 
 
 def _full_table(

@@ -100,7 +100,8 @@ def _daily(telemetry: Telemetry) -> pd.DataFrame:
     """day (UTC midnight), usd: every day of the span, those without traffic as zero."""
     where, parameters = _scope(telemetry)
     rows = telemetry.con.execute(
-        f"SELECT day, CAST(sum(cost_nano) AS BIGINT) FROM fact WHERE {where} GROUP BY day", parameters
+        f"SELECT day, CAST(sum(cost_nano) AS BIGINT) FROM fact WHERE {where} GROUP BY day",
+        parameters,
     ).fetchall()
     by_day = {int(d): int(v or 0) for d, v in rows}
     span = telemetry.windows.candidate
@@ -168,7 +169,10 @@ def _check(spend: SpendSection, reason: str | None) -> Check:
     outcome, action = "inconclusive", "Wait for more traffic, or provide what is missing."
     if spend.budget_usd_per_day is None:
         severity, reason = "note", "the policy sets no budget (spend.budget_usd_per_day)"
-        sentence, action = f"Spend is not judged: {reason}.", "Set a budget if spend should be judged."
+        sentence, action = (
+            f"Spend is not judged: {reason}.",
+            "Set a budget if spend should be judged.",
+        )
     elif reason is not None or burn.value is None or burn.low is None or burn.high is None:
         sentence = f"Spend cannot be judged: {reason}."
     else:
@@ -245,12 +249,16 @@ def _drivers(telemetry: Telemetry) -> tuple[DriversSection, pd.DataFrame]:
     )
     table = pd.DataFrame(
         [
-            {**labels[p.name], "driver": p.driver, "usd_per_day": usd(p.amount),
-             "nano_usd_days": p.amount}
+            {
+                **labels[p.name],
+                "driver": p.driver,
+                "usd_per_day": usd(p.amount),
+                "nano_usd_days": p.amount,
+            }
             for p in _ranked(parts)
         ],
         columns=[*keys, "driver", "usd_per_day", "nano_usd_days"],
-    )  # fmt: skip
+    )
     return section, table
 
 

@@ -40,7 +40,7 @@ def _review_dir() -> Path:
     handed = os.environ.get("RELEASE_REVIEW_DIR")
     if handed:
         return Path(handed)
-    from analysis.review import current
+    from analysis.render.current import current
 
     return current(ROOT)
 

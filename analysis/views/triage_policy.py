@@ -1,0 +1,288 @@
+"""Who reviews what: costs, capacity, the threshold, and when a model earns its place.
+
+A day's queue holds the rows at or above the threshold, and is worked most valuable first: highest
+risk, ties by id. Policies without a model work in order of arrival. What exceeds the day's
+capacity is not reviewed. Rows without a known label take their place in the queue, and count
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from analysis.check import Interval
+from analysis.stats.intervals import t_quantile
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+MIN_FORECAST_DAYS = 3
+P90 = float(special.ndtri(0.9))
+
+
+@dataclass(frozen=True)
+class Costs:
+    """USD of one review and of one missed failure; reviews that a full day has room for."""
+
+    review_usd: float
+    missed_usd: float
+    capacity_per_day: float
+    guard_p90: float
+
+    @property
+    def break_even(self) -> float:
+        """The risk from which a review costs less than it saves."""
+        return min(1.0, self.review_usd / self.missed_usd)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Rows of some days, in key order; every array is (n,) unless it says otherwise.
+
+    risk: calibrated (nan without a model). known, bad: whether the label is known, and true.
+    day: index into the days. cluster: code. arrival: rank by time. rule: flagged by the policy's
+    rule (None without one). own: rows of the candidate itself. days: day numbers since 1970,
+    (D,). coverage: share of each day that lies within the window, (D,).
+    """
+
+    risk: Floats
+    known: Bools
+    bad: Bools
+    day: Ints
+    cluster: Ints
+    arrival: Ints
+    rule: Bools | None
+    own: Bools
+    days: Ints
+    coverage: Floats
+
+    @property
+    def n_days(self) -> int:
+        return len(self.days)
+
+    @property
+    def full_days(self) -> Bools:
+        """(D,): days that are whole; all, where none is."""
+        whole = self.coverage > 0.999
+        return whole if whole.any() else np.ones(len(whole), dtype=bool)
+
+    def daily(self, rows: Bools) -> Floats:
+        """(D,): these rows a day; days that are cut short are scaled up."""
+        counts = np.bincount(self.day[rows], minlength=self.n_days).astype(float)
+        return counts / np.where(self.coverage > 0.999, 1.0, np.maximum(self.coverage, 1e-3))
+
+    def demand(self, threshold: float) -> Floats:
+        """(full days,): reviews that the threshold asks for, before capacity."""
+        return self.daily(self.risk >= threshold)[self.full_days]
+
+
+@dataclass(frozen=True)
+class PolicyResult:
+    """What a policy did in the window. Counts are over rows with a known label, so that reviewed
+    = tp + fp; those of `random_at_capacity` are expected counts."""
+
+    name: str
+    reviewed: int | float | None
+    tp: int | float | None
+    fp: int | float | None
+    fn: int | float | None
+    tn: int | float | None
+    precision: float | None
+    recall: float | None
+    cost_usd: Interval
+
+    @classmethod
+    def unknown(cls, name: str, support: int) -> PolicyResult:
+        return cls(name, None, None, None, None, None, None, None, Interval.unknown(support))
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Reviews a day: median, 90th percentile with its 95 % interval, P(more than capacity)."""
+
+    p50: float
+    p90: float
+    low: float | None
+    high: float | None
+    overflow: float
+
+
+# ── who is reviewed ──────────────────────────────────────────────────────────────────────
+
+
+def slots(queue: Queue, costs: Costs) -> Ints:
+    """(D,): reviews that each day has room for; fractions carry over to later days."""
+    room = np.floor(np.cumsum(queue.coverage * costs.capacity_per_day) + 1e-9)
+    return np.diff(np.concatenate([[0.0], room])).astype(np.int64)
+
+
+def within_capacity(queue: Queue, costs: Costs, rows: Bools, *, by_risk: bool) -> Bools:
+    """Those of `rows` that are reached: by risk (ties by id), or in order of arrival."""
+    picked = np.flatnonzero(rows)
+    first = -queue.risk[picked] if by_risk else queue.arrival[picked]
+    order = np.lexsort((picked, first, queue.day[picked]))
+    ordered = queue.day[picked][order]
+    place = np.arange(len(ordered)) - np.searchsorted(ordered, ordered, side="left")
+    out = np.zeros(len(rows), dtype=bool)
+    out[picked[order[place < slots(queue, costs)[ordered]]]] = True
+    return out
+
+
+def reviewed_by(queue: Queue, costs: Costs, name: str, threshold: float | None) -> Floats:
+    """(n,): the probability with which a policy reviews each row."""
+    every = np.ones(len(queue.day), dtype=bool)
+    if name == "review_none":
+        return np.zeros(len(every))
+    if name == "review_all":
+        return within_capacity(queue, costs, every, by_risk=False).astype(float)
+    if name == "random_at_capacity":
+        volume = np.bincount(queue.day, minlength=queue.n_days)
+        share = np.minimum(slots(queue, costs), volume) / np.maximum(volume, 1)
+        return np.asarray(share[queue.day])
+    if name == "rule":
+        assert queue.rule is not None
+        return within_capacity(queue, costs, queue.rule, by_risk=False).astype(float)
+    if name == "top_by_capacity":
+        return within_capacity(queue, costs, every, by_risk=True).astype(float)
+    assert threshold is not None
+    return within_capacity(queue, costs, queue.risk >= threshold, by_risk=True).astype(float)
+
+
+# ── what it costs ────────────────────────────────────────────────────────────────────────
+
+
+def row_costs(queue: Queue, costs: Costs, reviewed: Floats) -> Floats:
+    """(n,): USD of each row: its review, or the failure that was missed."""
+    missed = costs.missed_usd * queue.bad * (1.0 - reviewed)
+    return np.asarray(queue.known * (costs.review_usd * reviewed + missed))
+
+
+def outcome(queue: Queue, costs: Costs, name: str, reviewed: Floats) -> PolicyResult:
+    """Counts, precision, recall and cost of a policy that reviews with these probabilities."""
+    known, bad = queue.known, queue.bad
+    support = int(known.sum())
+    if not support:
+        return PolicyResult.unknown(name, 0)
+    tp = float(reviewed[known & bad].sum())
+    fp = float(reviewed[known & ~bad].sum())
+    positives = int((known & bad).sum())
+    fn, tn = positives - tp, support - positives - fp
+    value = costs.review_usd * (tp + fp) + costs.missed_usd * fn
+    spread, df = total_error(queue, row_costs(queue, costs, reviewed))
+    half = t_quantile(0.975, df) * spread
+    low, high = max(0.0, value - half), value + half
+    if fn < 0.5:
+        # No missed failure must not be taken for none to come: exact Poisson limit of 0 events.
+        high = max(high, value + costs.missed_usd * -math.log(0.025))
+    return PolicyResult(
+        name, _count(tp + fp), _count(tp), _count(fp), _count(fn), _count(tn),
+        tp / (tp + fp) if tp + fp > 0 else None,
+        tp / positives if positives else None,
+        Interval.of(value, low, high, support),
+    )
+
+
+def total_error(queue: Queue, values: Floats) -> tuple[float, float]:
+    """(standard error, degrees of freedom) of a total over the window.
+
+    Clusters arrive at random, so their part is Σ_c v_c² (compound Poisson). Days are clusters
+    too: D times the variance between them. The larger of the two is taken.
+    """
+    by_cluster = np.bincount(queue.cluster, weights=values)
+    variance, df = float((by_cluster**2).sum()), max(1.0, len(by_cluster) - 1.0)
+    by_day = np.bincount(queue.day, weights=values, minlength=queue.n_days)
+    if queue.n_days >= MIN_FORECAST_DAYS:
+        between = queue.n_days * float(by_day.var(ddof=1))
+        if between >= variance:
+            variance, df = between, queue.n_days - 1.0
+    return math.sqrt(variance), df
+
+
+def saving(queue: Queue, costs: Costs, than: Floats, reviewed: Floats) -> tuple[float, float, float]:
+    """(USD saved, standard error, degrees of freedom) of `reviewed` against `than`, paired by row."""
+    difference = row_costs(queue, costs, than) - row_costs(queue, costs, reviewed)
+    return (float(difference.sum()), *total_error(queue, difference))
+
+
+def lower_bound(saved: tuple[float, float, float], level: float = 0.95) -> float:
+    """The one-sided lower bound of a saving."""
+    return saved[0] - t_quantile(level, saved[2]) * saved[1]
+
+
+# ── how many reviews a day ───────────────────────────────────────────────────────────────
+
+
+def forecast(daily: Floats, capacity: float) -> Forecast:
+    """Reviews on a day to come, from the (D,) reviews of days like it.
+
+    Counts are normal after Anscombe's (1948) √(q + ⅜), with at least the Poisson's deviation ½.
+    The limits of the 90th percentile are exact for normal samples (noncentral t: Hahn & Meeker
+    1991, section 4.4); null below three days.
+    """
+    n = len(daily)
+    if not n:
+        return Forecast(0.0, 0.0, None, None, 0.0)
+    if not daily.any():
+        # Seven quiet days do not make every day quiet, but there is no queue to plan for.
+        return Forecast(0.0, 0.0, 0.0, 0.0, 0.0)
+    roots = np.sqrt(daily + 0.375)
+    centre = float(roots.mean())
+    spread = max(0.5, float(roots.std(ddof=1))) if n > 1 else 0.5
+    high_capacity = math.sqrt(math.floor(capacity + 1e-9) + 0.5 + 0.375)
+    ahead = spread * math.sqrt(1.0 + 1.0 / n)
+    excess = (high_capacity - centre) / ahead
+    overflow = float(special.stdtr(max(1, n - 1), -excess))
+    low: float | None = None
+    high: float | None = None
+    if n >= MIN_FORECAST_DAYS:
+        shift = P90 * math.sqrt(n)
+        low, high = (
+            _unroot(centre + spread * float(special.nctdtrit(n - 1, shift, level)) / math.sqrt(n))
+            for level in (0.025, 0.975)
+        )
+    return Forecast(_unroot(centre), _unroot(centre + P90 * spread), low, high, overflow)
+
+
+def fits(daily: Floats, costs: Costs) -> bool:
+    """Whether a demand fits: median within capacity, and the 90th percentile surely within the
+    guard. Without the sureness a threshold at the edge would leave the queue's check undecided."""
+    ahead = forecast(daily, costs.capacity_per_day)
+    if ahead.high is None:
+        return False
+    return ahead.p50 <= costs.capacity_per_day and ahead.high <= costs.guard_p90
+
+
+def choose_threshold(risk: Floats, demand: Callable[[float], Floats], costs: Costs) -> float | None:
+    """The threshold of least expected cost whose demand fits; None where none does.
+
+    With calibrated risks the expected cost falls as the threshold does, down to the break-even
+    risk; so the answer is the lowest threshold from there on whose demand fits. It looks at
+    scores and counts only, never at a label, and so leaves every label for the test of the mode.
+    """
+    if fits(demand(costs.break_even), costs):
+        return costs.break_even
+    steps = np.unique(risk[risk > costs.break_even])
+    low, high = 0, len(steps)
+    while low < high:
+        middle = (low + high) // 2
+        if fits(demand(float(steps[middle])), costs):
+            high = middle
+        else:
+            low = middle + 1
+    return float(steps[low]) if low < len(steps) else None
+
+
+def _unroot(root: float) -> float:
+    return max(0.0, max(0.0, root) ** 2 - 0.375)
+
+
+def _count(value: float) -> int | float:
+    whole = round(value)
+    return whole if abs(value - whole) < 1e-9 * max(1.0, abs(value)) else value
