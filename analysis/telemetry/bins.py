@@ -217,7 +217,7 @@ def _reduce(
     rows = np.zeros((2, size), np.int64)
     for win, _, index, _, n in per_day:
         rows[win, index] += n
-    keep = np.flatnonzero(rows.sum(axis=0) > 0)
+    keep = [int(i) for i in np.flatnonzero(rows.sum(axis=0) > 0)]
     missing = tuple(
         float(rows[w, -1] / rows[w].sum()) if rows[w].sum() else None for w in (0, 1)
     )

@@ -88,8 +88,8 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[DriftSection]:
     change = _outcome_change(telemetry, policy)
     floor = _below_floors(telemetry)
     notes += [
-        f"“{short(f.feature)}” is missing in {100 * (f.missing_baseline or 0):.1f} % of the baseline "
-        f"and {100 * (f.missing_candidate or 0):.1f} % of the candidate: missing counts as a value"
+        f"“{short(f.feature)}” is missing in {100 * (f.missing_baseline or 0):.1f} % of the "
+        f"baseline and {100 * (f.missing_candidate or 0):.1f} % of the candidate: missing counts as a value"
         for f in features
         if f.p_value is not None
         and max(f.missing_baseline or 0.0, f.missing_candidate or 0.0) > policy.missing.max_rate
@@ -137,7 +137,7 @@ def _outcome_change(telemetry: Telemetry, policy: Policy) -> OutcomeChange:
     for *values, win, n, y, count in rows:
         split = len(context)
         key = (tuple(map(repr, values[:split])), tuple(map(repr, values[split:])))
-        one = Cell(_at(win, float(n)), _at(win, float(y)), _at(win, int(count)))
+        one = Cell(_at(win, int(n)), _at(win, int(y)), _at(win, int(count)))
         cells[key] = cells[key] + one if key in cells else one
     found = decompose_rate_change(cells, MIN_CELL_ROWS)
     if found is None:
@@ -161,7 +161,7 @@ def _outcome_change(telemetry: Telemetry, policy: Policy) -> OutcomeChange:
     )
 
 
-def _at(win: int, value: float) -> tuple[float, float]:
+def _at(win: int, value: int) -> tuple[int, int]:
     return (0, value) if win == 1 else (value, 0)
 
 

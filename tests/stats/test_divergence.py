@@ -282,7 +282,9 @@ class TestAbsentCategories:
             old = np.bincount(word[~win], minlength=3000)
             new = np.bincount(word[win], minlength=3000)
             holders = [
-                Holders(int(o + n), 1, bool(o == 0), 1) for o, n in zip(old, new, strict=True) if o + n
+                Holders(int(o + n), 1, bool(o == 0), 1)
+                for o, n in zip(old, new, strict=True)
+                if o + n
             ]
             p = absent_category_p(holders, 0.25)
             hits += p is not None and p <= 0.05
