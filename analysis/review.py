@@ -33,7 +33,7 @@ from analysis import policy as policies
 from analysis.artifact import DecisionArtifact
 from analysis.check import Check, RegressionTest
 from analysis.errors import PolicyError, UsageError
-from analysis.policy import LoadedPolicy, utc
+from analysis.policy import LoadedPolicy, Policy, utc
 from analysis.tables import write_tables
 from analysis.telemetry import Telemetry, open_telemetry
 from analysis.telemetry.source import digest_inputs
@@ -44,7 +44,7 @@ from analysis.views.result import ViewResult
 
 VERSION = "0.1.0"
 PROJECT = Path(__file__).resolve().parent.parent
-VIEWS = {
+VIEWS: Mapping[str, Callable[[Telemetry, Policy], ViewResult[Any]]] = {
     "health": health.assess,
     "budget": budget.assess,
     "hotspots": hotspots.assess,

@@ -5,5 +5,12 @@ from analysis.sample.world import World, generate, simulate
 from analysis.sample.writing import FORMATS, write
 
 __all__ = [
-    "FORMATS", "SCENARIOS", "Scenario", "World", "generate", "scenario_named", "simulate", "write",
+    "FORMATS",
+    "SCENARIOS",
+    "Scenario",
+    "World",
+    "generate",
+    "scenario_named",
+    "simulate",
+    "write",
 ]

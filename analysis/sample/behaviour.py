@@ -84,8 +84,9 @@ def potential_outcomes(
     )
     return Potential(
         failure=_failure(s, days, sessions, requests),
-        breach=ndtr(-untail((np.log(s.latency_limit_ms) - log_latency) / s.latency_sd,
-                            s.latency_tail)),
+        breach=ndtr(
+            -untail((np.log(s.latency_limit_ms) - log_latency) / s.latency_sd, s.latency_tail)
+        ),
         cost_usd=_prompt_cost(s, requests) + completion * _prices(s, 2) / 1e6,
         completion_tokens=completion,
         log_completion=log_completion,
@@ -140,9 +141,8 @@ def in_hotspot(s: Scenario, days: Days, sessions: Sessions, requests: Requests) 
 
 
 def _log_completion(s: Scenario, use_case: Codes, candidate: np.ndarray) -> Floats:
-    location = (
-        np.log([u.completion_tokens for u in s.use_cases])[use_case][:, None]
-        + np.array([m.completion for m in s.models])
+    location = np.log([u.completion_tokens for u in s.use_cases])[use_case][:, None] + np.array(
+        [m.completion for m in s.models]
     )
     longer = s.change.longer_outputs
     if longer is not None:
@@ -161,8 +161,10 @@ def _capped_lognormal_mean(location: Floats, sd: float, cap: Floats) -> Floats:
 
 def _prices(s: Scenario, part: int) -> Floats:
     return np.array(
-        [(m.prompt_usd_per_million, m.cached_usd_per_million, m.completion_usd_per_million)[part]
-         for m in s.models]
+        [
+            (m.prompt_usd_per_million, m.cached_usd_per_million, m.completion_usd_per_million)[part]
+            for m in s.models
+        ]
     )
 
 

@@ -17,15 +17,27 @@ from analysis.sample.traffic import Days, Ints, Requests, Sessions, Users, strea
 Bools = npt.NDArray[np.bool_]
 
 DECIMALS = {
-    "cost_usd": 6, "session_total_cost_usd": 6, "user_total_cost_usd": 6, "latency_ms": 1,
-    "time_to_first_token_ms": 1, "tokens_per_second": 1, "temperature": 1, "top_p": 2,
-    "routing_propensity": 4, "response_quality_score": 2,
+    "cost_usd": 6,
+    "session_total_cost_usd": 6,
+    "user_total_cost_usd": 6,
+    "latency_ms": 1,
+    "time_to_first_token_ms": 1,
+    "tokens_per_second": 1,
+    "temperature": 1,
+    "top_p": 2,
+    "routing_propensity": 4,
+    "response_quality_score": 2,
 }
 _UTC = pa.timestamp("us", tz="UTC")
 
 
 def tables(
-    s: Scenario, days: Days, users: Users, sessions: Sessions, requests: Requests, made: Attempts,
+    s: Scenario,
+    days: Days,
+    users: Users,
+    sessions: Sessions,
+    requests: Requests,
+    made: Attempts,
     seed: int,
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Interactions in order of time, and the rollups of their sessions and users, by id."""
@@ -45,7 +57,12 @@ def tables(
 
 
 def _interactions(
-    s: Scenario, days: Days, users: Users, sessions: Sessions, requests: Requests, made: Attempts,
+    s: Scenario,
+    days: Days,
+    users: Users,
+    sessions: Sessions,
+    requests: Requests,
+    made: Attempts,
     seed: int,
 ) -> pa.Table:
     count = len(made.request)
@@ -120,7 +137,8 @@ def _later(made: Attempts, session: Ints, rng: np.random.Generator) -> dict[str,
     rates = {
         "safety_flag": np.where(failed, 0.020, 0.004),
         "hallucination_flag": np.where(failed, 0.220, 0.012),
-        "tool_error_flag": tools * np.where(kind == types.index("tool_error"), 1.0, 0.015)
+        "tool_error_flag": tools
+        * np.where(kind == types.index("tool_error"), 1.0, 0.015)
         * np.where(failed, 1.0, 0.3),
         "pii_flag": np.full(count, 0.003),
     }
@@ -152,30 +170,36 @@ def _followed_by_retry(made: Attempts, session: Ints) -> Bools:
 
 
 def _session_rollup(
-    sessions: Sessions, requests: Requests, made: Attempts, session: Ints,
-    session_ids: npt.NDArray[np.bytes_], user_ids: npt.NDArray[np.bytes_],
+    sessions: Sessions,
+    requests: Requests,
+    made: Attempts,
+    session: Ints,
+    session_ids: npt.NDArray[np.bytes_],
+    user_ids: npt.NDArray[np.bytes_],
 ) -> pa.Table:
     """One row a session that has interactions, sorted by id; `session` is in runs."""
     first = np.flatnonzero(np.r_[True, session[1:] != session[:-1]])
     last = np.r_[first[1:], len(session)] - 1
     code = session[first]
     ended = made.time[last] + -(-made.latency_tenths_ms[last] // 10_000)
-    return pa.table({
-        "session_id": _text(session_ids[code]),
-        "user_id": _text(user_ids[sessions.user[code]]),
-        "start_timestamp_utc": _moments(made.time[first]),
-        "end_timestamp_utc": _moments(ended),
-        **_totals("session", requests, made, session, code),
-    }).sort_by("session_id")
+    return pa.table(
+        {
+            "session_id": _text(session_ids[code]),
+            "user_id": _text(user_ids[sessions.user[code]]),
+            "start_timestamp_utc": _moments(made.time[first]),
+            "end_timestamp_utc": _moments(ended),
+            **_totals("session", requests, made, session, code),
+        }
+    ).sort_by("session_id")
 
 
 def _user_rollup(
     requests: Requests, made: Attempts, user: Ints, user_ids: npt.NDArray[np.bytes_]
 ) -> pa.Table:
     code = np.unique(user)
-    return pa.table({
-        "user_id": _text(user_ids[code]), **_totals("user", requests, made, user, code)
-    }).sort_by("user_id")
+    return pa.table(
+        {"user_id": _text(user_ids[code]), **_totals("user", requests, made, user, code)}
+    ).sort_by("user_id")
 
 
 def _totals(
@@ -183,8 +207,10 @@ def _totals(
 ) -> dict[str, pa.Array]:
     """Sums over each group, in whole units: below 2^53, so that floating sums are exact."""
     tokens = requests.prompt_tokens[made.request] + made.completion_tokens
+
     def sums(weights: np.ndarray) -> np.ndarray:
         return np.bincount(group, weights=weights)[code]
+
     return {
         f"{of}_total_cost_usd": pa.array(sums(made.cost_micro_usd) / 1e6),
         f"{of}_total_tokens": pa.array(sums(tokens).astype(np.int64)),

@@ -137,10 +137,12 @@ def _position_in_run(lengths: Ints) -> Ints:
 
 def _cost(s: Scenario, requests: Requests, request: Ints, model: Codes, completion: Ints) -> Ints:
     """Cost in whole micro-USD: tokens times USD per million tokens is micro-USD."""
-    prices = np.array([
-        (m.prompt_usd_per_million, m.cached_usd_per_million, m.completion_usd_per_million)
-        for m in s.models
-    ])[model]
+    prices = np.array(
+        [
+            (m.prompt_usd_per_million, m.cached_usd_per_million, m.completion_usd_per_million)
+            for m in s.models
+        ]
+    )[model]
     cached = requests.cached_tokens[request]
     fresh = requests.prompt_tokens[request] - cached
     micro = fresh * prices[:, 0] + cached * prices[:, 1] + completion * prices[:, 2]
@@ -159,7 +161,10 @@ def _tool_calls(
 
 
 def _times(
-    sessions: Sessions, session: Ints, retry_index: Ints, latency_tenths: Ints,
+    sessions: Sessions,
+    session: Ints,
+    retry_index: Ints,
+    latency_tenths: Ints,
     rng: np.random.Generator,
 ) -> Ints:
     """Start of each attempt: after the one before has ended, a retry within seconds."""

@@ -177,7 +177,9 @@ class Scenario:
     unknown_label_rate: float = 0.01
     router_floor: float = 0.03
     tier_router: tuple[tuple[float, ...], ...] = (
-        (-0.5, 0.2, -0.2, 0.2, 0.3), (0.0, 0.0, 0.0, 0.0, 0.0), (0.6, 0.0, 0.3, -0.2, -0.4),
+        (-0.5, 0.2, -0.2, 0.2, 0.3),
+        (0.0, 0.0, 0.0, 0.0, 0.0),
+        (0.6, 0.0, 0.3, -0.2, -0.4),
     )
     slo_failure_target: float = 0.95
     slo_latency_target: float = 0.95
@@ -189,24 +191,38 @@ class Scenario:
     retries: Retries = Retries()
     change: Change = Change()
     routing_candidates: tuple[RoutingCandidate, ...] = ()
-    scenarios: Mix = Mix((
-        ("new-request", 0.26), ("follow-up", 0.18), ("tool-use", 0.36), ("long-context", 0.08),
-        ("bulk-job", 0.08), (hostile.SCRIPT_SCENARIO, 0.04),
-    ))
+    scenarios: Mix = Mix(
+        (
+            ("new-request", 0.26),
+            ("follow-up", 0.18),
+            ("tool-use", 0.36),
+            ("long-context", 0.08),
+            ("bulk-job", 0.08),
+            (hostile.SCRIPT_SCENARIO, 0.04),
+        )
+    )
     scenario_failure: tuple[float, ...] = (-0.10, -0.15, 0.15, 0.25, 0.00, 0.05)
     tiers: Mix = Mix((("free", 0.48), ("pro", 0.36), ("enterprise", 0.16)))
     channels: Mix = Mix((("web", 0.50), ("api", 0.30), ("mobile", 0.20)))
-    segments: Mix = Mix((
-        ("consumer", 0.40), ("small-business", 0.30), ("mid-market", 0.15), ("public-sector", 0.10),
-        (hostile.SHORTCODE, 0.035), (hostile.FORMULA, 0.015),
-    ))
+    segments: Mix = Mix(
+        (
+            ("consumer", 0.40),
+            ("small-business", 0.30),
+            ("mid-market", 0.15),
+            ("public-sector", 0.10),
+            (hostile.SHORTCODE, 0.035),
+            (hostile.FORMULA, 0.015),
+        )
+    )
     regions: Mix = Mix((("emea", 0.40), ("amer", 0.34), ("apac", 0.20), ("latam", 0.06)))
-    countries: tuple[Mix, ...] = field(default=(
-        Mix((("DE", 0.30), ("FR", 0.25), ("GB", 0.30), ("ZA", 0.11), (hostile.NAMIBIA, 0.04))),
-        Mix((("US", 0.85), ("CA", 0.15))),
-        Mix((("JP", 0.40), ("IN", 0.35), ("AU", 0.25))),
-        Mix((("BR", 0.60), ("MX", 0.40))),
-    ))
+    countries: tuple[Mix, ...] = field(
+        default=(
+            Mix((("DE", 0.30), ("FR", 0.25), ("GB", 0.30), ("ZA", 0.11), (hostile.NAMIBIA, 0.04))),
+            Mix((("US", 0.85), ("CA", 0.15))),
+            Mix((("JP", 0.40), ("IN", 0.35), ("AU", 0.25))),
+            Mix((("BR", 0.60), ("MX", 0.40))),
+        )
+    )
 
 
 MODELS = (
@@ -218,16 +234,31 @@ MODELS = (
 )
 
 USE_CASES = (
-    UseCase("coding", 0.30, 2000, 2200, 0.15, 0.15, 0.60, 16384, 0.2, 1.0,
-            (1.6, 0.4, 0.8, -0.4, -0.9)),
-    UseCase("support", 0.27, 800, 700, 0.00, -0.10, 0.60, 8192, 0.7, 0.95,
-            (0.2, 0.9, 0.0, 1.0, 0.0)),
-    UseCase("search", 0.13, 1100, 600, -0.25, -0.05, 0.60, 8192, 0.0, 1.0,
-            (0.6, 0.5, 0.4, 0.4, 0.4)),
-    UseCase("summarisation", 0.20, 2000, 1100, 0.10, 0.05, 0.60, 8192, 0.3, 1.0,
-            (1.0, 0.4, 0.6, 0.2, 0.5)),
-    UseCase("extraction", 0.10, 1200, 900, 0.00, 0.00, 0.60, 8192, 0.0, 1.0,
-            (0.8, 0.4, 0.6, 0.3, 0.0)),
+    UseCase(
+        "coding", 0.30, 2000, 2200, 0.15, 0.15, 0.60, 16384, 0.2, 1.0, (1.6, 0.4, 0.8, -0.4, -0.9)
+    ),
+    UseCase(
+        "support", 0.27, 800, 700, 0.00, -0.10, 0.60, 8192, 0.7, 0.95, (0.2, 0.9, 0.0, 1.0, 0.0)
+    ),
+    UseCase(
+        "search", 0.13, 1100, 600, -0.25, -0.05, 0.60, 8192, 0.0, 1.0, (0.6, 0.5, 0.4, 0.4, 0.4)
+    ),
+    UseCase(
+        "summarisation",
+        0.20,
+        2000,
+        1100,
+        0.10,
+        0.05,
+        0.60,
+        8192,
+        0.3,
+        1.0,
+        (1.0, 0.4, 0.6, 0.2, 0.5),
+    ),
+    UseCase(
+        "extraction", 0.10, 1200, 900, 0.00, 0.00, 0.60, 8192, 0.0, 1.0, (0.8, 0.4, 0.6, 0.3, 0.0)
+    ),
 )
 
 HEALTHY = Scenario(
@@ -248,12 +279,22 @@ REGRESSED = replace(
     # Summarisation: short prompts are easy, and go to the model that does worst: the bad one.
     use_cases=(
         replace(USE_CASES[0], size_slope=0.15),
-        replace(USE_CASES[1], size_slope=0.15, failure=0.10, router=(-0.6, 1.7, -0.6, 1.7, -0.6),
-                model_failure=(0.0, -1.1, 0.0, 1.15, 0.0)),
+        replace(
+            USE_CASES[1],
+            size_slope=0.15,
+            failure=0.10,
+            router=(-0.6, 1.7, -0.6, 1.7, -0.6),
+            model_failure=(0.0, -1.1, 0.0, 1.15, 0.0),
+        ),
         replace(USE_CASES[2], size_slope=0.15),
-        replace(USE_CASES[3], weight=0.22, failure=0.02, size_slope=1.60,
-                router=(0.8, 0.4, 0.4, 0.2, 1.0),
-                model_failure=(0.0, 0.0, 0.0, 0.0, 0.70)),
+        replace(
+            USE_CASES[3],
+            weight=0.22,
+            failure=0.02,
+            size_slope=1.60,
+            router=(0.8, 0.4, 0.4, 0.2, 1.0),
+            model_failure=(0.0, 0.0, 0.0, 0.0, 0.70),
+        ),
         replace(USE_CASES[4], size_slope=0.15),
     ),
     models=(*MODELS[:4], replace(MODELS[4], size_preference=-1.8)),
@@ -265,15 +306,20 @@ REGRESSED = replace(
         prompt_version="p8",
     ),
     routing_candidates=(
-        RoutingCandidate("support-to-aurora-small", "good",
-                         (RoutingRule("support", "aurora", "aurora-small"),)),
-        RoutingCandidate("summarisation-to-cirrus-flash", "bad",
-                         (RoutingRule("summarisation", "cirrus", "cirrus-flash"),)),
+        RoutingCandidate(
+            "support-to-aurora-small", "good", (RoutingRule("support", "aurora", "aurora-small"),)
+        ),
+        RoutingCandidate(
+            "summarisation-to-cirrus-flash",
+            "bad",
+            (RoutingRule("summarisation", "cirrus", "cirrus-flash"),),
+        ),
     ),
 )
 
-TINY = replace(HEALTHY, name="tiny", title="Too little traffic to decide", expected="hold",
-               interactions=300)
+TINY = replace(
+    HEALTHY, name="tiny", title="Too little traffic to decide", expected="hold", interactions=300
+)
 
 SCENARIOS: dict[str, Scenario] = {s.name: s for s in (HEALTHY, REGRESSED, TINY)}
 

@@ -64,15 +64,31 @@ class Seen:
 
 
 def describe(
-    s: Scenario, seed: int, days: Days, users: Users, sessions: Sessions, requests: Requests,
-    propensity: Floats, potential: Potential, attempts: Attempts,
+    s: Scenario,
+    seed: int,
+    days: Days,
+    users: Users,
+    sessions: Sessions,
+    requests: Requests,
+    propensity: Floats,
+    potential: Potential,
+    attempts: Attempts,
 ) -> dict[str, Any]:
     """The truth about a world as JSON values."""
     made = np.zeros(len(requests.session), dtype=bool)
     made[attempts.request] = True
     seen = Seen(
-        s, days, users, sessions, requests, propensity, potential, attempts,
-        expect(potential, s.retries), made, days.in_candidate[sessions.day[requests.session]],
+        s,
+        days,
+        users,
+        sessions,
+        requests,
+        propensity,
+        potential,
+        attempts,
+        expect(potential, s.retries),
+        made,
+        days.in_candidate[sessions.day[requests.session]],
     )
     whole = {"baseline": seen.rates(False), "candidate": seen.rates(True)}
     content = {
@@ -127,8 +143,10 @@ def _windows(seen: Seen) -> dict[str, Any]:
 
 def _change(before: Rates, after: Rates) -> dict[str, float | None]:
     """Differences of rates, ratio of cost; null where a window is empty."""
+
     def minus(new: float | None, old: float | None) -> float | None:
         return None if new is None or old is None else new - old
+
     cost_before, cost_after = before.cost_usd_per_interaction, after.cost_usd_per_interaction
     return {
         "failure_rate": minus(after.failure_rate, before.failure_rate),
@@ -148,8 +166,14 @@ def _slos(s: Scenario, whole: dict[str, Rates]) -> list[dict[str, Any]]:
             for window, value in whole.items()
         }
         now = burn["candidate"]
-        result.append({"name": name, "target": target, "burn_rate": burn,
-                       "burns": now is not None and now > 1})
+        result.append(
+            {
+                "name": name,
+                "target": target,
+                "burn_rate": burn,
+                "burns": now is not None and now > 1,
+            }
+        )
     return result
 
 
@@ -187,19 +211,22 @@ def _hotspots(seen: Seen) -> list[dict[str, Any]]:
     if before.failure_rate and rest_before.failure_rate and rest.failure_rate is not None:
         reference = before.failure_rate * rest.failure_rate / rest_before.failure_rate
     rate = inside.failure_rate
-    return [{
-        "slice": {"use_case": spot.use_case, "scenario": spot.scenario},
-        "metric": "failure",
-        "kind": "regression",
-        "value": rate,
-        "baseline_value": before.failure_rate,
-        "rest": rest.failure_rate,
-        "reference": reference,
-        "effect": rate - reference if rate is not None and reference is not None else None,
-        "ratio": rate / reference if rate is not None and reference else None,
-        "interactions": inside.interactions,
-        "traffic_share": inside.interactions / max(inside.interactions + rest.interactions, 1e-12),
-    }]
+    return [
+        {
+            "slice": {"use_case": spot.use_case, "scenario": spot.scenario},
+            "metric": "failure",
+            "kind": "regression",
+            "value": rate,
+            "baseline_value": before.failure_rate,
+            "rest": rest.failure_rate,
+            "reference": reference,
+            "effect": rate - reference if rate is not None and reference is not None else None,
+            "ratio": rate / reference if rate is not None and reference else None,
+            "interactions": inside.interactions,
+            "traffic_share": inside.interactions
+            / max(inside.interactions + rest.interactions, 1e-12),
+        }
+    ]
 
 
 def _routing(seen: Seen) -> dict[str, Any]:
@@ -228,7 +255,10 @@ def _routing(seen: Seen) -> dict[str, Any]:
 
 
 def _candidate(
-    seen: Seen, candidate: RoutingCandidate, where: Bools, measures: dict[str, Floats],
+    seen: Seen,
+    candidate: RoutingCandidate,
+    where: Bools,
+    measures: dict[str, Floats],
     on_policy: dict[str, Floats],
 ) -> dict[str, Any]:
     s = seen.scenario
@@ -247,11 +277,16 @@ def _candidate(
     explored = seen.propensity[where][rows, target[rows]]
     return {
         "role": candidate.role,
-        "policy": {"name": candidate.name, "rules": [
-            {"when": {"use_case": r.use_case},
-             "use": {"model_provider": r.model_provider, "model_name": r.model_name}}
-            for r in candidate.rules
-        ]},
+        "policy": {
+            "name": candidate.name,
+            "rules": [
+                {
+                    "when": {"use_case": r.use_case},
+                    "use": {"model_provider": r.model_provider, "model_name": r.model_name},
+                }
+                for r in candidate.rules
+            ],
+        },
         **{k: float(v.mean()) for k, v in value.items()},
         "saving_usd": saving,
         "saving_usd_per_day": saving * int(where.sum()) / s.candidate_days,
@@ -266,8 +301,12 @@ def _candidate(
 
 
 def _naive_saving(
-    explored: Floats, measures: dict[str, Floats], on_policy: dict[str, Floats],
-    rows: np.ndarray, target: np.ndarray, total: int,
+    explored: Floats,
+    measures: dict[str, Floats],
+    on_policy: dict[str, Floats],
+    rows: np.ndarray,
+    target: np.ndarray,
+    total: int,
 ) -> float | None:
     """What comparing the logged means of the ruled traffic would say, without adjustment."""
     if len(rows) == 0:
@@ -282,13 +321,15 @@ def _drift(seen: Seen) -> list[dict[str, Any]]:
     if shifted is None:
         return []
     before, after = np.asarray(seen.scenario.channels.shares), np.asarray(shifted.shares)
-    return [{
-        "feature": "channel",
-        "psi": population_stability_index(before, after),
-        "baseline": dict(zip(seen.scenario.channels.values, before.tolist(), strict=True)),
-        "candidate": dict(zip(shifted.values, after.tolist(), strict=True)),
-        "severity": "high",
-    }]
+    return [
+        {
+            "feature": "channel",
+            "psi": population_stability_index(before, after),
+            "baseline": dict(zip(seen.scenario.channels.values, before.tolist(), strict=True)),
+            "candidate": dict(zip(shifted.values, after.tolist(), strict=True)),
+            "severity": "high",
+        }
+    ]
 
 
 def _risk(seen: Seen) -> dict[str, Any]:
@@ -299,54 +340,91 @@ def _risk(seen: Seen) -> dict[str, Any]:
             "baseline_roc_auc": auc_of_risk(seen.attempts.risk[~candidate]),
             "candidate_roc_auc": auc_of_risk(seen.attempts.risk[candidate]),
         },
-        "drivers": ["use_case", "scenario", "prompt_tokens", "model_name", "retry_index",
-                    "tool_calls_count"],
+        "drivers": [
+            "use_case",
+            "scenario",
+            "prompt_tokens",
+            "model_name",
+            "retry_index",
+            "tool_calls_count",
+        ],
     }
 
 
 def _planted(s: Scenario, content: dict[str, Any]) -> list[dict[str, Any]]:
     """One line a planted thing: where it is, its true value, what a right review does with it."""
     planted = [
-        {"kind": "hotspot", "where": h["slice"], "size": h["ratio"], "true": h["value"],
-         "expected": "found as a failure regression; hotspots.regression fails"}
+        {
+            "kind": "hotspot",
+            "where": h["slice"],
+            "size": h["ratio"],
+            "true": h["value"],
+            "expected": "found as a failure regression; hotspots.regression fails",
+        }
         for h in content["hotspots"]
     ]
     if s.change.hotspot is not None:
-        planted.append({
-            "kind": "failure_rate", "where": "all traffic",
-            "size": content["change"]["failure_rate"],
-            "true": content["rates"]["candidate"]["failure_rate"],
-            "expected": "health.failure_rate fails; the release is blocked",
-        })
+        planted.append(
+            {
+                "kind": "failure_rate",
+                "where": "all traffic",
+                "size": content["change"]["failure_rate"],
+                "true": content["rates"]["candidate"]["failure_rate"],
+                "expected": "health.failure_rate fails; the release is blocked",
+            }
+        )
     planted += [
-        {"kind": "slo_burn", "where": slo["name"], "size": slo["burn_rate"]["candidate"],
-         "true": slo["burn_rate"]["candidate"], "expected": f"budget.{slo['name']} fails"}
-        for slo in content["slos"] if slo["burns"]
+        {
+            "kind": "slo_burn",
+            "where": slo["name"],
+            "size": slo["burn_rate"]["candidate"],
+            "true": slo["burn_rate"]["candidate"],
+            "expected": f"budget.{slo['name']} fails",
+        }
+        for slo in content["slos"]
+        if slo["burns"]
     ]
     if s.change.longer_outputs is not None:
         drivers = content["spend"]["drivers_usd_per_day"]
-        planted.append({
-            "kind": "cost_rise", "where": {"model_name": s.change.longer_outputs.model_name},
-            "size": s.change.longer_outputs.factor,
-            "true": content["change"]["cost_usd_per_interaction"],
-            "expected": "health.cost_usd fails; the driver is tokens"
-            + ("" if drivers is None else f", {drivers['effects']['tokens']:.2f} USD a day"),
-        })
+        planted.append(
+            {
+                "kind": "cost_rise",
+                "where": {"model_name": s.change.longer_outputs.model_name},
+                "size": s.change.longer_outputs.factor,
+                "true": content["change"]["cost_usd_per_interaction"],
+                "expected": "health.cost_usd fails; the driver is tokens"
+                + ("" if drivers is None else f", {drivers['effects']['tokens']:.2f} USD a day"),
+            }
+        )
     planted += [
-        {"kind": f"routing_{c['role']}", "where": c["policy"]["name"], "size": c["saving_usd"],
-         "true": c["saving_usd"], "expected": c["expected"]}
+        {
+            "kind": f"routing_{c['role']}",
+            "where": c["policy"]["name"],
+            "size": c["saving_usd"],
+            "true": c["saving_usd"],
+            "expected": c["expected"],
+        }
         for c in content["routing"]["candidates"]
     ]
     planted += [
-        {"kind": "drift", "where": d["feature"], "size": d["psi"], "true": d["psi"],
-         "expected": "severity high; drift.high fails"}
+        {
+            "kind": "drift",
+            "where": d["feature"],
+            "size": d["psi"],
+            "true": d["psi"],
+            "expected": "severity high; drift.high fails",
+        }
         for d in content["drift"]
     ]
-    planted.append({
-        "kind": "risk_signal", "where": "is_failure", "size": None,
-        "true": content["risk"]["known_at_request"]["candidate_roc_auc"],
-        "expected": "a fitted model ranks better than chance, and no better than this",
-    })
+    planted.append(
+        {
+            "kind": "risk_signal",
+            "where": "is_failure",
+            "size": None,
+            "true": content["risk"]["known_at_request"]["candidate_roc_auc"],
+            "expected": "a fitted model ranks better than chance, and no better than this",
+        }
+    )
     return planted
 
 

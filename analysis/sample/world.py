@@ -84,8 +84,15 @@ def simulate(s: Scenario, n_interactions: int | None = None, seed: int = 1) -> W
         s, drawn.days, drawn.users, drawn.sessions, drawn.requests, drawn.attempts, seed
     )
     known = truth.describe(
-        s, seed, drawn.days, drawn.users, drawn.sessions, drawn.requests, drawn.propensity,
-        drawn.potential, drawn.attempts,
+        s,
+        seed,
+        drawn.days,
+        drawn.users,
+        drawn.sessions,
+        drawn.requests,
+        drawn.propensity,
+        drawn.potential,
+        drawn.attempts,
     )
     return World(s, seed, interactions, sessions, users, known)
 

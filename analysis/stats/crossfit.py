@@ -12,7 +12,6 @@ fits are solved from additive moments: one pass over the rows, whatever the numb
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,10 +134,3 @@ def _fit(gram: Floats, cross: Floats, low: Floats, high: Floats) -> _Coefficient
         fitted = np.linalg.solve(gram[a] + np.diag(penalty), centred[a] - explained)
         shift[a], own[a] = fitted[0], fitted[1:]
     return _Coefficients(common, mean + level + shift, own, low, high)
-
-
-def encode(columns: Sequence[Floats]) -> Floats:
-    """Columns side by side, constant ones left out; shape (n, 0) where none varies."""
-    varying = [c for c in columns if len(c) and np.ptp(c) > 0]
-    n = len(columns[0]) if columns else 0
-    return np.column_stack(varying) if varying else np.zeros((n, 0))

@@ -106,6 +106,11 @@ def binned_wasserstein(
     distance is ∫ |F₁ − F₀|; the deviation is that of the baseline on the same points. None where
     the baseline has no spread.
     """
+    # The result has no unit; without one, huge values do not overflow when squared.
+    largest = float(np.abs(points).max())
+    if not (largest > 0 and math.isfinite(largest)):
+        return None
+    points = points / largest
     mean = float(np.sum(shares0 * points))
     deviation = math.sqrt(float(np.sum(shares0 * (points - mean) ** 2)))
     gaps = np.abs(np.cumsum(shares1 - shares0))[:-1]
@@ -261,9 +266,7 @@ def _with_spread(
     return covariance
 
 
-def _welch(
-    parts: tuple[np.ndarray, np.ndarray], units: np.ndarray, pooled: np.ndarray
-) -> float:
+def _welch(parts: tuple[np.ndarray, np.ndarray], units: np.ndarray, pooled: np.ndarray) -> float:
     """Welch (1947) degrees of freedom of the summed trace; `units` are effective units."""
     df = np.maximum(units - 1.0, 0.0)
     traces = np.array([float(np.sum(np.diag(v) / pooled)) for v in parts])

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,14 +73,14 @@ def snips_scores(y: Floats, weights: Floats, target: Ints) -> Floats:
     )
 
 
-def dr_scores(y: Floats, q_logged: Floats, q_target: Floats, weights: Floats, target: Ints) -> Floats:
+def dr_scores(
+    y: Floats, q_logged: Floats, q_target: Floats, weights: Floats, target: Ints
+) -> Floats:
     """φ = q̂(x, π) + w (y − q̂(x, a)): doubly robust (Dudík, Langford & Li 2011, eq. 3).
 
     With logged propensities it is unbiased for any q̂ that was fitted on other clusters.
     """
-    return np.where(
-        _column(target != KEEP, y), q_target + _column(weights, y) * (y - q_logged), y
-    )
+    return np.where(_column(target != KEEP, y), q_target + _column(weights, y) * (y - q_logged), y)
 
 
 def shrunken_weights(weights: Floats, lam: float) -> Floats:
@@ -106,7 +107,7 @@ def dros_lambda(
     return best
 
 
-def _column(values: npt.NDArray[np.generic], like: Floats) -> npt.NDArray[np.generic]:
+def _column(values: npt.NDArray[Any], like: Floats) -> npt.NDArray[Any]:
     return values[:, None] if np.ndim(like) == 2 else values
 
 
@@ -166,6 +167,59 @@ def clustered_mean(scores: Floats, cluster: Ints) -> ClusteredMean:
     totals = np.bincount(cluster, weights=scores - value)
     variance = groups / (groups - 1.0) * math.fsum(totals * totals) / (float(n) * n)
     return ClusteredMean(value, variance, groups - 1.0, n)
+
+
+@dataclass(frozen=True)
+class GuardedMean:
+    """A clustered mean whose limits do not trust a variance that a few rare events made.
+
+    events: clusters in which the costly event was seen under the policy. unit: how far one more
+    such cluster would move the mean. harm: the side on which events that were not seen would move
+    it, −1 (a saving) or +1 (a rate, a cost). On that side the events' Poisson part of the squared
+    reach, z² k, gives way to that of their exact limit, (U(k) − k)² (Garwood 1936; recovered as in
+    Zou & Donner 2008): no failure among those that matched does not prove that none would come.
+    """
+
+    mean: ClusteredMean
+    events: int
+    unit: float
+    harm: int
+
+    @property
+    def value(self) -> float:
+        return self.mean.value
+
+    def lower(self, level: float) -> float:
+        """One-sided lower confidence bound at `level` ≥ ½."""
+        return self.value - self._reach(level, -1)
+
+    def upper(self, level: float) -> float:
+        """One-sided upper confidence bound at `level` ≥ ½."""
+        return self.value + self._reach(level, 1)
+
+    @property
+    def p_greater(self) -> float:
+        """One-sided p-value against a mean ≤ 0: the tail at which `lower` reaches 0, at most ½."""
+        if math.isnan(self.value) or math.isinf(self.mean.variance):
+            return 1.0
+        if self.value <= 0:
+            return max(0.5, self.mean.p_greater)
+        if self.lower(0.5) <= 0:
+            return 0.5
+        furthest = 8.0
+        if self.lower(float(special.ndtr(furthest))) > 0:
+            return float(special.ndtr(-furthest))
+        z = optimize.brentq(lambda at: self.lower(float(special.ndtr(at))), 0.0, furthest)
+        return float(special.ndtr(-z))
+
+    def _reach(self, level: float, side: int) -> float:
+        reach = self.mean._reach(level)
+        if side != self.harm or not math.isfinite(reach):
+            return reach
+        z = float(special.ndtri(level))
+        limit = float(special.gammaincinv(self.events + 1.0, level))
+        excess = max(0.0, (limit - self.events) ** 2 - z * z * self.events)
+        return math.sqrt(reach * reach + excess * self.unit * self.unit)
 
 
 # ── diagnostics ──────────────────────────────────────────────────────────────────────────

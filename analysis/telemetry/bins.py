@@ -65,16 +65,44 @@ def is_moment(column_type: str) -> bool:
     return column_type.upper().startswith(("TIMESTAMP", "DATE", "TIME", "INTERVAL"))
 
 
+def natural_type(con: duckdb.DuckDBPyConnection, column: str) -> str:
+    """What the values of an undeclared column of `fact` are: the same for CSV and Parquet.
+
+    The contract gives such a column no type, so its text decides: DOUBLE, BOOLEAN or TIMESTAMP
+    where every value reads as one, else VARCHAR.
+    """
+    text = f"trim(CAST({identifier(column)} AS VARCHAR))"
+    row = con.execute(
+        f"""
+        SELECT count({text}) AS n, count(TRY_CAST({text} AS DOUBLE)),
+               count(*) FILTER (lower({text}) IN ('true', 'false')),
+               count(TRY_CAST({text} AS TIMESTAMP))
+        FROM fact
+        """
+    ).fetchone()
+    assert row is not None
+    n, numbers, booleans, moments = row
+    for found, name in ((numbers, "DOUBLE"), (booleans, "BOOLEAN"), (moments, "TIMESTAMP")):
+        if n and found == n:
+            return name
+    return "VARCHAR"
+
+
 def bin_column(
     con: duckdb.DuckDBPyConnection, column: str, column_type: str, where: str = "true"
 ) -> BinnedColumn:
-    """The bins of a column of `fact`, over the rows for which `where` holds."""
+    """The bins of a column of `fact`, over the rows for which `where` holds.
+
+    column_type: the DuckDB type as which its values are read.
+    """
     scope = f"win IS NOT NULL AND weight > 0 AND ({where})"
     text = f"CAST({identifier(column)} AS VARCHAR)"
+    if column_type == "BOOLEAN":
+        text = f"CAST(TRY_CAST({identifier(column)} AS BOOLEAN) AS VARCHAR)"
     try:
         if is_numeric(column_type):
             # Adding zero turns −0.0 into 0.0; what is not finite is as good as missing.
-            number = f"CAST({identifier(column)} AS DOUBLE)"
+            number = f"TRY_CAST({identifier(column)} AS DOUBLE)"
             number = f"(CASE WHEN isfinite({number}) THEN {number} + 0.0 END)"
             edges, points = _edges(con, number, scope)
             n_values = len(points)
@@ -218,9 +246,7 @@ def _reduce(
     for win, _, index, _, n in per_day:
         rows[win, index] += n
     keep = [int(i) for i in np.flatnonzero(rows.sum(axis=0) > 0)]
-    missing = tuple(
-        float(rows[w, -1] / rows[w].sum()) if rows[w].sum() else None for w in (0, 1)
-    )
+    missing = tuple(float(rows[w, -1] / rows[w].sum()) if rows[w].sum() else None for w in (0, 1))
     days = _day_moments(per_day, size)
     clusters = _cluster_moments(con, size)
     lacks = bool(((rows[0] == 0) & (rows[1] > 0)).any()) or key == "category"

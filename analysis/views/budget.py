@@ -326,7 +326,9 @@ def _episodes(
             if hours == rule.long_hours:
                 long_n, long_y = events, failures
         hot = np.flatnonzero((burns[0] >= threshold) & (burns[1] >= threshold) & (long_n > 0))
-        firing = [int(i) for i in hot if _beyond(long_y[i], long_n[i], deff, threshold * error_budget)]
+        firing = [
+            int(i) for i in hot if _beyond(long_y[i], long_n[i], deff, threshold * error_budget)
+        ]
         for begin, finish in _runs(firing):
             episodes.append(
                 Episode(

@@ -315,9 +315,7 @@ def _ranking(features: Sequence[Feature]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _distributions(
-    features: Sequence[Feature], binned: dict[str, BinnedColumn]
-) -> pd.DataFrame:
+def _distributions(features: Sequence[Feature], binned: dict[str, BinnedColumn]) -> pd.DataFrame:
     """Shares by bin of the `MAX_SHOWN` features that moved most."""
     rows = []
     tested = [f for f in features if f.p_value is not None][:MAX_SHOWN]

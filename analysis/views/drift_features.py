@@ -20,7 +20,7 @@ from analysis.stats.divergence import (
 )
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry import Telemetry
-from analysis.telemetry.bins import BinnedColumn, bin_column, is_moment
+from analysis.telemetry.bins import BinnedColumn, bin_column, is_moment, natural_type
 from analysis.telemetry.fact import DERIVED
 
 TESTED_ROLES = ("context", "action", "cost", "outcome")
@@ -98,7 +98,7 @@ def _barred(telemetry: Telemetry, name: str) -> str | None:
         return "the name is taken"
     if declared is not None and declared.role in NEVER_TESTED_ROLES:
         return f"a column in the role of {declared.role} says nothing of a distribution"
-    if is_moment(telemetry.types[name]) or (declared is not None and declared.type == "timestamp"):
+    if is_moment(_type(telemetry, name)):
         return "moments of time differ between windows by construction"
     return None
 
@@ -114,7 +114,14 @@ def binned_feature(telemetry: Telemetry, name: str) -> BinnedColumn:
     column = "failure" if name == "is_failure" else name
     outcome = role_of(telemetry.contract, name) == "outcome"
     where = "failure IS NOT NULL" if outcome else "true"
-    return bin_column(telemetry.con, column, telemetry.types[column], where)
+    return bin_column(telemetry.con, column, _type(telemetry, column), where)
+
+
+def _type(telemetry: Telemetry, column: str) -> str:
+    """The DuckDB type as which a column is read; the contract's word comes first."""
+    if column in DERIVED or telemetry.contract.column(column) is not None:
+        return telemetry.types[column]
+    return natural_type(telemetry.con, column)
 
 
 def measure(telemetry: Telemetry, name: str, column: BinnedColumn) -> Feature:

@@ -265,11 +265,11 @@ def _latency_quantiles(telemetry: Telemetry) -> dict[str, Compared]:
         if old.value and new.value:
             low, high = math.nan, math.nan
             if (
-            old.low is not None
-            and old.high is not None
-            and new.low is not None
-            and new.high is not None
-        ):
+                old.low is not None
+                and old.high is not None
+                and new.low is not None
+                and new.high is not None
+            ):
                 low, high = mover_ratio(new.value, new.low, new.high, old.value, old.low, old.high)
             change = Interval.of(new.value / old.value, low, high, old.support + new.support)
         out[name] = Compared(old, new, change)

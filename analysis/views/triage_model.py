@@ -13,20 +13,17 @@ from scipy import special
 
 from analysis.contract import Contract, KnownAt
 from analysis.stats.calibration import platt, ridge_logistic
+from analysis.views.encoding import CategoryFeature, ClockFeature, Feature, NumberFeature, source
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 MODELLED_ROLES = frozenset({"context", "action", "cost"})
 NEVER = frozenset({"release_id", "routing_propensity"})
-MIN_LEVEL_ROWS = 30
-MAX_LEVELS = 40
-CLIP = 5.0
 RIDGE = 3.0
 RISK_DIGITS = 6
 # No score reaches 1, so that a threshold of 1 reviews nothing and one of 0 everything.
 MAX_RISK = 0.999999
-CLOCK = "time of day and week"
 
 
 @dataclass(frozen=True)
@@ -58,109 +55,6 @@ def feature_columns(
         )
         out.append(FeatureColumn(name, kind))
     return tuple(out)
-
-
-@dataclass(frozen=True)
-class NumberFeature:
-    """log1p (signed), standardised, clipped; a missing value counts as the mean, and is flagged."""
-
-    name: str
-    mean: float
-    scale: float
-    flag_missing: bool
-
-    @classmethod
-    def learn(cls, name: str, values: pd.Series) -> NumberFeature | None:
-        """None where the column never varies."""
-        logs = _logs(values)
-        known = logs[~np.isnan(logs)]
-        absent = len(logs) - len(known)
-        flag = min(absent, len(known)) >= MIN_LEVEL_ROWS
-        varies = len(known) > 1 and float(known.std()) > 1e-9
-        if not varies and not flag:
-            return None
-        mean = float(known.mean()) if len(known) else 0.0
-        return cls(name, mean, float(known.std()) if varies else 1.0, flag)
-
-    @property
-    def width(self) -> int:
-        return 2 if self.flag_missing else 1
-
-    def design(self, values: pd.Series) -> Floats:
-        """(n, width)."""
-        logs = _logs(values)
-        absent = np.isnan(logs)
-        scaled = np.clip(np.where(absent, 0.0, (logs - self.mean) / self.scale), -CLIP, CLIP)
-        return np.column_stack([scaled, absent][: self.width]).astype(float)
-
-    def effect(self, values: pd.Series, weights: Floats) -> Floats:
-        """(n,): the contribution to the log-odds."""
-        design = self.design(values)
-        out = design[:, 0] * weights[0]
-        return out + design[:, 1] * weights[1] if self.flag_missing else out
-
-
-@dataclass(frozen=True)
-class CategoryFeature:
-    """Indicators of the levels that the fit saw often enough; all else, null too, is `other`."""
-
-    name: str
-    levels: tuple[str, ...]
-
-    @classmethod
-    def learn(cls, name: str, values: pd.Series) -> CategoryFeature | None:
-        """None where a single level is left."""
-        counts = _texts(values).value_counts()
-        often = [(str(k), int(v)) for k, v in counts.items() if v >= MIN_LEVEL_ROWS]
-        often.sort(key=lambda item: (-item[1], item[0]))
-        levels = tuple(sorted(k for k, _ in often[:MAX_LEVELS]))
-        if not levels or (len(levels) == 1 and len(values) - often[0][1] < MIN_LEVEL_ROWS):
-            return None
-        return cls(name, levels)
-
-    @property
-    def width(self) -> int:
-        return len(self.levels)
-
-    def _codes(self, values: pd.Series) -> npt.NDArray[np.int64]:
-        """Index of each value among the levels; their number for `other`."""
-        codes, seen = pd.factorize(_texts(values), use_na_sentinel=True)
-        place = {level: index for index, level in enumerate(self.levels)}
-        table = np.array([place.get(str(v), self.width) for v in seen] + [self.width])
-        return table[codes].astype(np.int64)
-
-    def design(self, values: pd.Series) -> Floats:
-        """(n, width)."""
-        identity = np.vstack([np.eye(self.width), np.zeros(self.width)])
-        return np.asarray(identity[self._codes(values)])
-
-    def effect(self, values: pd.Series, weights: Floats) -> Floats:
-        """(n,): the contribution to the log-odds."""
-        return np.asarray(np.append(weights, 0.0)[self._codes(values)])
-
-
-@dataclass(frozen=True)
-class ClockFeature:
-    """Hour of the day as a circle, and the weekend, in UTC."""
-
-    name: str = CLOCK
-    width: int = 3
-
-    def design(self, values: pd.Series) -> Floats:
-        """(n, 3)."""
-        hour = (values.dt.hour + values.dt.minute / 60.0).to_numpy(dtype=float) / 24.0 * 2.0 * np.pi
-        weekend = (values.dt.weekday >= 5).to_numpy(dtype=float)
-        return np.column_stack([np.sin(hour), np.cos(hour), weekend])
-
-    def effect(self, values: pd.Series, weights: Floats) -> Floats:
-        """(n,): the contribution to the log-odds."""
-        design = self.design(values)
-        return np.asarray(
-            design[:, 0] * weights[0] + design[:, 1] * weights[1] + design[:, 2] * weights[2]
-        )
-
-
-Feature = NumberFeature | CategoryFeature | ClockFeature
 
 
 @dataclass(frozen=True)
@@ -196,10 +90,17 @@ class RiskModel:
 
     def reasons(self, frame: pd.DataFrame, most: int = 3) -> list[str]:
         """The features that raise each row's risk most above a typical row's, in words."""
-        effects = np.column_stack(
-            [f.effect(frame[source(f)], np.array(w)) for f, w in
-             zip(self.features, self.weights, strict=True)]
-        ) - np.array(self.typical) if self.features else np.zeros((len(frame), 0))
+        effects = (
+            np.column_stack(
+                [
+                    f.effect(frame[source(f)], np.array(w))
+                    for f, w in zip(self.features, self.weights, strict=True)
+                ]
+            )
+            - np.array(self.typical)
+            if self.features
+            else np.zeros((len(frame), 0))
+        )
         effects = np.round(effects * self.slope, RISK_DIGITS)
         order = np.argsort(-effects, axis=1, kind="stable")[:, :most]
         values: Mapping[str, list[object]] = {
@@ -209,25 +110,25 @@ class RiskModel:
         for row in range(len(frame)):
             told = [
                 _told(self.features[k], values[self.features[k].name][row])
-                for k in order[row] if effects[row, k] > 0.01
+                for k in order[row]
+                if effects[row, k] > 0.01
             ]
             out.append("; ".join(told))
         return out
-
-
-def source(feature: Feature) -> str:
-    """The column of `fact` that a feature reads."""
-    return "ts" if isinstance(feature, ClockFeature) else feature.name
 
 
 def fit(frame: pd.DataFrame, y: Bools, columns: Sequence[FeatureColumn]) -> RiskModel:
     """The model on rows sorted by key. frame: `ts` and `columns`; y: (n,)."""
     learned: list[Feature] = []
     for column in columns:
-        learner = NumberFeature if column.kind == "number" else CategoryFeature
-        feature = learner.learn(column.name, frame[column.name])
-        if feature is not None:
-            learned.append(feature)
+        values = frame[column.name]
+        found: NumberFeature | CategoryFeature | None = (
+            NumberFeature.learn(column.name, values)
+            if column.kind == "number"
+            else CategoryFeature.learn(column.name, values)
+        )
+        if found is not None:
+            learned.append(found)
     learned.append(ClockFeature())
     designs = [f.design(frame[source(f)]) for f in learned]
     beta = ridge_logistic(np.hstack(designs), y.astype(float), ridge=RIDGE)
@@ -243,26 +144,7 @@ def fit(frame: pd.DataFrame, y: Bools, columns: Sequence[FeatureColumn]) -> Risk
 def calibrate(model: RiskModel, frame: pd.DataFrame, y: Bools) -> RiskModel:
     """The same model with a sigmoid fitted on rows that the fit did not see."""
     slope, shift = platt(model.log_odds(frame), y)
-    return RiskModel(
-        model.features, model.weights, model.typical, model.intercept, slope, shift
-    )
-
-
-def _logs(values: pd.Series) -> Floats:
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    numbers = np.where(np.isfinite(numbers), numbers, np.nan)
-    return np.asarray(np.sign(numbers) * np.log1p(np.abs(numbers)))
-
-
-def _texts(values: pd.Series) -> pd.Series:
-    """Values as text; true and false in one spelling, whatever the file's type was."""
-    if isinstance(values.dtype, pd.StringDtype):
-        return values
-    known = values.notna()
-    return values.astype(str).str.lower().where(known) if values.dtype != object else (
-        values.map(lambda v: str(v).lower() if isinstance(v, bool | np.bool_) else str(v))
-        .where(known)
-    )
+    return RiskModel(model.features, model.weights, model.typical, model.intercept, slope, shift)
 
 
 def _told(feature: Feature, value: object) -> str:

@@ -182,7 +182,12 @@ def outcome(queue: Queue, costs: Costs, name: str, reviewed: Floats) -> PolicyRe
         # No missed failure must not be taken for none to come: exact Poisson limit of 0 events.
         high = max(high, value + costs.missed_usd * -math.log(0.025))
     return PolicyResult(
-        name, _count(tp + fp), _count(tp), _count(fp), _count(fn), _count(tn),
+        name,
+        _count(tp + fp),
+        _count(tp),
+        _count(fp),
+        _count(fn),
+        _count(tn),
         tp / (tp + fp) if tp + fp > 0 else None,
         tp / positives if positives else None,
         Interval.of(value, low, high, support),
@@ -205,7 +210,9 @@ def total_error(queue: Queue, values: Floats) -> tuple[float, float]:
     return math.sqrt(variance), df
 
 
-def saving(queue: Queue, costs: Costs, than: Floats, reviewed: Floats) -> tuple[float, float, float]:
+def saving(
+    queue: Queue, costs: Costs, than: Floats, reviewed: Floats
+) -> tuple[float, float, float]:
     """(USD saved, standard error, degrees of freedom) of `reviewed` against `than`, paired by row."""
     difference = row_costs(queue, costs, than) - row_costs(queue, costs, reviewed)
     return (float(difference.sum()), *total_error(queue, difference))

@@ -27,7 +27,9 @@ def reviewed(data: Path, **options: object) -> dict:
 
 @pytest.fixture(scope="module")
 def regressed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(generate("regressed", None, 1), tmp_path_factory.mktemp("regressed") / "data", "csv")
+    return write(
+        generate("regressed", None, 1), tmp_path_factory.mktemp("regressed") / "data", "csv"
+    )
 
 
 @pytest.fixture(scope="module")

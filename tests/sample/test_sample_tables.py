@@ -66,12 +66,19 @@ def test_rollups_reconcile_exactly_and_money_to_the_micro_dollar(name: str, of: 
     micro = (rows.cost_usd * 1e6).round().astype("int64")
     assert (micro / 1e6 == rows.cost_usd).all()
     failed = rows.is_failure.eq(True).fillna(False).astype(int)
-    facts = pd.DataFrame(
-        {of: rows[f"{of}_id"], "micro": micro, "tokens": rows.total_tokens, "failed": failed}
-    ).groupby(of).agg(
-        micro=("micro", "sum"), tokens=("tokens", "sum"), failed=("failed", "sum"),
-        requests=("failed", "size"),
-    ).sort_index()
+    facts = (
+        pd.DataFrame(
+            {of: rows[f"{of}_id"], "micro": micro, "tokens": rows.total_tokens, "failed": failed}
+        )
+        .groupby(of)
+        .agg(
+            micro=("micro", "sum"),
+            tokens=("tokens", "sum"),
+            failed=("failed", "sum"),
+            requests=("failed", "size"),
+        )
+        .sort_index()
+    )
     assert (facts.index == summary.index).all()
     assert (facts.requests == summary[f"{of}_total_requests"]).all()
     assert (facts.failed == summary[f"{of}_total_failures"]).all()
@@ -134,13 +141,19 @@ def test_a_retry_follows_its_failure_on_the_same_model_and_context_within_second
     before = ordered.shift(1)
     retries = ordered.retry_index > 0
     assert retries.sum() > 100
-    for column in ("session_id", "model_name", "use_case", "scenario", "prompt_tokens",
-                   "routing_propensity"):
+    for column in (
+        "session_id",
+        "model_name",
+        "use_case",
+        "scenario",
+        "prompt_tokens",
+        "routing_propensity",
+    ):
         assert (ordered.loc[retries, column] == before.loc[retries, column]).all(), column
     assert (ordered.loc[retries, "retry_index"] == before.loc[retries, "retry_index"] + 1).all()
     assert not before.loc[retries, "is_failure"].eq(False).any()
-    waited = ordered.timestamp_utc - before.timestamp_utc - pd.to_timedelta(
-        before.latency_ms, unit="ms"
+    waited = (
+        ordered.timestamp_utc - before.timestamp_utc - pd.to_timedelta(before.latency_ms, unit="ms")
     )
     assert waited[retries].between(pd.Timedelta(0), pd.Timedelta(seconds=5)).all()
     assert ordered.loc[retries, "is_failure"].eq(True).mean() < 0.35

@@ -101,7 +101,8 @@ def test_the_hotspot_is_realised_where_the_truth_says_and_nowhere_else() -> None
     table = table[table.is_failure.notna()]
     here = (table.use_case == "coding") & (table.scenario == "tool-use")
     for part, figure in (
-        (here & table.candidate, "value"), (here & ~table.candidate, "baseline_value"),
+        (here & table.candidate, "value"),
+        (here & ~table.candidate, "baseline_value"),
         (~here & table.candidate, "rest"),
     ):
         mean, error = clustered(table.is_failure[part].astype(float), table.user_id[part])
@@ -122,9 +123,12 @@ def test_the_cost_rise_comes_from_the_tokens_of_one_model() -> None:
     assert rises["aurora-large"] > 0.8 * drivers["change"]
     table = rows("regressed", 100_000, 11)
     large = table[(table.model_name == "aurora-large")]
-    logs = np.log(large.completion_tokens).groupby(
-        [large.use_case, large.candidate], observed=True
-    ).mean().unstack()
+    logs = (
+        np.log(large.completion_tokens)
+        .groupby([large.use_case, large.candidate], observed=True)
+        .mean()
+        .unstack()
+    )
     assert (logs[True] - logs[False]).mean() == pytest.approx(np.log(1.6), abs=0.03)
 
 
@@ -162,9 +166,7 @@ def test_routing_truth_agrees_with_running_the_policy_itself() -> None:
         values = []
         for run in range(8):
             rng = np.random.Generator(np.random.PCG64(run))
-            users = replace(
-                drawn.users, frailty=rng.standard_normal(len(drawn.users.frailty))
-            )
+            users = replace(drawn.users, frailty=rng.standard_normal(len(drawn.users.frailty)))
             again = replace(sessions, frailty=rng.standard_normal(len(sessions.frailty)))
             ran = draw_attempts(
                 s, users, again, requests, forced, drawn.potential, 10**9, 1000 + run

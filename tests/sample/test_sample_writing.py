@@ -13,7 +13,9 @@ from analysis.errors import UsageError
 from analysis.sample import FORMATS, generate, hostile, write, writing
 
 TABLES = (
-    "llm_system_interactions", "llm_system_sessions_summary", "llm_system_users_summary",
+    "llm_system_interactions",
+    "llm_system_sessions_summary",
+    "llm_system_users_summary",
 )
 TEXT = {"keep_default_na": False, "na_values": [""], "dtype": str}
 

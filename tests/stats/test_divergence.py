@@ -111,10 +111,14 @@ class TestDistances:
         assert binned_wasserstein(points, a, b) == pytest.approx(expected, rel=1e-9)
 
     def test_wasserstein_is_unknown_where_the_baseline_has_no_spread(self) -> None:
-        assert binned_wasserstein(np.array([1.0, 2.0]), np.array([1.0, 0.0]), np.ones(2) / 2) is None
+        assert (
+            binned_wasserstein(np.array([1.0, 2.0]), np.array([1.0, 0.0]), np.ones(2) / 2) is None
+        )
 
     def test_total_variation_is_the_share_that_moved(self) -> None:
-        assert total_variation(np.array([0.5, 0.5, 0]), np.array([0.2, 0.5, 0.3])) == pytest.approx(0.3)
+        assert total_variation(np.array([0.5, 0.5, 0]), np.array([0.2, 0.5, 0.3])) == pytest.approx(
+            0.3
+        )
 
 
 class TestCovariance:
@@ -133,7 +137,9 @@ class TestCovariance:
 
     def test_rows_and_columns_sum_to_zero(self) -> None:
         rng = np.random.default_rng(4)
-        m = moments_of(rng.integers(0, 5, 500), rng.integers(0, 2, 500), rng.integers(0, 60, 500), 5)
+        m = moments_of(
+            rng.integers(0, 5, 500), rng.integers(0, 2, 500), rng.integers(0, 60, 500), 5
+        )
         assert np.abs(difference_covariance(m).sum(axis=0)).max() < 1e-15
 
     def test_a_window_of_one_day_borrows_the_variance_of_the_other(self) -> None:
@@ -195,7 +201,9 @@ class TestCompareDistributions:
         assert test is not None
         assert test.p_value == 1.0
 
-    def test_at_most_five_percent_of_windows_without_drift_flag_any_of_fifteen_features(self) -> None:
+    def test_at_most_five_percent_of_windows_without_drift_flag_any_of_fifteen_features(
+        self,
+    ) -> None:
         """R = 200 before/after windows of 4,000 rows with user, session and day effects.
 
         Observed ≤ 0.05 + 1.645 √(0.05 · 0.95 / 200) = 0.0754. Rows taken as independent and days

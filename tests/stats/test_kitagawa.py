@@ -74,7 +74,9 @@ def test_support_decides_and_not_weighted_rows() -> None:
     assert set(pool_small_cells({("x", "a"): heavy})) == {(OTHER, OTHER)}
 
 
-@pytest.mark.parametrize("cells", [{}, {("x", "a"): cell(0, 0, 9, 1)}, {("x", "a"): cell(9, 1, 0, 0)}])
+@pytest.mark.parametrize(
+    "cells", [{}, {("x", "a"): cell(0, 0, 9, 1)}, {("x", "a"): cell(9, 1, 0, 0)}]
+)
 def test_an_empty_window_has_no_decomposition(cells: dict[tuple[str, str], Cell]) -> None:
     assert decompose_rate_change(cells) is None
 

@@ -67,7 +67,11 @@ def written(rows: pd.DataFrame, folder: Path, kind: str = "csv") -> Path:
         }
     ).reset_index()
     users = rows.groupby("user_id").size().rename("user_total_requests").reset_index()
-    for name, frame in (("interactions", rows), ("sessions_summary", sessions), ("users_summary", users)):
+    for name, frame in (
+        ("interactions", rows),
+        ("sessions_summary", sessions),
+        ("users_summary", users),
+    ):
         frame = frame.copy()
         for column in frame.columns[frame.columns.str.endswith("_utc")]:
             frame[column] = frame[column].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -130,7 +134,9 @@ class TestWhatIsTested:
         assert "use_case" in found
         assert "domain" not in found
 
-    def test_named_columns_are_tested_and_keys_and_absent_ones_are_not(self, tmp_path: Path) -> None:
+    def test_named_columns_are_tested_and_keys_and_absent_ones_are_not(
+        self, tmp_path: Path
+    ) -> None:
         rows = world(300)
         rows["team"] = "x"
         rules = policy(drift={"columns": ["channel", "team", "session_id", "nowhere"]})
@@ -271,7 +277,10 @@ class TestOddData:
             ("capped", lambda n, rng: np.minimum(rng.random(n), 0.7)),
             ("large integers", lambda n, rng: rng.integers(0, 2**53, n)),
             ("negative zero", lambda n, rng: rng.choice([0.0, -0.0, 1.0], n)),
-            ("hostile text", lambda n, rng: rng.choice(["'; DROP TABLE fact; --", "(other)", ""], n)),
+            (
+                "hostile text",
+                lambda n, rng: rng.choice(["'; DROP TABLE fact; --", "(other)", ""], n),
+            ),
         ],
     )
     def test_odd_values_without_drift_are_tested_and_do_not_drift(
@@ -323,7 +332,9 @@ class TestOddData:
         rows = world(900, days=14)
         new = np.random.default_rng(8).random(len(rows)) < 0.5
         rows["release_id"] = np.where(new, "r2", "r1")
-        rules = policy(windows={"candidate": {"release_id": "r2"}, "baseline": {"release_id": "r1"}})
+        rules = policy(
+            windows={"candidate": {"release_id": "r2"}, "baseline": {"release_id": "r1"}}
+        )
         result = assessed(rows, tmp_path, rules)
         assert all(f.severity == "none" for f in result.section.features)
         rows.loc[new, "channel"] = "web"
@@ -331,7 +342,7 @@ class TestOddData:
 
     def test_weekday_weights_do_not_make_drift(self, tmp_path: Path) -> None:
         rows = world()
-        weekend = rows["timestamp_utc"].dt.weekday >= 5
+        weekend = rows["timestamp_utc"].dt.day_of_week >= 5
         rows.loc[weekend, "channel"] = "mobile"
         rules = policy(windows={"candidate": {"days": 9}, "baseline": {"days": 28}})
         assert features(assessed(rows, tmp_path, rules))["channel"].severity == "none"
@@ -354,7 +365,9 @@ class TestOutcomeChange:
         rows = world(3000)
         rng = np.random.default_rng(10)
         rows.loc[candidate(rows), "model_name"] = "large"
-        rows["is_failure"] = rng.random(len(rows)) < np.where(rows["model_name"] == "large", 0.4, 0.1)
+        rows["is_failure"] = rng.random(len(rows)) < np.where(
+            rows["model_name"] == "large", 0.4, 0.1
+        )
         change = assessed(rows, tmp_path).section.outcome_change
         assert change.mix_action == pytest.approx(0.15, abs=0.03)
         assert change.within == pytest.approx(0, abs=0.03)
@@ -397,12 +410,37 @@ class TestEngine:
         assert len(column.labels) == 10
         assert column.clusters.shares[0] == pytest.approx(np.full(10, 0.1), abs=0.002)
 
+    @pytest.mark.parametrize(
+        ("values", "kind"),
+        [
+            ([1.5 * k for k in range(40)], "numeric"),
+            ([True, False, None], "categorical"),
+            (["7", "12", "x"], "categorical"),
+        ],
+    )
+    def test_an_undeclared_column_is_read_alike_from_both_formats(
+        self, tmp_path: Path, values: list[object], kind: str
+    ) -> None:
+        rows = world(300)
+        rows["odd"] = [values[k % len(values)] for k in range(len(rows))]
+        rules = policy(drift={"columns": ["odd"]})
+        found = []
+        for form in ("csv", "parquet"):
+            folder = written(rows, tmp_path / form, form)
+            telemetry = open_telemetry(folder, contract.load(), rules)
+            found.append(assess(telemetry, rules))
+            telemetry.close()
+        assert found[0].section == found[1].section
+        assert found[0].section.features[0].kind == kind
+
     def test_row_order_format_and_threads_change_nothing(self, tmp_path: Path) -> None:
         rows = world(600)
         shift_channel(rows, np.random.default_rng(12))
         plain = assessed(rows, tmp_path / "a")
         mixed = rows.sample(frac=1, random_state=1).reset_index(drop=True)
-        parquet = open_telemetry(written(mixed, tmp_path / "b", "parquet"), contract.load(), Policy())
+        parquet = open_telemetry(
+            written(mixed, tmp_path / "b", "parquet"), contract.load(), Policy()
+        )
         parquet.con.execute("SET threads = 1")
         other = assess(parquet, Policy())
         parquet.close()

@@ -1,0 +1,146 @@
+"""The blocks that pages are made of, each one finished HTML (see _extensions/release-review)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.present.escape import SENTENCE, Html, escape, say
+from analysis.present.formats import plural
+
+Body = Mapping[str, Any]
+NOTHING = "Nothing to do."
+_RANK = {"fail": 0, "inconclusive": 1, "pass": 2}
+_SEVERITY = {"block": 0, "hold": 1, "note": 2}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one page shows: its answer, the evidence, and what to do."""
+
+    answer: tuple[Html, ...]
+    evidence: tuple[Html, ...]
+    actions: tuple[Html, ...]
+
+
+def joined(parts: Iterable[Html], separator: str = "") -> Html:
+    return Html(separator.join(parts))
+
+
+def paragraph(text: object, note: bool = False) -> Html:
+    return say('<p class="rr-note">{t}</p>' if note else "<p>{t}</p>", t=text)
+
+
+def bullets(items: Sequence[object], ordered: bool = False) -> Html:
+    name = "ol" if ordered else "ul"
+    lines = joined(say("<li>{t}</li>", t=item) for item in items)
+    return say(f"<{name}>{{lines}}</{name}>", lines=lines)
+
+
+def notes(items: Iterable[object], lead: str) -> tuple[Html, ...]:
+    """A small list under a lead, or nothing."""
+    told = list(dict.fromkeys(escape(item, SENTENCE) for item in items))
+    if not told:
+        return ()
+    return (say('<div class="rr-note"><p>{lead}</p>{told}</div>', lead=lead, told=bullets(told)),)
+
+
+def mark(outcome: str) -> Html:
+    """A check's outcome: the word; the style sheet adds mark and colour."""
+    shown = outcome if outcome in _RANK else "inconclusive"
+    return say(f'<span class="rr-{shown}">{{o}}</span>', o=outcome)
+
+
+def badge(outcome: str) -> Html:
+    shown = outcome if outcome in ("ship", "hold", "block") else "hold"
+    return say(f'<span class="rr-outcome-{shown}">{{o}}</span>', o=outcome.capitalize())
+
+
+def answer(tone: str, *parts: Html) -> Html:
+    """The page's answer. tone: an outcome of a check or a decision, or empty."""
+    extra = {
+        **{name: f" rr-{name}" for name in _RANK},
+        **{name: f" rr-outcome-{name}" for name in ("ship", "hold", "block")},
+    }.get(tone, "")
+    return say(f'<div class="rr-answer{extra}">{{parts}}</div>', parts=joined(parts))
+
+
+def link(target: str, text: object) -> Html:
+    """A link to a file of the site; `target` is ours, relative to report/."""
+    return say(f'<a href="{escape(target, 200)}">{{t}}</a>', t=text)
+
+
+def figure(svg: bytes, alt: object, caption: object) -> Html:
+    """A figure as an image; its alt text carries the finding's numbers."""
+    data = base64.b64encode(svg).decode()
+    return say(
+        '<figure class="rr-figure"><img src="data:image/svg+xml;base64,{data}" alt="{alt}">'
+        "<figcaption>{caption}</figcaption></figure>",
+        data=Html(data),
+        alt=alt,
+        caption=caption,
+    )
+
+
+# ── checks ───────────────────────────────────────────────────────────────────────────────
+
+
+def checks_of(body: Body, view: str) -> list[Body]:
+    """A view's checks, those that can change the decision first."""
+    own = [c for c in body["checks"] if c["view"] == view]
+    return sorted(own, key=lambda c: _SEVERITY[c["severity"]])
+
+
+def told(check: Body) -> Html:
+    """A check in a sentence, with its outcome and support."""
+    support = f" ({plural(check['support'], 'interaction')})" if check["support"] else ""
+    return say(
+        "{mark} {sentence}{support}",
+        mark=mark(check["outcome"]), sentence=check["sentence"], support=support,
+    )  # fmt: skip
+
+
+def view_answer(body: Body, view: str, extra: Sequence[Html] = ()) -> tuple[Html, ...]:
+    """The answer of a view's page: its deciding checks (else its notes), the worst one first.
+
+    extra: further finished paragraphs of the answer.
+    """
+    own = checks_of(body, view)
+    deciding = [c for c in own if c["severity"] != "note"] or own
+    deciding = sorted(deciding, key=lambda c: (_RANK[c["outcome"]], _SEVERITY[c["severity"]]))
+    if not deciding:
+        return (answer("", *extra, *(() if extra else (paragraph("Nothing is judged here."),))),)
+    rest = [told(c) for c in deciding[1:]]
+    return (
+        answer(
+            deciding[0]["outcome"],
+            paragraph(told(deciding[0])),
+            *((bullets(rest),) if rest else ()),
+            *extra,
+        ),
+    )
+
+
+def view_notes(body: Body, view: str, more: Iterable[object] = ()) -> tuple[Html, ...]:
+    """The view's remaining checks, and what the reader must know."""
+    own = checks_of(body, view)
+    if all(c["severity"] == "note" for c in own):
+        own = []
+    minor = [told(c) for c in own if c["severity"] == "note"]
+    return (*notes(minor, "Also noted; these change no decision:"), *notes(more, "To know:"))
+
+
+def view_actions(body: Body, view: str, more: Sequence[object] = ()) -> tuple[Html, ...]:
+    """What to do about a view's checks."""
+    seen: dict[str, list[str]] = {}
+    for check in checks_of(body, view):
+        if check["outcome"] != "pass" and check["action"] != NOTHING:
+            seen.setdefault(check["action"], []).append(check["id"])
+    items: list[object] = [
+        say("{action} <code>{ids}</code>", action=action, ids=", ".join(ids))
+        for action, ids in seen.items()
+    ]
+    items += more
+    return (bullets(items),) if items else (paragraph("Nothing to do here."),)

@@ -1,0 +1,118 @@
+"""Numbers as people read them. The artifact holds the exact ones; nothing is computed from these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+NONE = "–"
+Format = Callable[[float | None], str]
+
+
+def _grouped(value: float, digits: int) -> str:
+    """Thousands separated, with a true minus; powers of ten beyond reading length."""
+    if value and (abs(value) >= 1e12 or abs(value) < 0.5 * 10**-digits):
+        text = f"{value:.2e}"
+    else:
+        text = f"{value:,.{digits}f}"
+    return text.replace("-", "−")
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    return NONE if value is None else _grouped(value, digits)
+
+
+def count(value: float | None) -> str:
+    return NONE if value is None else _grouped(value, 0)
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A share of 1, as per cent."""
+    return NONE if value is None else f"{_grouped(100 * value, digits)} %"
+
+
+def points(value: float | None) -> str:
+    """A difference of shares, as signed percentage points."""
+    return NONE if value is None else f"{_signed(100 * value, 2)} pp"
+
+
+def ratio(value: float | None) -> str:
+    return NONE if value is None else f"{_grouped(value, 2)}×"
+
+
+def usd(value: float | None) -> str:
+    """USD, with four decimals below one dollar."""
+    if value is None:
+        return NONE
+    return _grouped(value, 4 if 0 < abs(value) < 1 else 2)
+
+
+def signed_usd(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return f"+{usd(value)}" if value > 0 else usd(value)
+
+
+def ms(value: float | None) -> str:
+    return NONE if value is None else f"{_grouped(value, 0)} ms"
+
+
+def small(value: float | None) -> str:
+    """p-values and the like."""
+    if value is None:
+        return NONE
+    return "< 0.0001" if 0 <= value < 0.0001 else f"{value:.4f}"
+
+
+def signed(value: float | None) -> str:
+    return NONE if value is None else _signed(value, 2)
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"+{_grouped(value, digits)}" if value > 0 else _grouped(value, digits)
+
+
+def between(low: float | None, high: float | None, form: Format) -> str:
+    """An interval; a side that is not bounded is said."""
+    if low is None and high is None:
+        return NONE
+    return f"{form(low) if low is not None else 'no lower limit'} to " + (
+        form(high) if high is not None else "no upper limit"
+    )
+
+
+def moment(value: object) -> str:
+    """An ISO time as UTC date and time; midnight is shown as the date."""
+    if value is None:
+        return NONE
+    try:
+        parsed = datetime.fromisoformat(str(value))
+    except ValueError:
+        return str(value)
+    if (parsed.hour, parsed.minute, parsed.second) == (0, 0, 0):
+        return f"{parsed:%Y-%m-%d}"
+    return f"{parsed:%Y-%m-%d %H:%M}"
+
+
+def hours(value: float | None) -> str:
+    """A stretch of hours in its natural unit."""
+    if value is None:
+        return NONE
+    if value < 1:
+        return f"{value * 60:.3g} min"
+    return f"{value:g} h" if value < 48 else f"{value / 24:g} d"
+
+
+def size(n_bytes: float | None) -> str:
+    if n_bytes is None:
+        return NONE
+    for unit in ("B", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} GB"
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """A count with its noun."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

@@ -1,0 +1,85 @@
+"""Tables by great-tables, in the form that the report's format expects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+from great_tables import GT, html
+
+from analysis.present.blocks import link, say
+from analysis.present.escape import Html, escape
+from analysis.present.formats import NONE
+
+MAX_ROWS = 25
+_IDS = re.compile(r' (?:id|headers|aria-labelledby)="[^"]*"')
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, with the unit of its numbers; numbers stand right."""
+
+    label: str
+    align: Literal["left", "right", "center"] = "right"
+
+
+def text(label: str) -> Column:
+    return Column(label, "left")
+
+
+def table(
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[object]],
+    source: object,
+    file: str | None = None,
+    total: int | None = None,
+) -> Html:
+    """A table of at most 25 rows.
+
+    rows: cells as text (escaped here), `Html`, or None. source: what stands below: window and
+    support. file: the full table's name in `tables/`, which has `total` rows.
+    """
+    shown = rows[:MAX_ROWS]
+    names = [f"c{i}" for i in range(len(columns))]
+    frame = pd.DataFrame(
+        [[NONE if cell is None else escape(cell) for cell in row] for row in shown],
+        columns=names,
+        dtype=object,
+    )
+    drawn = (
+        GT(frame, id="t")
+        .fmt(lambda cell: cell, columns=names)
+        .tab_header(html(escape(title)))
+        .cols_label({n: html(escape(c.label)) for n, c in zip(names, columns, strict=True)})
+        .tab_source_note(html(_note(source, len(shown), total or len(rows), file)))
+        .tab_options(quarto_disable_processing=True)
+    )
+    for align in ("left", "right", "center"):
+        chosen = [n for n, c in zip(names, columns, strict=True) if c.align == align]
+        if chosen:
+            drawn = drawn.cols_align(align, columns=chosen)
+    raw = drawn.as_raw_html()
+    # Only the table itself: its wrapper carries styles, and ids would repeat over the page.
+    inner = _IDS.sub("", raw[raw.index("<table") : raw.rindex("</table>") + len("</table>")])
+    return say(
+        '<div class="rr-table" role="region" tabindex="0" aria-label="{title}">{inner}</div>',
+        title=title, inner=Html(inner),
+    )  # fmt: skip
+
+
+def _note(source: object, shown: int, total: int, file: str | None) -> Html:
+    more = Html("")
+    if shown < total and file:
+        where = link(f"../tables/{file}", f"tables/{file}")
+        more = say(
+            " First {n} of {total}; all in {where}.", n=shown, total=f"{total:,}", where=where
+        )
+    elif shown < total:
+        more = say(" First {n} of {total}.", n=shown, total=f"{total:,}")
+    elif file:
+        more = say(" In full: {where}.", where=link(f"../tables/{file}", f"tables/{file}"))
+    return say("{source}{more}", source=source, more=more)

@@ -1,0 +1,88 @@
+"""One restrained theme for every figure, and how a plot becomes SVG."""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import textwrap
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib import font_manager
+from plotnine import (
+    element_blank,
+    element_line,
+    element_rect,
+    element_text,
+    ggplot,
+    theme,
+    theme_minimal,
+)
+
+from analysis.present.escape import visible
+
+# Okabe & Ito (2008): told apart also by colour-blind readers.
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+INK, MUTED, LINE, SHADE = "#1d2430", "#56606e", "#d5dae1", "#eef2f6"
+OUTCOMES = {"pass": GREEN, "fail": VERMILLION, "inconclusive": ORANGE}
+SHAPES = {"pass": "o", "fail": "X", "inconclusive": "D"}
+WINDOWS = {"baseline": MUTED, "candidate": BLUE}
+WIDTH = 6.6
+SIZE = 9.0
+# Letter height of annotations, in plotnine's millimetres-like units.
+NOTE = 7.5
+
+_NOISE = re.compile(r"<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.S)
+
+
+def look(grid: str = "x") -> theme:
+    """The theme. grid: the axis whose lines help to read values."""
+    lines = element_line(color=LINE, size=0.4)
+    return theme_minimal(base_size=SIZE, base_family="DejaVu Sans") + theme(
+        text=element_text(color=INK),
+        plot_title=element_text(size=SIZE + 1.5, weight="bold", ha="left"),
+        plot_title_position="plot",
+        axis_title=element_text(size=SIZE - 0.5, color=MUTED),
+        axis_text=element_text(color=INK, size=SIZE - 0.5),
+        panel_grid_minor=element_blank(),
+        panel_grid_major_x=lines if "x" in grid else element_blank(),
+        panel_grid_major_y=lines if "y" in grid else element_blank(),
+        strip_text=element_text(ha="left", weight="bold", size=SIZE - 0.5),
+        plot_background=element_rect(fill="white", color="white"),
+        legend_position="none",
+    )
+
+
+def label(value: object, limit: int = 40, width: int | None = None) -> str:
+    """Plain text for a plot: one line (or wrapped at `width`), no mathematics, known letters only."""
+    plain = "".join(c if ord(c) in _letters() else _code(c) for c in visible(value, limit))
+    lines = textwrap.wrap(plain, width, max_lines=2, placeholder="…") if width else [plain]
+    return "\n".join(lines or [""]).replace("$", r"\$")
+
+
+def _code(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+@functools.cache
+def _letters() -> frozenset[int]:
+    """Characters that the figures' font has: others would be boxes, and warn."""
+    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
+
+
+def svg(plot: ggplot, height: float, width: float = WIDTH) -> bytes:
+    """The plot as SVG of `width` × `height` inches, lettering as paths; the same bytes every time."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "release-review", "svg.fonttype": "path"}):
+        plot.save(
+            buffer, format="svg", width=width, height=height, verbose=False, metadata={"Date": None}
+        )
+    text = _NOISE.sub("", buffer.getvalue().decode("utf-8"))
+    return re.sub(r"\n\s*\n+", "\n", text).encode()
+
+
+def ordered(values: list[str]) -> pd.CategoricalDtype:
+    """A category whose first value stands at the top of a horizontal chart."""
+    return pd.CategoricalDtype(list(dict.fromkeys(reversed(values))), ordered=True)
