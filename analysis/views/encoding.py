@@ -105,7 +105,7 @@ class ClockFeature:
     def design(self, values: pd.Series) -> Floats:
         """(n, 3)."""
         hour = (values.dt.hour + values.dt.minute / 60.0).to_numpy(dtype=float) / 24.0 * 2.0 * np.pi
-        weekend = (values.dt.weekday >= 5).to_numpy(dtype=float)
+        weekend = (values.dt.day_of_week >= 5).to_numpy(dtype=float)
         return np.column_stack([np.sin(hour), np.cos(hour), weekend])
 
     def effect(self, values: pd.Series, weights: Floats) -> Floats:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
 from analysis.check import Check, Interval, Range, rounded
-from analysis.policy import Policy
+from analysis.policy import Policy, utc
 from analysis.stats.lmdi import DRIVERS, Cell, Part, decompose
 from analysis.telemetry import Telemetry
 from analysis.telemetry.sql import identifier
-from analysis.telemetry.windows import day_number
+from analysis.telemetry.windows import DAY, EPOCH, ResolvedWindows, Span, day_number
 from analysis.views.result import ViewResult
 
 NANO = 1e9
@@ -72,7 +73,7 @@ def assess_spend(
         section = SpendSection(
             Interval.unknown(), budget, Interval.unknown(), Range(None, None, None), None
         )
-        days = pd.DataFrame({"day": [], "usd": []})
+        days = pd.DataFrame({"day": [], "usd": [], "coverage": []})
     else:
         days = _daily(telemetry)
         section = _spend(telemetry, days, budget)
@@ -86,33 +87,52 @@ def assess_spend(
 
 
 def _scope(telemetry: Telemetry) -> tuple[str, dict[str, object]]:
-    """Rows that the spend a day covers: a canary's span counts all traffic."""
+    """Rows that the spend a day covers: a canary's span counts all traffic, less the exclusions."""
     if not telemetry.windows.by_release:
         return "win = 1", {}
     span = telemetry.windows.candidate
-    return "ts >= $start AND ts < $end", {
-        "start": span.start.replace(tzinfo=None),
-        "end": span.end.replace(tzinfo=None),
-    }
+    where = "ts >= $start AND ts < $end"
+    parameters: dict[str, object] = {"start": _naive(span.start), "end": _naive(span.end)}
+    for index, exclusion in enumerate(telemetry.windows.exclude):
+        where += f" AND NOT (ts >= $out_{index}_start AND ts < $out_{index}_end)"
+        parameters[f"out_{index}_start"] = _naive(exclusion.start)
+        parameters[f"out_{index}_end"] = _naive(exclusion.end)
+    return where, parameters
+
+
+def _naive(moment: datetime) -> datetime:
+    return utc(moment).replace(tzinfo=None)
 
 
 def _daily(telemetry: Telemetry) -> pd.DataFrame:
-    """day (UTC midnight), usd: every day of the span, those without traffic as zero."""
+    """day (UTC midnight), usd, coverage: every day of the span, those without traffic as zero.
+
+    coverage: the share of the day that lies within the window and in no exclusion.
+    """
     where, parameters = _scope(telemetry)
     rows = telemetry.con.execute(
-        f"SELECT day, CAST(sum(cost_nano) AS BIGINT) FROM fact WHERE {where} GROUP BY day",
+        f"SELECT day, CAST(sum(cost_nano) AS HUGEINT) FROM fact WHERE {where} GROUP BY day",
         parameters,
     ).fetchall()
     by_day = {int(d): int(v or 0) for d, v in rows}
-    span = telemetry.windows.candidate
-    first, last = day_number(span.start), math.ceil(day_number(span.start) + span.days)
-    all_days = sorted({*range(first, last), *by_day})
+    coverage = _coverage(telemetry.windows, telemetry.windows.candidate)
     return pd.DataFrame(
         {
-            "day": [pd.Timestamp(d, unit="D", tz="UTC") for d in all_days],
-            "usd": [by_day.get(d, 0) / NANO for d in all_days],
+            "day": [pd.Timestamp(d, unit="D", tz="UTC") for d in coverage],
+            "usd": [by_day.get(d, 0) / NANO for d in coverage],
+            "coverage": list(coverage.values()),
         }
     )
+
+
+def _coverage(windows: ResolvedWindows, span: Span) -> dict[int, float]:
+    """Day number → the share of that day that lies within `span` and in no exclusion."""
+    out = {}
+    for day in range(day_number(span.start), math.ceil((span.end - EPOCH) / DAY)):
+        begin, end = max(span.start, EPOCH + day * DAY), min(span.end, EPOCH + (day + 1) * DAY)
+        piece = Span(begin, end)
+        out[day] = piece.days - windows.excluded_days(piece)
+    return out
 
 
 def _spend(telemetry: Telemetry, days: pd.DataFrame, budget: float | None) -> SpendSection:
@@ -130,20 +150,20 @@ def _spend(telemetry: Telemetry, days: pd.DataFrame, budget: float | None) -> Sp
     n_rows, n_known, total, squares = (int(v) for v in row)
     length = telemetry.candidate_days
     value = total / NANO / length
-    whole = telemetry.windows.candidate.whole_days and length == len(days)
-    usd = days["usd"].to_numpy()
+    # Days that are cut short, by the window's ends or an exclusion, do not vary like whole ones.
+    whole = days[days["coverage"] == 1.0]
     # Clusters arrive at random: the variance of a compound Poisson total is Σ y_c².
     variance, df = squares / NANO**2 / length**2, math.inf
     spread, spread_df = math.nan, 0
-    if whole and len(usd) >= 3:
-        spread, spread_df = _day_deviation(days)
-        if spread**2 / len(usd) >= variance:
-            variance, df = spread**2 / len(usd), spread_df
+    if len(whole) >= 3:
+        spread, spread_df = _day_deviation(whole)
+        if spread**2 / length >= variance:
+            variance, df = spread**2 / length, spread_df
     half = float(student.ppf(0.975, df)) * math.sqrt(variance)
     per_day = Interval.of(value, max(value - half, 0.0), value + half, n_known)
     forecast = Range(value, None, None)
     if spread_df > 0:
-        ahead = float(student.ppf(0.975, spread_df)) * spread * math.sqrt(2 / len(usd))
+        ahead = float(student.ppf(0.975, spread_df)) * spread * math.sqrt(2 / length)
         forecast = Range(value, max(value - ahead, 0.0), value + ahead)
     burn = Interval.unknown(n_known)
     if budget is not None and per_day.low is not None and per_day.high is not None:
@@ -156,10 +176,12 @@ def _day_deviation(days: pd.DataFrame) -> tuple[float, int]:
     """Standard deviation between days and its degrees of freedom; weekdays from three weeks on."""
     usd = days["usd"].to_numpy()
     if len(usd) >= MIN_DAYS_FOR_WEEKDAYS:
-        weekday = days["day"].dt.weekday.to_numpy()
-        means = np.array([usd[weekday == k].mean() for k in range(7)])
+        weekday = days["day"].dt.day_of_week.to_numpy()
+        means = np.array(
+            [usd[weekday == k].mean() if (weekday == k).any() else 0.0 for k in range(7)]
+        )
         residual = usd - means[weekday]
-        df = len(usd) - 7
+        df = len(usd) - len(set(weekday.tolist()))
         return math.sqrt(float((residual**2).sum()) / df), df
     return float(usd.std(ddof=1)), len(usd) - 1
 
@@ -297,7 +319,7 @@ def _cells(
 
 
 def _times(telemetry: Telemetry) -> tuple[float, int, int]:
-    """(days² → unit² scale, D₁, D₀): lengths in days where whole, else in seconds.
+    """(units a day, D₁, D₀): lengths in days where whole, else in seconds.
 
     The baseline's length counts each weekday with its weight.
     """
@@ -305,8 +327,10 @@ def _times(telemetry: Telemetry) -> tuple[float, int, int]:
     assert windows.baseline is not None
     days1, days0 = telemetry.candidate_days, telemetry.baseline_days
     if any(w != 1 for w in windows.weekday_weights):
-        first, last = day_number(windows.baseline.start), day_number(windows.baseline.end)
-        days0 = float(sum(windows.weekday_weights[(d + 3) % 7] for d in range(first, last)))
+        days0 = sum(
+            windows.weekday_weights[(day + 3) % 7] * share
+            for day, share in _coverage(windows, windows.baseline).items()
+        )
     if days1.is_integer() and days0.is_integer():
         return 1.0, int(days1), int(days0)
     return 86_400.0, round(days1 * 86_400), round(days0 * 86_400)
