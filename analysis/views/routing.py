@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from analysis.check import Check, Interval, Outcome, finite, rounded
 from analysis.policy import Policy, RoutingCandidate, RoutingRule, Scalar
@@ -112,6 +113,12 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
     reason = missing_for_routing(telemetry, policy)
     if reason is not None:
         return _without(telemetry, policy, reason)
+    # One thread: a sum's last bits must not depend on the machine's cores.
+    with threadpool_limits(limits=1):
+        return _assess(telemetry, policy)
+
+
+def _assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
     log = read_log(telemetry, policy)
     if not len(log.frame):
         return _without(telemetry, policy, "no request has a known outcome, choice and propensity")
@@ -129,7 +136,10 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
     section = RoutingSection("logged", _on_policy(log, support), candidates, log.n_requests, None)
     return ViewResult(
         section=section,
-        checks=tuple(_check(c) for c in candidates),
+        checks=(
+            *(_check(c) for c in candidates),
+            _bounds_check(policy, log.outcomes[:, COST], support),
+        ),
         tables=routing_tables.tables(log, policy, found),
         series={"routing_savings": routing_tables.savings(found)},
         notes=_notes(log),
@@ -363,7 +373,14 @@ def _without(telemetry: Telemetry, policy: Policy, reason: str) -> ViewResult[Ro
     )
     return ViewResult(
         section=section,
-        checks=tuple(_check(c) for c in candidates),
+        checks=(
+            *(_check(c) for c in candidates),
+            _bounds_check(
+                policy,
+                requests.rows["cost_nano"].to_numpy(dtype=float) / 1e9,
+                int(requests.rows["attempts"].sum()),
+            ),
+        ),
         tables=routing_tables.empty(),
         series={"routing_savings": routing_tables.savings({})},
         notes=(f"No routing policy is backtested: {reason}.",),
@@ -429,5 +446,45 @@ def _check(candidate: Candidate) -> Check:
             "pass": "Roll the policy out in steps, and watch the failure rate of what it changes.",
             "fail": "Nothing to do: the present routing stays.",
             "inconclusive": "Run an A/B test, or let the router explore this choice.",
+        }[outcome],
+    )
+
+
+def _bounds_check(policy: Policy, cost: Floats, support: int) -> Check:
+    """Whether the costs that were seen lie within `routing.bounds.cost_usd`.
+
+    Bounds of a saving that has no support are only as true as these.
+    """
+    low, high = policy.routing.bounds.get("cost_usd", (0.0, 1.0))
+    known = cost[np.isfinite(cost)]
+    reason = None if known.size else "no request has a known cost"
+    largest = float(known.max()) if known.size else None
+    outside = int(((known < low) | (known > high)).sum())
+    outcome: Outcome = "inconclusive" if reason else "fail" if outside else "pass"
+    return Check(
+        id="contract.bounds",
+        view="contract",
+        outcome=outcome,
+        severity="note",
+        value=finite(largest),
+        low=None,
+        high=None,
+        limit=high,
+        comparison="at_most",
+        unit="USD per request",
+        support=support if known.size else 0,
+        p_value=None,
+        p_adjusted=None,
+        reason=reason,
+        sentence={
+            "pass": f"Every request cost between {low:g} and {high:g} USD, as routing.bounds says.",
+            "fail": f"{outside:,} of {known.size:,} requests cost less than {low:g} or more than {high:g} "
+            "USD: bounds of routing savings do not hold.",
+            "inconclusive": f"The bounds of a request's cost are not checked: {reason}.",
+        }[outcome],
+        action={
+            "pass": "Nothing to do.",
+            "fail": "Widen routing.bounds.cost_usd in the policy.",
+            "inconclusive": "Provide cost_usd, then review again.",
         }[outcome],
     )

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis import contract
+from analysis.check import Check
 from analysis.policy import Policy
 from analysis.telemetry import open_telemetry
 from analysis.views.result import ViewResult
@@ -377,3 +378,22 @@ def test_the_order_of_the_rows_changes_nothing(tmp_path: Path) -> None:
     assert first.section == second.section
     for name, table in first.tables.items():
         pd.testing.assert_frame_equal(table, second.tables[name])
+
+
+@pytest.mark.parametrize(
+    ("bounds", "outcome"), [([0, 1], "pass"), ([0, 0.05], "fail"), ([0.05, 1], "fail")]
+)
+def test_costs_outside_of_the_policys_bounds_are_noted(
+    tmp_path: Path, bounds: list[float], outcome: str
+) -> None:
+    result = assessed(world(2_000), tmp_path, CODING_TO_B, routing={"bounds": {"cost_usd": bounds}})
+    found = next(c for c in result.checks if c.id == "contract.bounds")
+    assert isinstance(found, Check)
+    assert (found.outcome, found.severity, found.value) == (outcome, "note", 0.1)
+
+
+def test_costs_that_are_not_known_are_not_checked(tmp_path: Path) -> None:
+    result = assessed(world(2_000).drop(columns="cost_usd"), tmp_path, CODING_TO_B)
+    found = next(c for c in result.checks if c.id == "contract.bounds")
+    assert isinstance(found, Check)
+    assert found.outcome == "inconclusive"
