@@ -1,6 +1,7 @@
 # make review   a review of data/sample (or DATA=… POLICY=… RELEASE=…), rendered to _site/
 # make test     all tests
 # make lint     lint, format and type checks
+# make format   formats the code; make sample rewrites data/sample; make pins rewrites constraints.txt
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -13,7 +14,7 @@ OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(POLICY),--policy "$(POLICY)") \
 export PYTHONDONTWRITEBYTECODE := 1
 export QUARTO_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: review test lint format sample clean
+.PHONY: review test lint format sample pins clean
 
 review: $(VENV)/.review
 	@$(BIN)/python -m analysis render $(OPTIONS)
@@ -33,10 +34,14 @@ format: $(VENV)/.dev
 sample: $(VENV)/.review
 	$(BIN)/python -m analysis sample --scenario regressed --seed 1 --format csv.gz --out data/sample
 
+pins: $(VENV)/.dev
+	{ sed -n 1p constraints.txt; $(BIN)/python -m pip freeze --disable-pip-version-check; } > constraints.new
+	mv constraints.new constraints.txt
+
 clean:
 	rm -rf $(VENV) _site .cache
 
-$(VENV)/.review: requirements.txt
+$(VENV)/.review: requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
