@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import commands
 from analysis.errors import ReviewError
+
+MAX_THREADS = 1024
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,14 +20,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except ReviewError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from analysis.telemetry.violations import clean
+
+        print(f"error: {clean(str(error), limit=None)}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
+    except MemoryError:
+        print(f"error: out of memory; {_LESS_MEMORY}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        place = f" {error.filename}:" if error.filename else ""
+        print(f"error:{place} {error.strerror or error}; nothing was published", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not _is_of_engine(error):
+            raise
+        print(f"error: the engine stopped: {error}; {_LESS_MEMORY}", file=sys.stderr)
+        return 1
+
+
+_LESS_MEMORY = "try fewer --threads, another --memory-limit, or more room for temporary files"
+
+
+def _is_of_engine(error: Exception) -> bool:
+    """Whether the engine ran out of memory or disk: not a fault of the code, no traceback."""
+    names = {base.__name__ for base in type(error).__mro__}
+    from_engine = type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb")
+    return from_engine and bool(names & {"OutOfMemoryException", "IOException"})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -136,16 +159,31 @@ def _review_options(p: argparse.ArgumentParser) -> None:
         "--as-of", metavar="TIME", help="ends the candidate at the last UTC midnight not after TIME"
     )
     _out(p, "directory for the result")
-    p.add_argument("--threads", type=_count, metavar="N", help="threads of the engine")
+    p.add_argument("--threads", type=_threads, metavar="N", help="threads of the engine")
     p.add_argument("--memory-limit", metavar="SIZE", help="memory of the engine, for example 4GB")
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    value = _count(text)
+    if value > MAX_THREADS:
+        # The engine starts as many as it is told, and never gets to work.
+        raise argparse.ArgumentTypeError(f"{text} is more than {MAX_THREADS}")
     return value
 
 
+def _run() -> int:
+    """As a program: what a terminal or a pipe cannot show is escaped instead of fatal."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_run())

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jsonschema
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 
 from analysis.check import Check
 from analysis.errors import ArtifactError, UsageError
@@ -185,7 +185,8 @@ def _sha256(data: bytes) -> str:
 
 def file_bytes(body: Mapping[str, Any]) -> bytes:
     """What `decision_artifact.json` holds: the canonical form, indented by 2."""
-    return json.dumps(body, sort_keys=True, ensure_ascii=False, indent=2, allow_nan=False).encode()
+    text = json.dumps(body, sort_keys=True, ensure_ascii=False, indent=2, allow_nan=False)
+    return text.encode("utf-8", errors="surrogatepass")
 
 
 def write(body: Mapping[str, Any], path: Path) -> None:
@@ -205,19 +206,34 @@ def write(body: Mapping[str, Any], path: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """The JSON values of an artifact file.
 
-    Raises UsageError where it cannot be read, ArtifactError where it is no such artifact.
+    Raises UsageError where it cannot be read, ArtifactError where it is no such artifact. A key
+    that stands twice is refused: two readers would see two artifacts.
     """
+    return _parsed(_bytes_of(path), path)
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UsageError(f"artifact {path}: {error.strerror or 'cannot be read'}") from None
+
+
+def _parsed(raw: bytes, path: Path) -> dict[str, Any]:
     try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+        body = json.loads(
+            raw.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=_distinct,
+        )
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"artifact {path}: not JSON in UTF-8 ({error})") from None
     if not isinstance(body, dict) or body.get("schema") != SCHEMA:
         found = body.get("schema") if isinstance(body, dict) else type(body).__name__
-        raise ArtifactError(f"artifact {path}: expected schema {SCHEMA!r}, found {found!r}")
+        raise ArtifactError(
+            f"artifact {path}: expected schema {SCHEMA!r}, found {repr(found)[:80]}"
+        )
     return body
 
 
@@ -225,39 +241,79 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:80]!r} stands twice")
+    return values
+
+
 def verify_file(path: Path) -> list[str]:
-    """What is wrong with an artifact file: schema and both digests. Empty when all agrees."""
+    """What is wrong with an artifact file: its bytes, its schema, both digests. Empty: nothing.
+
+    Raises UsageError where the file cannot be read.
+    """
+    raw = _bytes_of(path)
     try:
-        body = read(path)
+        body = _parsed(raw, path)
     except ArtifactError as error:
         return [str(error)]
-    return verify(body)
+    problems = verify(body)
+    if not problems and raw not in (canonical(body), file_bytes(body)):
+        problems = ["the values agree, but the bytes are neither canonical nor these indented by 2"]
+    return problems
 
 
 def verify(body: Mapping[str, Any]) -> list[str]:
-    """What is wrong with an artifact's JSON values."""
+    """What is wrong with an artifact's JSON values: schema, digits, digests."""
+    try:
+        return _schema_problems(body) or _value_problems(body)
+    except RecursionError:
+        return ["artifact: nested too deeply"]
+
+
+def _schema_problems(body: Mapping[str, Any]) -> list[str]:
     validator = jsonschema.Draft202012Validator(json_schema())
-    problems = [
-        f"{'.'.join(map(str, e.absolute_path)) or 'artifact'}: {e.message[:200]}"
-        for e in sorted(
-            validator.iter_errors(copy.deepcopy(dict(body))),
-            key=lambda e: list(map(str, e.absolute_path)),
-        )
+    errors = sorted(
+        validator.iter_errors(copy.deepcopy(dict(body))),
+        key=lambda e: list(map(str, e.absolute_path)),
+    )
+    return [
+        f"{_printable('.'.join(map(str, e.absolute_path)) or 'artifact')}: {e.message[:200]}"
+        for e in errors
     ]
-    if problems:
-        return problems
+
+
+def _value_problems(body: Mapping[str, Any]) -> list[str]:
+    problems = []
+    if canonical(rounded_tree(body)) != canonical(body):
+        problems.append(f"a number is −0.0, or has more than {SIGNIFICANT_DIGITS} digits")
     for name, compute in (("evidence_digest", evidence_digest), ("digest", digest)):
         expected = compute(body)
         if body[name] != expected:
-            problems.append(f"{name}: the artifact says {body[name]}, its content gives {expected}")
+            said = _printable(body[name])
+            problems.append(f"{name}: the artifact says {said}, its content gives {expected}")
     return problems
+
+
+def _printable(text: str) -> str:
+    shown = text if text.isprintable() else repr(text)
+    return shown[:200]
 
 
 @functools.cache
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of the artifact, from its dataclasses."""
-    adapter = TypeAdapter(DecisionArtifact, config=ConfigDict(extra="forbid"))
-    schema = adapter.json_schema(mode="serialization")
+    schema = TypeAdapter(DecisionArtifact).json_schema(mode="serialization")
     _close(schema)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = f"DecisionArtifact ({SCHEMA})"
@@ -265,11 +321,11 @@ def json_schema() -> dict[str, Any]:
 
 
 def _close(node: Any) -> None:
-    """Makes every key of every object required: the artifact has them all, null where unknown."""
+    """Every object has all of its keys, null where unknown, and no other."""
     if isinstance(node, dict):
         if node.get("type") == "object" and "properties" in node:
             node["required"] = sorted(node["properties"])
-            node.setdefault("additionalProperties", False)
+            node["additionalProperties"] = False
         for item in node.values():
             _close(item)
     elif isinstance(node, list):

@@ -94,8 +94,8 @@ class RegressionTest:
     """A regression check before the gate's one error rate has been applied.
 
     It fails when its p-value is rejected after Holm *and* `material` holds; else it passes when
-    `passes` holds; else it is inconclusive. `p_value` None (missing column, below the floors)
-    leaves the family, and the check is inconclusive for `reason`.
+    `passes` holds; else it is inconclusive. `p_value` None (missing column, below the
+    floors) or NaN leaves the family, and the check is inconclusive for `reason`.
     """
 
     id: str
@@ -121,7 +121,7 @@ class RegressionTest:
     def judged(self, adjusted: float | None, error_rate: float) -> Check:
         """The check with its outcome, given its Holm-adjusted p-value."""
         outcome: Outcome
-        if self.p_value is None:
+        if finite(self.p_value) is None:
             outcome = "inconclusive"
         elif adjusted is not None and rounded(adjusted) < error_rate and self.material:
             outcome = "fail"

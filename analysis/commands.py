@@ -58,7 +58,9 @@ def review(a: Namespace) -> int:
     """Computes the review, from the cache where nothing has changed."""
     from analysis import review as reviews
 
-    finished = reviews.cached(_request(a), None, progress=_progress(a))
+    if a.out is not None:
+        _check_directory(a.out)
+    finished = reviews.cached(_request(a), None, project=reviews.PROJECT, progress=_progress(a))
     place = finished
     if a.out is not None:
         _publish(finished, a.out)
@@ -76,7 +78,7 @@ def render(a: Namespace) -> int:
     from analysis.render import render_site
 
     progress = _progress(a)
-    finished = reviews.cached(_request(a), draw, progress=progress)
+    finished = reviews.cached(_request(a), draw, project=reviews.PROJECT, progress=progress)
     out = a.out if a.out is not None else reviews.PROJECT / "_site"
     result = render_site(reviews.PROJECT, finished, out, engine=a.engine, report=progress)
     _say(a, f"rendered with {result.engine} {result.version}")
@@ -115,10 +117,7 @@ def verify(a: Namespace) -> int:
     from analysis import artifact as artifacts
 
     problems = artifacts.verify_file(a.artifact)
-    for problem in problems:
-        print(problem)
-    if not problems:
-        print(f"{a.artifact}: schema, evidence_digest and digest agree")
+    _print("\n".join(problems) or f"{a.artifact}: schema, evidence_digest and digest agree")
     return 1 if problems else 0
 
 
@@ -132,35 +131,70 @@ def schema(a: Namespace) -> int:
         "artifact": artifacts.json_schema,
         "contract": contracts.Contract.model_json_schema,
     }
-    made = schemas[a.what]()
+    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schemas[a.what]()}
     _emit(json.dumps(made, indent=2, sort_keys=True), a.out)
     return 0
 
 
-def _publish(finished: Path, out: Path) -> None:
-    """Puts artifact and tables at `out` in one step; what else lies there stays.
+def _check_directory(out: Path) -> None:
+    for path, expected in (
+        (out, "a directory"),
+        (out / "tables", "a directory"),
+        (out / "decision_artifact.json", "a file"),
+    ):
+        if path.exists() and path.is_dir() != (expected == "a directory"):
+            raise UsageError(f"--out {out}: expected {path} to be {expected}, or absent")
 
-    A directory with other things in it cannot be exchanged as a whole: its files are replaced one
-    by one, the artifact last.
+
+def _publish(finished: Path, out: Path) -> None:
+    """Puts artifact and tables at `out`; what else lies there stays.
+
+    A directory of ours alone changes in one step. One that holds other files, is the working
+    directory or is mounted cannot be exchanged: there the tables change in one step, and the
+    artifact, which vouches for them, in the next.
     """
     from analysis import artifact as artifacts
     from analysis.render.publish import put_in_place, staging
 
-    ours = {artifacts.FILE_NAME, "tables"}
+    _check_directory(out)
     try:
-        if out.is_dir() and any(p.name not in ours for p in out.iterdir()):
-            (out / "tables").mkdir(exist_ok=True)
-            for path in [*sorted((finished / "tables").iterdir()), finished / artifacts.FILE_NAME]:
-                copy = out / f".{path.name}.new"
-                shutil.copyfile(path, copy)
-                os.replace(copy, out / path.relative_to(finished))
-            return
-        with staging(out.resolve()) as building:
-            shutil.copytree(finished / "tables", building / "tables")
-            shutil.copyfile(finished / artifacts.FILE_NAME, building / artifacts.FILE_NAME)
-            put_in_place(building, out.resolve())
+        if not out.exists() or (_only_ours(out) and out.resolve() != Path.cwd()):
+            try:
+                with staging(out.resolve()) as building:
+                    shutil.copytree(finished / "tables", building / "tables")
+                    shutil.copyfile(finished / artifacts.FILE_NAME, building / artifacts.FILE_NAME)
+                    put_in_place(building, out.resolve())
+                return
+            except OSError:
+                if not out.is_dir():
+                    raise
+        with staging(out / "tables") as tables:
+            if (out / "tables").is_dir():
+                shutil.copytree(out / "tables", tables, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(finished / "tables", tables, dirs_exist_ok=True)
+            new = out / f".{artifacts.FILE_NAME}.new"
+            try:
+                shutil.copyfile(finished / artifacts.FILE_NAME, new)
+                put_in_place(tables, out / "tables")
+                os.replace(new, out / artifacts.FILE_NAME)
+            finally:
+                new.unlink(missing_ok=True)
     except OSError as error:
-        raise UsageError(f"--out {out}: {error.strerror}") from None
+        raise UsageError(f"--out {out}: {error.strerror or error}") from None
+
+
+def _only_ours(out: Path) -> bool:
+    """Whether nothing would be lost with the directory; an empty one is not ours to replace."""
+    from analysis import artifact as artifacts
+    from analysis.tables import TABLES
+
+    ours = {artifacts.FILE_NAME, "tables", *(f"tables/{name}" for name in TABLES)}
+    empty = True
+    for path in out.rglob("*"):
+        empty = False
+        if path.is_symlink() or path.relative_to(out).as_posix() not in ours:
+            return False
+    return not empty
 
 
 # ── shared by the commands ───────────────────────────────────────────────────────────────
@@ -176,13 +210,18 @@ def _request(a: Namespace) -> Any:
         as_of=_moment(a.as_of),
         threads=a.threads,
         memory_limit=_size(a.memory_limit),
+        project=reviews.PROJECT,
     )
 
 
 def _existing(data: str) -> Path:
     path = Path(data)
-    if not path.exists():
-        raise UsageError(f"--data {data}: no such directory")
+    try:
+        there = bool(data) and path.exists()
+    except OSError as error:
+        raise UsageError(f"--data {data}: {error.strerror or 'cannot be read'}") from None
+    if not there:
+        raise UsageError(f"--data {data or repr(data)}: no such directory")
     return path
 
 
@@ -193,8 +232,10 @@ def _moment(text: str | None) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"--as-of {text}: expected a date or a time such as 2026-11-16T00:00:00Z"
+            f"--as-of {text or repr(text)}: expected a date or a time such as 2026-11-16T00:00:00Z"
         ) from None
+    if not 1970 <= moment.year <= 2999:
+        raise UsageError(f"--as-of {text}: expected a year from 1970 to 2999")
     if moment.tzinfo is not None and moment.utcoffset() != UTC.utcoffset(None):
         raise UsageError(f"--as-of {text}: expected UTC (Z), found another offset")
     return moment.replace(tzinfo=UTC)
@@ -209,7 +250,7 @@ def _size(text: str | None) -> str | None:
 def _emit(text: str, out: Path | None) -> None:
     """Writes to stdout, or to a file whole or not at all."""
     if out is None:
-        print(text)
+        _print(text)
         return
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -222,8 +263,17 @@ def _emit(text: str, out: Path | None) -> None:
         os.chmod(name, 0o644)
         os.replace(name, out)
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
         raise UsageError(f"--out {out}: {error.strerror}") from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _print(text: str) -> None:
+    """Writes to stdout at once. A reader that left early (`| head`) does not change the exit code."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(a: Namespace, text: str) -> None:
@@ -244,10 +294,17 @@ def _print_decision(finished: Path, places: dict[str, Path]) -> None:
     from analysis import gate_report
 
     body = artifacts.read(finished / artifacts.FILE_NAME)
-    print(gate_report.summary(body))
     width = max(map(len, places))
-    for name, path in places.items():
-        print(f"{name:{width}}  {os.path.relpath(path)}")
+    where = [f"{name:{width}}  {_nearby(path)}" for name, path in places.items()]
+    _print("\n".join([gate_report.summary(body), *where]))
+
+
+def _nearby(path: Path) -> str:
+    """The path as a person in the working directory types it."""
+    try:
+        return os.path.relpath(path)
+    except (ValueError, OSError):
+        return str(path)
 
 
 __all__ = ["ReviewError", "gate", "render", "review", "sample", "schema", "validate", "verify"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.check import Check, RegressionTest, rounded
+from analysis.check import Check, RegressionTest, finite, rounded
 from analysis.policy import Policy
 from analysis.stats.multiple import holm
 
@@ -17,7 +17,11 @@ EXIT_CODES: dict[DecisionOutcome, int] = {"ship": 0, "block": 1, "hold": 3}
 
 @dataclass(frozen=True)
 class Needs:
-    """What would settle the checks that hold: interactions over both windows, candidate days."""
+    """What settles the open checks that hold, so far as traffic can: None where it cannot.
+
+    interactions: over both windows. days: of the candidate window, at current traffic. The reason
+    of a check that stays open all the same says so.
+    """
 
     interactions: int | None
     days: float | None
@@ -43,14 +47,19 @@ class Decision:
 
 
 def judge(
-    tests: Sequence[Check | RegressionTest], policy: Policy, error_rate: float
+    tests: Sequence[Check | RegressionTest],
+    policy: Policy,
+    error_rate: float,
+    *,
+    first_release: bool = False,
 ) -> tuple[Check, ...]:
     """All checks with their outcomes, in the given order.
 
     Holm (1979) over the p-values of the regression checks bounds, at `error_rate`, the chance that
-    any of them falsely fails. The policy's severities are applied here.
+    any of them falsely fails. The policy's severities are applied here; in a first release there is
+    nothing to regress from, and regression checks stay notes.
     """
-    family = [t for t in tests if isinstance(t, RegressionTest) and t.p_value is not None]
+    family = [t for t in tests if isinstance(t, RegressionTest) and finite(t.p_value) is not None]
     adjusted = holm([t.p_value for t in family if t.p_value is not None])
     by_id = {t.id: float(rounded(p)) for t, p in zip(family, adjusted, strict=True)}
     checks = []
@@ -61,6 +70,8 @@ def judge(
             else test
         )
         severity = policy.gate.severity.get(check.id, check.severity)
+        if first_release and is_regression(check):
+            severity = "note"
         checks.append(dataclasses.replace(check, severity=severity))
     return tuple(checks)
 
@@ -83,7 +94,7 @@ def decide(
         for c in checks
         if (c.severity == "hold" and c.outcome == "fail")
         or (c.severity == "block" and c.outcome == "inconclusive")
-        or (first_release and _must_pass_first(c) and c.outcome != "pass")
+        or (first_release and _must_pass_first(c) and c.outcome != "pass" and c.id not in blocking)
     )
     outcome: DecisionOutcome = "block" if blocking else "hold" if holding else "ship"
     return Decision(
@@ -96,6 +107,11 @@ def decide(
     )
 
 
+def is_regression(check: Check) -> bool:
+    """Whether a check compares the candidate with the baseline at the gate's one error rate."""
+    return check.view == "health" or check.id in ("hotspots.regression", "drift.high")
+
+
 def _must_pass_first(check: Check) -> bool:
     absolute = check.view == "budget" or check.id == "triage.queue"
     return absolute and check.severity != "note"
@@ -104,15 +120,17 @@ def _must_pass_first(check: Check) -> bool:
 def _needs(
     checks: Sequence[Check], tests: Sequence[Check | RegressionTest], holding: Sequence[str]
 ) -> Needs:
+    """The largest need of the open checks that hold; what no traffic settles gives no number."""
     open_ids = {c.id for c in checks if c.id in holding and c.outcome == "inconclusive"}
-    needs = [t for t in tests if isinstance(t, RegressionTest) and t.id in open_ids]
-    interactions = [t.needs_interactions for t in needs]
-    days = [t.needs_days for t in needs]
-    if not needs or len(needs) < len(open_ids) or None in interactions or None in days:
+    needs = [
+        (t.needs_interactions, t.needs_days)
+        for t in tests
+        if isinstance(t, RegressionTest) and t.id in open_ids
+    ]
+    known = [(n, d) for n, d in needs if n is not None and d is not None]
+    if not known:
         return Needs(None, None)
-    return Needs(
-        max(n for n in interactions if n is not None), max(d for d in days if d is not None)
-    )
+    return Needs(max(n for n, _ in known), max(d for _, d in known))
 
 
 def _headline(
@@ -132,8 +150,13 @@ def _headline(
         more = f" ({len(holding) - 1} more below)" if len(holding) > 1 else ""
         lead = "Hold" if failed else "Hold, the evidence does not suffice"
         return f"{lead}: {_lower(first.sentence)}{more}"
+    noted = [c.id for c in checks if is_regression(c) and c.outcome == "fail"]
+    if noted:
+        return f"Ship: the policy only notes the regression that was found ({', '.join(noted)})."
     if first_release:
         return "Ship: a first release; every budget check and the review queue pass."
+    if not any(c.severity == "block" for c in checks):
+        return "Ship: no regression was found; the policy lets no check block."
     return "Ship: no regression was found, and the blocking checks show that none beyond the limits is there."
 
 

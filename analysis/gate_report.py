@@ -32,17 +32,19 @@ def summary(body: Body) -> str:
     carrying = [*decision["blocking"], *decision["holding"]]
     for check in body["checks"]:
         if check["id"] in carrying:
-            lines.append(f"  {MARKS[check['outcome']]} {check['id']}: {_text(check['sentence'])}")
+            lines.append(
+                f"  {MARKS[check['outcome']]} {_text(check['id'])}: {_text(check['sentence'])}"
+            )
             lines.append(f"      {_text(check['action'])}")
     needs = decision["needs"]
     if needs["interactions"] is not None:
         lines.append(
-            f"To settle what is open: about {needs['interactions']:,} interactions over both windows, "
-            f"or a candidate window of {needs['days']:g} days at current traffic."
+            f"To settle what more traffic can settle: about {needs['interactions']:,} interactions "
+            f"over both windows, or a candidate window of {needs['days']:g} days at current traffic."
         )
     for watch in decision["watch"]:
         lines.append(
-            f"  watch {watch['what']}: roll back above {watch['limit']:.4g}, for {watch['days']:g} days"
+            f"  watch {_text(watch['what'])}: roll back above {watch['limit']:.4g}, for {watch['days']:g} days"
         )
     return "\n".join(lines)
 
@@ -50,10 +52,10 @@ def summary(body: Body) -> str:
 def as_text(body: Body) -> str:
     """The summary, then every check in one line."""
     lines = [summary(body), ""]
-    width = max((len(c["id"]) for c in body["checks"]), default=0)
+    width = max((len(_text(c["id"])) for c in body["checks"]), default=0)
     for c in body["checks"]:
         lines.append(
-            f"{MARKS[c['outcome']]} {c['id']:{width}}  {c['severity']:5}  {_text(c['sentence'])}"
+            f"{MARKS[c['outcome']]} {_text(c['id']):{width}}  {c['severity']:5}  {_text(c['sentence'])}"
         )
     return "\n".join(lines)
 
@@ -66,11 +68,11 @@ def as_json(body: Body) -> str:
 
 def as_junit(body: Body) -> str:
     """One test case a check: a failed one fails where it blocks or holds, notes never do."""
-    suite = TestSuite(f"release {_xml(body['release']['id'])}")
+    suite = TestSuite(f"release {_text(body['release']['id'])}")
     deciding = {*body["decision"]["blocking"], *body["decision"]["holding"]}
     for c in body["checks"]:
-        case = TestCase(c["id"], classname=f"release-review.{c['view']}")
-        message = _xml(f"{c['sentence']} {c['action']}")
+        case = TestCase(_text(c["id"]), classname=f"release-review.{c['view']}")
+        message = _text(f"{c['sentence']} {c['action']}")
         if c["id"] in deciding:
             kind = Failure if c["outcome"] == "fail" else Error
             case.result = [kind(message, c["severity"])]
@@ -127,19 +129,20 @@ def explain(body: Body, check_id: str) -> str:
     if check_id not in by_id:
         close = difflib.get_close_matches(check_id, by_id, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(by_id)}"
+        hint = _text(hint)
         raise UsageError(f"--explain {check_id}: no such check; {hint}")
     c = by_id[check_id]
-    windows = body["windows"]
+    windows, unit = body["windows"], _text(c["unit"])
     lines = [
-        f"{c['id']}: {c['outcome']} ({c['severity']})",
+        f"{_text(c['id'])}: {c['outcome']} ({c['severity']})",
         _text(c["sentence"]),
         "",
-        f"value       {_figure(c['value'])} {c['unit']}",
+        f"value       {_figure(c['value'])} {unit}",
         f"interval    {_figure(c['low'])} to {_figure(c['high'])} (95 %)",
         f"limit       {c['comparison'].replace('_', ' ')} {_figure(c['limit'])}",
     ]
     if c["value"] is not None and c["limit"] is not None:
-        lines.append(f"distance    {abs(c['limit'] - c['value']):.4g} {c['unit']} from the limit")
+        lines.append(f"distance    {abs(c['limit'] - c['value']):.4g} {unit} from the limit")
     lines.append(f"support     {c['support']:,} interactions")
     if c["p_value"] is not None:
         lines.append(
@@ -151,7 +154,8 @@ def explain(body: Body, check_id: str) -> str:
         side = windows[name]
         if side is not None:
             lines.append(
-                f"{name:<11} {side['start_utc']} to {side['end_utc']}, {side['n_interactions']:,} interactions"
+                f"{name:<11} {_text(side['start_utc'])} to {_text(side['end_utc'])}, "
+                f"{side['n_interactions']:,} interactions"
             )
     lines += [
         f"compared    {windows['comparison'].replace('_', '/')}, clustered by {windows['cluster']}",
@@ -170,27 +174,34 @@ FORMATS: dict[str, Callable[[Body], str]] = {
 
 
 def _text(value: str) -> str:
-    return clean(value, limit=None)
+    """One line of text: a newline, and what XML cannot hold, become visible escapes."""
+    return _NO_CHARACTER.sub(_escaped, clean(value, limit=None))
+
+
+# Newlines, which `clean` keeps, and code points that are no characters, which XML refuses.
+_NO_CHARACTER = re.compile("[\n\ufdd0-\ufdef\ufffe\uffff]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found.group()):04x}"
 
 
 def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def _xml(value: str) -> str:
-    return clean(value, limit=None)
-
-
 def _markdown(value: str) -> str:
-    """Text that Markdown and HTML leave alone."""
+    """Text that Markdown and HTML leave alone, and in which GitHub finds no name and no link."""
     escaped = re.sub(
-        r"([\\`*_{}\[\]()#+!|~<>&@$:])", lambda m: f"&#{ord(m.group())};", clean(value, limit=None)
+        r"([\\`*_{}\[\]()#+!|~<>&@$:])", lambda m: f"&#{ord(m.group())};", _text(value)
     )
-    return escaped.replace("\n", " ")
+    # GitHub looks for @names, #numbers and www. again in the finished text: break them up there.
+    escaped = re.sub(r"&#(64|35);", r"&#\1;&#8203;", escaped)
+    return re.sub(r"www\.", "www&#46;&#8203;", escaped, flags=re.IGNORECASE)
 
 
 def _message(value: str) -> str:
-    return clean(value, limit=None).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return _text(value).replace("%", "%25")
 
 
 def _property(value: str) -> str:

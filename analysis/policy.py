@@ -6,28 +6,61 @@ each with its path and a hint. A policy without a key gets the default that stan
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from analysis.errors import PolicyError, UsageError
+from analysis.policy_problems import Checked, again, hint_for, listed, refuse, twice
+from analysis.strict_yaml import DATE, Tree, unreadable
 
 MAX_POLICY_BYTES = 1_000_000
 
+
+def utc(moment: datetime) -> datetime:
+    """`moment` in UTC; a time without an offset is taken as UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _moment(value: Any) -> Any:
+    """A date or time of YAML (`strict_yaml`), or ISO 8601 text, as a datetime."""
+    if isinstance(value, dict) and set(value) == {DATE}:
+        value = value[DATE]
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            pass
+    if isinstance(value, datetime):
+        return value
+    raise ValueError("expected a date or a time such as 2026-11-16T00:00:00Z")
+
+
+def _in_reach(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 2999:
+        raise ValueError("expected a year from 1970 to 2999")
+    return utc(moment)
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment), AfterValidator(_in_reach)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 OpenRate = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
-Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Slug = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_-]+$")]
 Scalar = str | bool | int | float
 
@@ -47,8 +80,8 @@ class Window(Model):
     """A window by whole days, by half-open UTC times, or by release id: exactly one of the three."""
 
     days: Annotated[int, Field(ge=1, le=3660)] | None = None
-    start: datetime | None = None
-    end: datetime | None = None
+    start: Moment | None = None
+    end: Moment | None = None
     release_id: Name | None = None
 
     @model_validator(mode="after")
@@ -59,19 +92,19 @@ class Window(Model):
         if span:
             if self.start is None or self.end is None:
                 raise ValueError("start and end go together")
-            if utc(self.start) >= utc(self.end):
+            if self.start >= self.end:
                 raise ValueError("start must be before end (windows are half-open: [start, end))")
         return self
 
 
 class Exclusion(Model):
-    start: datetime
-    end: datetime
+    start: Moment
+    end: Moment
     reason: Annotated[str, Field(min_length=1, max_length=300)]
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if utc(self.start) >= utc(self.end):
+        if self.start >= self.end:
             raise ValueError("start must be before end")
         return self
 
@@ -80,6 +113,24 @@ class Windows(Model):
     candidate: Window = Window(days=14)
     baseline: Window | Literal["none"] = Window(days=42)
     exclude: tuple[Exclusion, ...] = ()
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        new, old = self.candidate, self.baseline
+        if old == "none":
+            return self
+        if new.release_id is not None and new.release_id == old.release_id:
+            raise ValueError(".baseline.release_id: is the candidate's; give the earlier release")
+        if (
+            new.start is not None
+            and new.end is not None
+            and old.start is not None
+            and old.end is not None
+            and old.start < new.end
+            and new.start < old.end
+        ):
+            raise ValueError(".baseline: overlaps the candidate; windows share no moment")
+        return self
 
 
 class Bad(Model):
@@ -114,7 +165,7 @@ class Price(Model):
 
     model_provider: Name | None = None
     model_name: Name
-    start: datetime
+    start: Moment
     prompt_usd_per_million: NonNegative
     completion_usd_per_million: NonNegative
     cached_usd_per_million: NonNegative | None = None
@@ -123,6 +174,12 @@ class Price(Model):
 class Spend(Model):
     budget_usd_per_day: Positive | None = None
     prices: tuple[Price, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_price_at_a_time(self) -> Self:
+        keys = [(p.model_provider, p.model_name, p.start) for p in self.prices or ()]
+        refuse(f".prices[{i}]: the model has another price from this date on" for i in again(keys))
+        return self
 
 
 class Missing(Model):
@@ -135,6 +192,11 @@ class Hotspots(Model):
     min_support: Annotated[int, Field(ge=1)] = 60
     fdr: OpenRate = 0.05
     min_ratio: Annotated[float, Field(ge=1)] = 1.25
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        refuse(twice("metrics", self.metrics))
+        return self
 
 
 class RoutingRule(Model):
@@ -160,7 +222,7 @@ class RoutingCandidate(Model):
 
 
 class Routing(Model):
-    action: tuple[Name, ...] = ("model_provider", "model_name")
+    action: Annotated[tuple[Name, ...], Field(min_length=1)] = ("model_provider", "model_name")
     context: tuple[Name, ...] = ("use_case", "account_tier")
     failure_cost_usd: NonNegative = 40.0
     latency_breach_cost_usd: NonNegative = 5.0
@@ -171,28 +233,30 @@ class Routing(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        both = set(self.action) & set(self.context)
-        if both:
-            raise ValueError(f"columns are both action and context: {', '.join(sorted(both))}")
-        names = [c.name for c in self.candidates]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ValueError(f"candidates share a name: {', '.join(twice)}")
-        for candidate in self.candidates:
-            for rule in candidate.rules or ():
-                wrong = sorted(set(rule.use) - set(self.action))
-                if wrong:
-                    raise ValueError(
-                        f"candidate {candidate.name!r} sets {', '.join(wrong)}, which is not in action"
-                    )
+        problems = [
+            *twice("action", self.action),
+            *twice("context", self.context),
+            *twice("protect", self.protect),
+        ]
+        problems += [
+            f".context: {name!r} is a column of action too; keep it in one of them"
+            for name in sorted(set(self.action) & set(self.context))
+        ]
+        names = [candidate.name for candidate in self.candidates]
+        problems += [
+            f".candidates[{i}].name: {names[i]!r} is another candidate's name" for i in again(names)
+        ]
+        for i, candidate in enumerate(self.candidates):
+            for j, rule in enumerate(candidate.rules or ()):
                 if set(rule.use) != set(self.action):
-                    raise ValueError(
-                        f"candidate {candidate.name!r}: `use` must name every column of action "
-                        f"({', '.join(self.action)})"
+                    problems.append(
+                        f".candidates[{i}].rules[{j}].use: names {listed(sorted(rule.use))}; "
+                        f"expected every column of action, and no other: {listed(self.action)}"
                     )
         low, high = self.bounds.get("cost_usd", (0.0, 1.0))
         if not low < high:
-            raise ValueError("bounds.cost_usd: the first number must be below the second")
+            problems.append(".bounds.cost_usd: the first number must be below the second")
+        refuse(problems)
         return self
 
 
@@ -211,6 +275,8 @@ class Drift(Model):
     def _ordered(self) -> Self:
         if not self.low.psi < self.medium.psi < self.high.psi:
             raise ValueError("bands must rise: low.psi < medium.psi < high.psi")
+        if isinstance(self.columns, tuple):
+            refuse(twice("columns", self.columns))
         return self
 
 
@@ -235,7 +301,7 @@ class Policy(Model):
     """Everything that a team decides before it looks at a release."""
 
     release: Release = Release()
-    data: str | None = None
+    data: Annotated[str, Field(min_length=1)] | None = None
     cluster: Literal["auto", "user", "session"] = "auto"
     windows: Windows = Windows()
     dimensions: tuple[Name, ...] = (
@@ -263,25 +329,37 @@ class Policy(Model):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [slo.name for slo in self.slos]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ValueError(f"slos share a name: {', '.join(twice)}")
-        if len(set(self.dimensions)) != len(self.dimensions):
-            raise ValueError("dimensions holds a column twice")
+        problems = [f".slos[{i}].name: {names[i]!r} is another SLO's name" for i in again(names)]
+        problems += [
+            f".slos[{i}].name: 'spend' is taken by the check budget.spend; give another name"
+            for i, name in enumerate(names)
+            if name == "spend"
+        ]
+        problems += twice("dimensions", self.dimensions)
         known = known_check_ids(self)
-        wrong = sorted((set(self.gate.severity) | set(self.gate.limits)) - known)
-        if wrong:
-            hints = [hint_for(name, known) for name in wrong]
-            raise ValueError(
-                "gate names no check: "
-                + "; ".join(f"{n!r}{h}" for n, h in zip(wrong, hints, strict=True))
+        for key, chosen in (("severity", self.gate.severity), ("limits", self.gate.limits)):
+            problems += [
+                f".gate.{key}.{name}: no such check{hint_for(name, known)}"
+                for name in chosen
+                if name not in known
+            ]
+        for name, limit in self.gate.limits.items():
+            if name in known and name not in LIMITS:
+                problems.append(
+                    f".gate.limits.{name}: this check has no limit to set; "
+                    f"those that have one: {listed(sorted(LIMITS))}"
+                )
+            elif name in LIMITS and not LIMITS[name][0] < limit < LIMITS[name][1]:
+                problems.append(
+                    f".gate.limits.{name}: expected {LIMITS[name][2]} (found {limit:g})"
+                )
+        days = self.windows.candidate.days
+        if self.gate.looks is not None and days is not None and days > self.gate.looks:
+            problems.append(
+                f".gate.looks: the last look is on day {self.gate.looks}, and a candidate window of "
+                f"{days} days is looked at on day {days}; give as many looks as days"
             )
-        unlimited = sorted(set(self.gate.limits) - LIMITED_CHECKS)
-        if unlimited:
-            raise ValueError(
-                f"gate.limits: {', '.join(unlimited)} has no limit to set; "
-                f"those that have one: {', '.join(sorted(LIMITED_CHECKS))}"
-            )
+        refuse(problems)
         return self
 
     @property
@@ -294,7 +372,12 @@ class Policy(Model):
         return self.model_dump(mode="json")
 
 
-LIMITED_CHECKS = frozenset({"health.failure_rate", "health.latency_breach_rate", "health.cost_usd"})
+# What `gate.limits` may set: the pass limit of candidate − baseline, or of candidate / baseline.
+LIMITS: dict[str, tuple[float, float, str]] = {
+    "health.failure_rate": (0, 1, "a difference of rates above 0 and below 1, such as 0.01"),
+    "health.latency_breach_rate": (0, 1, "a difference of rates above 0 and below 1, such as 0.01"),
+    "health.cost_usd": (1, math.inf, "a ratio above 1, such as 1.15"),
+}
 
 
 def known_check_ids(policy: Policy) -> set[str]:
@@ -329,187 +412,52 @@ class LoadedPolicy:
     path: Path
 
 
-def utc(moment: datetime) -> datetime:
-    """`moment` in UTC; a time without an offset is taken as UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
 def load(path: Path, *, release_id: str | None = None) -> LoadedPolicy:
     """The policy at `path`; `release_id` replaces `release.id`.
 
     Raises UsageError where the file cannot be read, PolicyError with every problem otherwise.
     """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_POLICY_BYTES + 1)
     except OSError as error:
         reason = error.strerror or "cannot be read"
         raise UsageError(f"policy {path}: {reason}; give another file with --policy") from None
     if len(raw) > MAX_POLICY_BYTES:
-        raise PolicyError(
-            [f"the file has {len(raw)} bytes; expected at most {MAX_POLICY_BYTES}"], str(path)
-        )
+        raise PolicyError([f"the file is larger than {MAX_POLICY_BYTES:,} bytes"], str(path))
     policy = parse(raw, source=str(path), release_id=release_id)
     return LoadedPolicy(policy, hashlib.sha256(raw).hexdigest(), path)
 
 
 def parse(raw: bytes, *, source: str = "policy", release_id: str | None = None) -> Policy:
     """The policy in YAML bytes. Raises PolicyError with every problem."""
+    if release_id is not None and any("\ud800" <= c <= "\udfff" for c in release_id):
+        raise UsageError("--release: the id is not UTF-8")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise PolicyError(
             [f"byte {error.start} is not UTF-8; save the file as UTF-8"], source
         ) from None
-    loader = _StrictLoader(text)
     try:
-        data = loader.get_single_data()
+        tree = Tree(text)
     except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        what = getattr(error, "problem", None) or "nested too deeply or not YAML"
-        raise PolicyError([*loader.problems, f"{where}{what}"], source) from None
-    finally:
-        loader.dispose()
-    problems = list(loader.problems)
-    if data is None:
-        data = {}
+        raise PolicyError([unreadable(error)], source) from None
+    data = {} if tree.data is None else tree.data
     if not isinstance(data, dict):
+        kind = "a list" if isinstance(data, list) else "a single value"
         raise PolicyError(
-            [*problems, f"expected keys and values, found {type(data).__name__}"], source
+            [*tree.problems.values(), f"expected keys and values, found {kind}"], source
         )
     if release_id is not None and isinstance(data.get("release", {}), dict):
-        data["release"] = {**(data.get("release") or {}), "id": release_id}
-    problems += _unserialisable(data)
-    if problems:
-        raise PolicyError(problems, source)
-    try:
-        return Policy.model_validate_json(json.dumps(data, default=_iso), strict=True)
-    except ValidationError as error:
-        raise PolicyError(_readable(error), source) from None
+        data["release"] = {**data.get("release", {}), "id": release_id}
+    checked = Checked(Policy, data, tree.problems, _DEPENDENT)
+    if checked.model is None:
+        raise PolicyError(checked.problems, source)
+    return checked.model
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without aliases, tags or duplicate keys: each is a surprise in a policy."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.problems: list[str] = []
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()
-            raise yaml.composer.ComposerError(
-                None,
-                None,
-                "aliases (*name) are not accepted; write the value out",
-                event.start_mark,
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = str(getattr(key_node, "value", key_node))
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                self.problems.append(f"{key}: stands twice (again in line {line}); keep one")
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _unserialisable(value: Any, path: str = "") -> list[str]:
-    if isinstance(value, dict):
-        found = []
-        for key, item in value.items():
-            where = f"{path}.{key}" if path else str(key)
-            if not isinstance(key, str):
-                found.append(f"{where}: the key is {type(key).__name__}; expected text, quote it")
-            found += _unserialisable(item, where)
-        return found
-    if isinstance(value, list):
-        return [p for i, item in enumerate(value) for p in _unserialisable(item, f"{path}[{i}]")]
-    if isinstance(value, float) and not math.isfinite(value):
-        return [f"{path}: {value} is not a finite number"]
-    if value is None or isinstance(value, str | bool | int | float | datetime | date):
-        return []
-    return [
-        f"{path}: {type(value).__name__} is not accepted; expected text, a number or true/false"
-    ]
-
-
-def _iso(value: Any) -> str:
-    if isinstance(value, datetime):
-        return utc(value).isoformat()
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC).isoformat()
-    raise TypeError(type(value).__name__)
-
-
-def _readable(error: ValidationError) -> list[str]:
-    problems: dict[str, str] = {}
-    for item in error.errors():
-        path = _path(item["loc"])
-        if item["type"] == "extra_forbidden":
-            fields = _fields_at(item["loc"][:-1])
-            text = f"unknown key{hint_for(str(item['loc'][-1]), fields)}"
-        else:
-            given = json.dumps(item.get("input"), default=str)
-            given = given if len(given) <= 80 else given[:77] + "…"
-            message = item["msg"].removeprefix("Value error, ")
-            text = f"{message} (found {given})" if item["type"] != "value_error" else message
-        problems.setdefault(f"{path}: {text}" if path else text, "")
-    return list(problems)
-
-
-def _path(loc: tuple[int | str, ...]) -> str:
-    out = ""
-    for part in loc:
-        if isinstance(part, int):
-            out += f"[{part}]"
-        elif part in _UNION_LABELS or str(part).startswith(
-            ("constrained-", "function-", "literal[")
-        ):
-            continue
-        else:
-            out += f".{part}" if out else str(part)
-    return out
-
-
-_UNION_LABELS = {
-    "Window",
-    "Bad",
-    "str",
-    "bool",
-    "int",
-    "float",
-    "tuple[union[str,bool,int,float],...]",
-    "tuple[constrained-str, ...]",
-    "[key]",
-}
-
-
-def _fields_at(loc: tuple[int | str, ...]) -> set[str]:
-    model: Any = Policy
-    for part in loc:
-        for candidate in (
-            _models_in(model.model_fields[part].annotation)
-            if (isinstance(part, str) and part in getattr(model, "model_fields", {}))
-            else ()
-        ):
-            model = candidate
-    return set(model.model_fields)
-
-
-def _models_in(annotation: Any) -> Iterator[Any]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in getattr(annotation, "__args__", ()):
-        yield from _models_in(inner)
-
-
-def hint_for(name: str, known: set[str]) -> str:
-    """A hint that names the closest known key, or all of them."""
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(sorted(known))}"
+# Names of checks that exist only as long as their SLOs and candidates do.
+_DEPENDENT = tuple(
+    f"gate.{key}.{view}." for key in ("severity", "limits") for view in ("budget", "routing")
+)

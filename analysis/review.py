@@ -18,7 +18,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -43,7 +44,8 @@ from analysis.views.looks import gate_error
 from analysis.views.result import ViewResult
 
 VERSION = "0.1.0"
-PROJECT = Path(__file__).resolve().parent.parent
+CODE = Path(__file__).resolve().parent
+PROJECT = CODE.parent
 VIEWS: Mapping[str, Callable[[Telemetry, Policy], ViewResult[Any]]] = {
     "health": health.assess,
     "budget": budget.assess,
@@ -109,10 +111,12 @@ def request(
             raise PolicyError(["data: names no telemetry, and --data was not given"], str(path))
         named = Path(loaded.policy.data)
         folder = named if named.is_absolute() else project / named
+        given = f"policy {path}: data: {folder}"
     else:
         folder = Path(data)
-    if not folder.exists():
-        raise UsageError(f"--data {folder}: no such directory")
+        given = f"--data {data or repr(data)}"
+    if data == "" or not _exists(folder, given):
+        raise UsageError(f"{given}: no such directory")
     return Request(
         data=folder,
         loaded=loaded,
@@ -121,6 +125,13 @@ def request(
         threads=threads,
         memory_limit=memory_limit,
     )
+
+
+def _exists(path: Path, given: str) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UsageError(f"{given}: {error.strerror or 'cannot be read'}") from None
 
 
 def compute(wanted: Request, progress: Progress = lambda _: None) -> Review:
@@ -152,11 +163,12 @@ def _artifact(
 ) -> DecisionArtifact:
     policy = loaded.policy
     tests: list[Check | RegressionTest] = [c for r in results.values() for c in r.checks]
-    checks = gate.judge(tests, policy, gate_error(policy, telemetry.windows))
+    first = telemetry.baseline is None
+    checks = gate.judge(tests, policy, gate_error(policy, telemetry.windows), first_release=first)
     decision = gate.decide(
         checks,
         tests,
-        first_release=telemetry.baseline is None,
+        first_release=first,
         watch=_watch(telemetry, results["health"], checks),
     )
     validation = telemetry.validation
@@ -273,10 +285,10 @@ def _commit() -> str | None:
 # ── the cache ────────────────────────────────────────────────────────────────────────────
 
 
-def cache_key(wanted: Request) -> str:
-    """A digest of all that a review depends on."""
+def cache_key(wanted: Request, inputs: Sequence[tuple[str, str]] | None = None) -> str:
+    """A digest of all that a review depends on; `inputs` are those of `digest_inputs`."""
     parts = {
-        "inputs": digest_inputs(wanted.data),
+        "inputs": digest_inputs(wanted.data) if inputs is None else inputs,
         "policy": wanted.loaded.policy.settings(),
         "policy_file": wanted.loaded.sha256,
         "contract": hashlib.sha256(wanted.contract_path.read_bytes()).hexdigest(),
@@ -290,8 +302,8 @@ def cache_key(wanted: Request) -> str:
 @functools.cache
 def _code_digest() -> str:
     total = hashlib.sha256()
-    for path in sorted((PROJECT / "analysis").rglob("*.py")):
-        total.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sorted(CODE.rglob("*.py")):
+        total.update(path.relative_to(CODE).as_posix().encode() + b"\0" + path.read_bytes())
     return total.hexdigest()
 
 
@@ -307,25 +319,67 @@ def cached(
     the tables are there, and a later call with it adds the pages.
     """
     root = project / ".cache" / "review"
-    place = root / cache_key(wanted)
-    if place.is_dir() and (draw is None or (place / "pages").is_dir()):
+    inputs = digest_inputs(wanted.data)
+    place = root / cache_key(wanted, inputs)
+    if _finished(place, draw):
         progress("the inputs have not changed: the finished review is used")
         return place
     root.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(root)
     review = compute(wanted, progress)
-    building = Path(tempfile.mkdtemp(dir=root, prefix=".building-"))
+    read = {(one["file"], one["sha256"]) for one in review.body["inputs"]}
+    if not read <= set(inputs):
+        raise UsageError(f"{wanted.data}: the telemetry changed while it was read; review it again")
+    building = Path(tempfile.mkdtemp(dir=root, prefix=f".building-{os.getpid()}-"))
     try:
         save(review, building)
         if draw is not None:
             progress("drawing figures and tables")
             draw(review, building)
         os.chmod(building, 0o755)
-        if place.exists():
-            shutil.rmtree(place)
-        os.replace(building, place)
+        _put(building, place, draw)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return place
+
+
+def _finished(place: Path, draw: Draw | None) -> bool:
+    there = (place / artifacts.FILE_NAME).is_file() and (place / "tables").is_dir()
+    return there and (draw is None or (place / "pages").is_dir())
+
+
+def _put(building: Path, place: Path, draw: Draw | None) -> None:
+    """Puts a finished review in its place. Where a second process was first, its result stays."""
+    with suppress(OSError):
+        os.rename(building, place)
+        return
+    if _finished(place, draw):
+        return
+    # Moved aside before it is deleted: a kill in between must not leave half a review in place.
+    aside = building.with_name(f"{building.name}-old")
+    os.rename(place, aside)
+    try:
+        os.rename(building, place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Removes what killed runs were building; a run that is alive keeps its own."""
+    for path in root.glob(".building-*"):
+        number = path.name.split("-")[1]
+        if not (number.isdigit() and _alive(int(number))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def save(review: Review, directory: Path) -> None:

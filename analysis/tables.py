@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import numbers
+import re
+import unicodedata
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 TABLES = (
@@ -20,23 +26,22 @@ TABLES = (
     "triage_actions.csv",
 )
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_UNSAFE = {
-    code: f"\\u{code:04x}"
-    for code in [
-        *range(0x20),
-        0x7F,
-        *range(0x80, 0xA0),
-        *range(0x200B, 0x2010),
-        *range(0x202A, 0x202F),
-        *range(0x2066, 0x206A),
-        0xFEFF,
-    ]
-}
+# Excel in a Japanese or Chinese locale also takes the full-width signs for a formula's start.
+_SIGNS = "=+\\-@＝＋－＠"
+_FORMULA = re.compile(rf"\s*[{_SIGNS}\t\r]")
+# Where the list separator is a semicolon, a spreadsheet also splits a cell of ours there.
+_AFTER_SEMICOLON = re.compile(rf"(;\s*)(?=[{_SIGNS}])")
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def write_tables(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
-    """Writes every table of `TABLES`; one that no view filled holds its header only."""
+    """Writes every table of `TABLES`; one that no view filled is empty.
+
+    Raises ValueError for a table by another name: it would be lost.
+    """
+    unknown = sorted(set(tables) - set(TABLES))
+    if unknown:
+        raise ValueError(f"no table is called {', '.join(unknown)}; known: {', '.join(TABLES)}")
     directory.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
         frame = tables.get(name, pd.DataFrame())
@@ -50,31 +55,32 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
     writer.writerow([safe_cell(str(c)) for c in frame.columns])
     for row in frame.itertuples(index=False, name=None):
         writer.writerow([_cell(value) for value in row])
-    return buffer.getvalue().encode("utf-8", errors="replace")
+    return buffer.getvalue().encode()
 
 
 def safe_cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula, without control or bidirectional characters."""
-    shown = text.translate(_UNSAFE)
-    return (
-        f"'{shown}"
-        if text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS)
-        else shown
-    )
+    """Text that no spreadsheet takes for a formula, with nothing in it that cannot be seen."""
+    shown = _AFTER_SEMICOLON.sub(r"\1'", "".join(map(_visible, text)))
+    return f"'{shown}" if _FORMULA.match(text) else shown
+
+
+def _visible(character: str) -> str:
+    if unicodedata.category(character) not in _HIDDEN:
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def _cell(value: object) -> str:
-    if (
-        value is None
-        or value is pd.NaT
-        or (isinstance(value, float) and value != value)
-        or value is pd.NA
-    ):
+    if value is None or value is pd.NaT or value is pd.NA:
         return ""
-    if isinstance(value, str):
-        return safe_cell(value)
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value:.12g}"
-    return safe_cell(str(value)) if not isinstance(value, int) else str(value)
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
+    if isinstance(value, numbers.Real | Decimal):
+        number = float(value)
+        if math.isnan(number):
+            return ""
+        return f"{number + 0.0:.12g}" if math.isfinite(number) else safe_cell(str(number))
+    return safe_cell(str(value))
