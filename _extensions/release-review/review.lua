@@ -91,6 +91,8 @@ local function table_blocks(tbl)
     end
   end
   tbl.foot.rows = pandoc.List()
+  -- A line break in a cell makes pandoc give all columns the same width: Typst fits them better.
+  tbl.colspecs = tbl.colspecs:map(function(spec) return { spec[1], nil } end)
   for _, block in ipairs(tbl.caption.long) do
     if #caption > 0 then caption:insert(pandoc.LineBreak()) end
     caption:extend(pandoc.utils.blocks_to_inlines({ block }))

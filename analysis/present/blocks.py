@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.present.escape import SENTENCE, Html, escape, say
-from analysis.present.formats import plural
+from analysis.present.formats import NONE, Format, between, plural
 
 Body = Mapping[str, Any]
 NOTHING = "Nothing to do."
@@ -84,6 +84,23 @@ def figure(svg: bytes, alt: object, caption: object) -> Html:
     )
 
 
+def stacked(figure: Body, form: Format) -> Html:
+    """A figure of the artifact as a cell: its value, and its interval below."""
+    return over(form(figure["value"]), between(figure["low"], figure["high"], form))
+
+
+def over(value: str, below: str) -> Html:
+    """Two lines of a cell; nothing below where there is nothing to say."""
+    if below in ("", NONE):
+        return escape(value)
+    return say('{v}<br><span class="rr-range">{b}</span>', v=value, b=below)
+
+
+def prose(text: object) -> Html:
+    """A cell of several words: it keeps a readable width where the table scrolls."""
+    return say('<span class="rr-prose">{t}</span>', t=text)
+
+
 # ── checks ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -102,14 +119,17 @@ def told(check: Body) -> Html:
     )  # fmt: skip
 
 
-def view_answer(body: Body, view: str, extra: Sequence[Html] = ()) -> tuple[Html, ...]:
+def view_answer(
+    body: Body, view: str, extra: Sequence[Html] = (), best_first: bool = False
+) -> tuple[Html, ...]:
     """The answer of a view's page: its deciding checks (else its notes), the worst one first.
 
-    extra: further finished paragraphs of the answer.
+    extra: further finished paragraphs of the answer. best_first: where passing is the news.
     """
     own = checks_of(body, view)
     deciding = [c for c in own if c["severity"] != "note"] or own
-    deciding = sorted(deciding, key=lambda c: (_RANK[c["outcome"]], _SEVERITY[c["severity"]]))
+    sign = -1 if best_first else 1
+    deciding.sort(key=lambda c: (sign * _RANK[c["outcome"]], _SEVERITY[c["severity"]]))
     if not deciding:
         return (answer("", *extra, *(() if extra else (paragraph("Nothing is judged here."),))),)
     rest = [told(c) for c in deciding[1:]]
@@ -136,7 +156,7 @@ def view_actions(body: Body, view: str, more: Sequence[object] = ()) -> tuple[Ht
     """What to do about a view's checks."""
     seen: dict[str, list[str]] = {}
     for check in checks_of(body, view):
-        if check["outcome"] != "pass" and check["action"] != NOTHING:
+        if check["action"] != NOTHING:
             seen.setdefault(check["action"], []).append(check["id"])
     items: list[object] = [
         say("{action} <code>{ids}</code>", action=action, ids=", ".join(ids))

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 NONE = "–"
+_UNITS = (" %", " pp", " ms", "×")
 Format = Callable[[float | None], str]
 
 
 def _grouped(value: float, digits: int) -> str:
-    """Thousands separated, with a true minus; powers of ten beyond reading length."""
-    if value and (abs(value) >= 1e12 or abs(value) < 0.5 * 10**-digits):
+    """Thousands separated, with a true minus.
+
+    Small values get two significant digits, so that they are not shown as nothing; powers of ten
+    stand beyond reading length.
+    """
+    if value and (abs(value) >= 1e12 or abs(value) < 1e-6):
         text = f"{value:.2e}"
+    elif value and abs(value) < 0.5 * 10**-digits:
+        text = f"{value:.{1 - math.floor(math.log10(abs(value)))}f}"
     else:
         text = f"{value:,.{digits}f}"
     return text.replace("-", "−")
@@ -38,6 +47,11 @@ def points(value: float | None) -> str:
 
 def ratio(value: float | None) -> str:
     return NONE if value is None else f"{_grouped(value, 2)}×"
+
+
+def psi(value: float | None) -> str:
+    """A stability index: beyond three decimals it is chance."""
+    return NONE if value is None else f"{round(value, 3) + 0.0:.3f}".replace("-", "−")
 
 
 def usd(value: float | None) -> str:
@@ -73,12 +87,39 @@ def _signed(value: float, digits: int) -> str:
 
 
 def between(low: float | None, high: float | None, form: Format) -> str:
-    """An interval; a side that is not bounded is said."""
+    """An interval, its unit once; a side that is not bounded is said."""
     if low is None and high is None:
         return NONE
+    if low is not None and high is not None:
+        first, last = form(low), form(high)
+        shared = next((u for u in _UNITS if first.endswith(u) and last.endswith(u)), "")
+        return f"{first.removesuffix(shared)} to {last}"
     return f"{form(low) if low is not None else 'no lower limit'} to " + (
         form(high) if high is not None else "no upper limit"
     )
+
+
+def tick(scale: float = 1.0, sign: bool = False) -> Format:
+    """How an axis writes `scale` × its value: as short as it can be, the unit in the axis's title."""
+
+    def written(value: float | None) -> str:
+        shown = scale * (value or 0.0)
+        return (
+            f"{shown:+,.4g}".replace("-", "−")
+            if sign and shown
+            else f"{shown:,.4g}".replace("-", "−")
+        )
+
+    return written
+
+
+def stated(figure: Mapping[str, Any], form: Format) -> str:
+    """A figure of the artifact with its interval, as one cell."""
+    if figure["value"] is None:
+        return NONE
+    if figure["low"] is None and figure["high"] is None:
+        return form(figure["value"])
+    return f"{form(figure['value'])} ({between(figure['low'], figure['high'], form)})"
 
 
 def moment(value: object) -> str:

@@ -53,7 +53,7 @@ def table(
     drawn = (
         GT(frame, id="t")
         .fmt(lambda cell: cell, columns=names)
-        .tab_header(html(escape(title)))
+        .tab_header(html(say('<span class="rr-source">{t}</span>', t=title)))
         .cols_label({n: html(escape(c.label)) for n, c in zip(names, columns, strict=True)})
         .tab_source_note(html(_note(source, len(shown), total or len(rows), file)))
         .tab_options(quarto_disable_processing=True)
@@ -82,4 +82,5 @@ def _note(source: object, shown: int, total: int, file: str | None) -> Html:
         more = say(" First {n} of {total}.", n=shown, total=f"{total:,}")
     elif file:
         more = say(" In full: {where}.", where=link(f"../tables/{file}", f"tables/{file}"))
-    return say("{source}{more}", source=source, more=more)
+    # Its own box: where the table is wider than the page, the note is not.
+    return say('<span class="rr-source">{source}{more}</span>', source=source, more=more)

@@ -28,10 +28,11 @@ INK, MUTED, LINE, SHADE = "#1d2430", "#56606e", "#d5dae1", "#eef2f6"
 OUTCOMES = {"pass": GREEN, "fail": VERMILLION, "inconclusive": ORANGE}
 SHAPES = {"pass": "o", "fail": "X", "inconclusive": "D"}
 WINDOWS = {"baseline": MUTED, "candidate": BLUE}
-WIDTH = 6.6
-SIZE = 9.0
-# Letter height of annotations, in plotnine's millimetres-like units.
-NOTE = 7.5
+# Inches: narrow, so that the lettering stays legible where a phone shrinks the figure to its width.
+WIDTH = 4.8
+# Points.
+SIZE = 9.5
+NOTE = 8.5
 
 _NOISE = re.compile(r"<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.S)
 
@@ -41,7 +42,9 @@ def look(grid: str = "x") -> theme:
     lines = element_line(color=LINE, size=0.4)
     return theme_minimal(base_size=SIZE, base_family="DejaVu Sans") + theme(
         text=element_text(color=INK),
-        plot_title=element_text(size=SIZE + 1.5, weight="bold", ha="left"),
+        plot_title=element_text(
+            size=SIZE + 1, weight="bold", ha="left", margin={"b": 9, "unit": "pt"}
+        ),
         plot_title_position="plot",
         axis_title=element_text(size=SIZE - 0.5, color=MUTED),
         axis_text=element_text(color=INK, size=SIZE - 0.5),
@@ -59,6 +62,11 @@ def label(value: object, limit: int = 40, width: int | None = None) -> str:
     plain = "".join(c if ord(c) in _letters() else _code(c) for c in visible(value, limit))
     lines = textwrap.wrap(plain, width, max_lines=2, placeholder="…") if width else [plain]
     return "\n".join(lines or [""]).replace("$", r"\$")
+
+
+def heading(title: str) -> str:
+    """A figure's title, wrapped to its width."""
+    return label(title, 100, width=46)
 
 
 def _code(character: str) -> str:

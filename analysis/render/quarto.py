@@ -17,6 +17,7 @@ from analysis.render.project import PACKAGE, SiteProject
 MINIMUM = (1, 9)
 _COPIED = ("_quarto.yml", "report", "_extensions")
 _LINES_SHOWN = 30
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,9 @@ def render(
     lines: list[str] = []
     assert process.stdout is not None
     with process:
-        for line in process.stdout:
-            lines.append(line.rstrip())
+        for coloured in process.stdout:
+            line = _COLOURS.sub("", coloured.rstrip())
+            lines.append(line)
             step = re.search(r"\[\s*(\d+/\d+)\]\s+(\S+)", line)
             if step:
                 report(f"page {step.group(1)}: {step.group(2)}")

@@ -38,6 +38,7 @@ def complete_site(site: Path, review_dir: Path, first_page: PurePosixPath) -> No
     if beside_pages.is_file():
         beside_pages.replace(site / PDF)
     (site / "report" / "review.html").unlink(missing_ok=True)
+    shutil.rmtree(site / "report" / "review_files", ignore_errors=True)
     target = html.escape(str(first_page.with_suffix(".html")), quote=True)
     (site / "index.html").write_text(_REDIRECT.format(target=target), encoding="utf-8")
 

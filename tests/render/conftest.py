@@ -66,7 +66,7 @@ def review_dir(tmp_path: Path) -> Path:
     """A finished review, as far as rendering reads one."""
     folder = tmp_path / "review"
     (folder / "tables").mkdir(parents=True)
-    (folder / "decision_artifact.json").write_text(json.dumps({"outcome": "hold"}))
+    (folder / "decision_artifact.json").write_text(json.dumps({"decision": {"outcome": "hold"}}))
     (folder / "tables" / "hotspots.csv").write_text("slice,value\na,1\n")
     return folder
 

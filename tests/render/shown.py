@@ -36,7 +36,7 @@ def show(markup: str) -> None:
 
 def answer() -> None:
     review = Path(os.environ["RELEASE_REVIEW_DIR"])
-    outcome = json.loads((review / "decision_artifact.json").read_text())["outcome"]
+    outcome = json.loads((review / "decision_artifact.json").read_text())["decision"]["outcome"]
     badge = f'<span class="rr-outcome-{outcome}">{outcome.capitalize()}</span>'
     text = html.escape(f"Failures rose in {HOSTILE[0]} by 2.1 points.")
     show(f'<div class="rr-answer rr-outcome-{outcome}"><p>{badge} {text}</p></div>')

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis import review as reviews
 from analysis.errors import RenderError
 from analysis.render import render_site
 from analysis.render.quarto import explain_absence, find
+from analysis.sample import generate, write
 
 ROOT = Path(__file__).resolve().parents[2]
 HOOKS = ROOT / "analysis" / "render" / "hooks"
@@ -149,13 +151,21 @@ def test_after_a_full_render_the_site_is_completed_and_its_faults_stop_the_build
     assert not (report / "review.html").exists()
 
 
+@pytest.fixture
+def real_review(tmp_path: Path) -> Path:
+    """A computed review: the hook verifies its artifact in a process of its own."""
+    data = write(generate("tiny", None, 1), tmp_path / "data", "csv")
+    wanted = reviews.request(data=str(data), policy=ROOT / "report" / "policy.yml")
+    return reviews.cached(wanted, None, project=tmp_path / "reviewed")
+
+
 @pytest.mark.skipif(find() is None, reason=explain_absence())
 def test_quarto_and_the_embedded_engine_make_the_same_site(
-    project: Path, review_dir: Path, tmp_path: Path
+    project: Path, real_review: Path, tmp_path: Path
 ) -> None:
     by_quarto, embedded = tmp_path / "quarto", tmp_path / "embedded"
-    assert render_site(project, review_dir, by_quarto, engine="quarto").engine == "quarto"
-    render_site(project, review_dir, embedded, engine="embedded")
+    assert render_site(project, real_review, by_quarto, engine="quarto").engine == "quarto"
+    render_site(project, real_review, embedded, engine="embedded")
     for site in (by_quarto, embedded):
         page = (site / "report" / "health.html").read_text()
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

@@ -1,0 +1,280 @@
+"""The first page: the decision, what carries it, what to do next, and every check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.present import measures, spans
+from analysis.present.blocks import (
+    NOTHING,
+    Body,
+    Parts,
+    answer,
+    badge,
+    bullets,
+    figure,
+    joined,
+    link,
+    notes,
+    paragraph,
+    prose,
+    told,
+)
+from analysis.present.escape import Html, say
+from analysis.present.forest import Line, Row, forest
+from analysis.present.formats import NONE, count, moment, number, percent, plural, tick, usd
+from analysis.present.grid import Column, table, text
+from analysis.review import Review
+
+MAX_REASONS = 3
+# Beyond this many times its limit a check is drawn at the edge, and its number says how far.
+_EDGE = 4.0
+
+
+def parts(review: Review) -> Parts:
+    """The decision page."""
+    body = review.body
+    return Parts(_answer(body), _evidence(body), _actions(body))
+
+
+# ── the answer ───────────────────────────────────────────────────────────────────────────
+
+
+def carrying(body: Body) -> list[Body]:
+    """The checks that the decision rests on: those that block or hold, else those that pass it."""
+    decision = body["decision"]
+    ids = [*decision["blocking"], *decision["holding"]]
+    by_id = {c["id"]: c for c in body["checks"]}
+    if ids:
+        return [by_id[i] for i in ids]
+    passed = [c for c in body["checks"] if c["outcome"] == "pass" and c["severity"] != "note"]
+    return measures.by_weight(passed)
+
+
+def _answer(body: Body) -> tuple[Html, ...]:
+    decision, release = body["decision"], body["release"]
+    named = say("<strong>{id}</strong>", id=release["id"])
+    if release["title"]:
+        named = say("{named}: {title}", named=named, title=release["title"])
+    reasons = carrying(body)
+    # The headline already says the first one.
+    said = [c for c in reasons if c["sentence"][1:] in decision["headline"]]
+    others = [c for c in reasons if c not in said]
+    shown = others[: MAX_REASONS - len(said)]
+    return (
+        answer(
+            decision["outcome"],
+            say("<p>Release {named}</p>", named=named),
+            say(
+                "<p><strong>{badge} {headline}</strong>{support}</p>",
+                badge=badge(decision["outcome"]),
+                headline=decision["headline"],
+                support=f" ({plural(said[0]['support'], 'interaction')})" if said else "",
+            ),
+            *_reasons(decision["outcome"], shown, len(others) - len(shown)),
+        ),
+    )
+
+
+def _reasons(outcome: str, shown: Sequence[Body], n_more: int) -> tuple[Html, ...]:
+    if not shown:
+        return ()
+    lead = "What lets it ship:" if outcome == "ship" else "Further reasons:"
+    more = f"{n_more:,} more in the table below." if n_more else ""
+    return (
+        paragraph(lead),
+        bullets([told(c) for c in shown]),
+        *((paragraph(more, note=True),) if more else ()),
+    )
+
+
+# ── what to do ───────────────────────────────────────────────────────────────────────────
+
+
+def _actions(body: Body) -> tuple[Html, ...]:
+    decision = body["decision"]
+    out: list[Html] = []
+    steps = _steps(body)
+    if steps:
+        out.append(bullets(steps, ordered=True))
+    elif decision["outcome"] == "ship":
+        out.append(paragraph("Ship it."))
+    open_ = [c for c in carrying(body) if c["outcome"] == "inconclusive"]
+    if decision["outcome"] == "hold" and open_:
+        out.append(_needs(decision))
+    out += _watch(decision)
+    return tuple(out) or (paragraph(NOTHING),)
+
+
+def _steps(body: Body) -> list[Html]:
+    """Each action once, with the checks that ask for it, the heaviest first."""
+    asked: dict[str, list[Body]] = {}
+    for check in carrying(body):
+        if check["outcome"] != "pass" and check["action"] != NOTHING:
+            asked.setdefault(check["action"], []).append(check)
+    steps = []
+    for action, checks in asked.items():
+        ids = joined((link(f"{c['view']}.html", c["id"]) for c in checks), ", ")
+        steps.append(say("{action} ({ids})", action=action, ids=ids))
+    return steps
+
+
+def _needs(decision: Body) -> Html:
+    needs = decision["needs"]
+    if needs["interactions"] is None:
+        return paragraph(
+            "How much more traffic would settle it cannot be said: something is missing or has failed, "
+            "or the change is so near its limit that no traffic that can be waited for decides it."
+        )
+    return paragraph(
+        f"What would settle it: about {count(needs['interactions'])} interactions over both windows, "
+        f"which is a candidate window of {needs['days']:g} days at current traffic."
+    )
+
+
+def _watch(decision: Body) -> list[Html]:
+    if not decision["watch"]:
+        return []
+    return [
+        table(
+            "After shipping: what to watch, and when to roll back",
+            [text("Watch"), Column("Roll back above"), Column("For, days")],
+            [[w["what"], _watched(w["what"], w["limit"]), number(w["days"], 0)]
+             for w in decision["watch"]],
+            "Each limit is the baseline's level plus what the gate accepted.",
+        )
+    ]  # fmt: skip
+
+
+def _watched(what: str, limit: float) -> str:
+    if what.endswith("USD"):
+        return f"{usd(limit)} USD"
+    return percent(limit) if what.endswith("rate") else number(limit, 4)
+
+
+# ── the evidence ─────────────────────────────────────────────────────────────────────────
+
+
+def _evidence(body: Body) -> tuple[Html, ...]:
+    return (
+        *_forest(body),
+        measures.check_table(body["checks"], "All checks, the deciding ones first", _source(body)),
+        *_unjudged(body),
+        _windows(body),
+        *_exclusions(body),
+        *notes(body["windows"]["warnings"], "Warnings:"),
+    )
+
+
+def _source(body: Body) -> str:
+    return (
+        f"{spans.both(body)} A failed block check blocks; a failed hold check, or a block check that "
+        "is inconclusive, holds; notes change nothing. pp: percentage points; ×: times."
+    )
+
+
+def relative(check: Body, figure: float | None) -> float | None:
+    """`figure` as a share of what the check's limit allows: 0 no change or nothing used, 1 the limit."""
+    if figure is None:
+        return None
+    start = 1.0 if check["unit"] == "ratio" else 0.0
+    return float((figure - start) / (check["limit"] - start))
+
+
+def _forest(body: Body) -> tuple[Html, ...]:
+    """Deciding checks with an interval and a limit that can be used up, on one scale."""
+    drawn = [
+        c
+        for c in measures.by_weight(body["checks"])
+        if c["severity"] != "note" and c["comparison"] == "at_most"
+        and None not in (c["value"], c["low"], c["high"], c["limit"])
+        and c["limit"] > (1.0 if c["unit"] == "ratio" else 0.0)
+    ][:10]  # fmt: skip
+    if not drawn:
+        return ()
+    rows = [_row(c) for c in drawn]
+    alt = "Checks against their limits. " + " ".join(
+        f"{c['id']}: {measures.value(c)}, 95 % interval {measures.interval(c)}, passes at "
+        f"{measures.limit(c)}, {c['outcome']}." for c in drawn
+    )  # fmt: skip
+    svg = forest(
+        "How much of its limit each check uses",
+        rows,
+        "Share of what the limit allows, %",
+        tick(100),
+        [Line(0.0, "nothing used", limit=False), Line(1.0, "limit")],
+    )
+    caption = (
+        "Value and 95 % interval of each deciding check that has both, as a share of its limit. "
+        "Circle: pass; cross: fail; diamond: inconclusive. A check whose limit is none at all "
+        "(slices, drifting columns) stands in the table only. Bars are cut at four times the limit."
+    )
+    return (figure(svg, alt, caption),)
+
+
+def _row(check: Body) -> Row:
+    def edged(figure: float | None) -> float | None:
+        share = relative(check, figure)
+        return None if share is None else min(max(share, -_EDGE), _EDGE)
+
+    value = edged(check["value"])
+    assert value is not None
+    words = f"{measures.value(check)}, {check['outcome']}"
+    return Row(
+        check["id"], value, edged(check["low"]), edged(check["high"]), words, check["outcome"]
+    )
+
+
+def _unjudged(body: Body) -> tuple[Html, ...]:
+    open_ = [c for c in measures.by_weight(body["checks"]) if c["outcome"] == "inconclusive"]
+    if not open_:
+        return (paragraph("Every check could be judged."),)
+    return (
+        table(
+            "What could not be judged, and why",
+            [text("Check"), text("Severity"), text("Reason")],
+            [[c["id"], c["severity"], prose(c["reason"] or NONE)] for c in open_],
+            "Inconclusive is no pass: on a block check it holds the release.",
+        ),
+    )
+
+
+def _windows(body: Body) -> Html:
+    windows = body["windows"]
+    rows: list[Sequence[object]] = []
+    for name in ("candidate", "baseline"):
+        held = windows[name]
+        if held is None:
+            rows.append([name, "none: a first release", None, None, None, None])
+            continue
+        rows.append(
+            [name, moment(held["start_utc"]), moment(held["end_utc"]),
+             count(held["n_interactions"]), count(held["n_sessions"]), count(held["n_users"])]
+        )  # fmt: skip
+    kind = {
+        "concurrent": "Both windows ran at the same time: their difference is the release.",
+        "before_after": "The windows follow each other: what changed between them besides the "
+        "release counts too, so days are clusters as well.",
+    }[windows["comparison"]]
+    return table(
+        "The windows that are compared",
+        [text("Window"), Column("From, UTC"), Column("Until, UTC"), Column("Interactions"),
+         Column("Sessions"), Column("Users")],
+        rows,
+        f"{kind} Interactions of one {windows['cluster']} count as one cluster. "
+        f"{plural(len(windows['exclude']), 'stretch', 'stretches')} of time left out.",
+    )  # fmt: skip
+
+
+def _exclusions(body: Body) -> tuple[Html, ...]:
+    excluded = body["windows"]["exclude"]
+    if not excluded:
+        return ()
+    return (
+        table(
+            "Left out of both windows",
+            [Column("From, UTC"), Column("Until, UTC"), text("Reason")],
+            [[moment(e["start"]), moment(e["end"]), prose(e["reason"])] for e in excluded],
+            "Known incidents that the policy names (windows.exclude).",
+        ),
+    )

@@ -1,0 +1,46 @@
+"""Writes what every page shows; one view's page a module."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from analysis.present import (
+    budget,
+    contract,
+    decision,
+    drift,
+    health,
+    history,
+    hotspots,
+    provenance,
+    routing,
+    triage,
+)
+from analysis.present.blocks import Parts
+from analysis.review import Review
+
+PAGES: Mapping[str, Callable[[Review], Parts]] = {
+    "index": decision.parts,
+    "contract": contract.parts,
+    "health": health.parts,
+    "budget": budget.parts,
+    "hotspots": hotspots.parts,
+    "routing": routing.parts,
+    "drift": drift.parts,
+    "triage": triage.parts,
+    "history": history.parts,
+    "artifact": provenance.parts,
+}
+
+
+def write_pages(review: Review, directory: Path) -> None:
+    """Writes `directory/pages/<page>.json`, each with the page's blocks by part."""
+    folder = directory / "pages"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, draw in PAGES.items():
+        drawn = draw(review)
+        held = {"answer": drawn.answer, "evidence": drawn.evidence, "actions": drawn.actions}
+        text = json.dumps(held, ensure_ascii=False, indent=1) + "\n"
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")

@@ -1,0 +1,64 @@
+"""The history page: earlier releases. The ledger is not there yet, and the page says so."""
+
+from __future__ import annotations
+
+from analysis.present import spans
+from analysis.present.blocks import Body, Parts, answer, badge, paragraph, stacked
+from analysis.present.escape import Html, say
+from analysis.present.formats import NONE, moment, percent, ratio, usd
+from analysis.present.grid import Column, table, text
+from analysis.review import Review
+
+REASON = (
+    "no ledger of recorded releases is kept yet, so there is no earlier release, no weekly baseline "
+    "and no trend to compare with; they are null, not guessed"
+)
+
+
+def parts(review: Review) -> Parts:
+    """The history page."""
+    body = review.body
+    release = body["release"]["id"]
+    return Parts(
+        (
+            answer(
+                "inconclusive",
+                say("<p>Earlier releases: none is known, because {reason}.</p>", reason=REASON),
+                say(
+                    "<p>This release, {id}, is the only row.</p>",
+                    id=say("<strong>{id}</strong>", id=release),
+                ),
+            ),
+        ),
+        (_releases(body),),
+        (
+            paragraph(
+                "Keep decision_artifact.json of this release: it is what a ledger will be filled from. "
+                "The comparison with the baseline window is on the health page."
+            ),
+        ),
+    )
+
+
+def _releases(body: Body) -> Html:
+    health = body["views"]["health"]["candidate"]
+    burns = "; ".join(
+        f"{s['name']} {ratio(s['burn_rate']['value'])}" for s in body["views"]["budget"]["slos"]
+    )
+    return table(
+        "Recorded releases",
+        [text("Release"), Column("Until, UTC"), text("Decision"), Column("Failure rate"),
+         Column("Latency breaches"), Column("USD per interaction"), text("Burn rates")],
+        [
+            [
+                body["release"]["id"],
+                moment(body["windows"]["candidate"]["end_utc"]),
+                badge(body["decision"]["outcome"]),
+                stacked(health["failure_rate"], percent),
+                stacked(health["latency_breach_rate"], percent),
+                stacked(health["cost_usd_per_interaction"], usd),
+                say("{b}", b=burns or NONE),
+            ]
+        ],
+        f"Below each value its 95 % interval. {spans.candidate(body)}",
+    )  # fmt: skip

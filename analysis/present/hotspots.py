@@ -1,0 +1,202 @@
+"""The hotspots page: which slices break, whether they are new, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.present import spans
+from analysis.present.blocks import (
+    Body,
+    Parts,
+    figure,
+    joined,
+    over,
+    paragraph,
+    prose,
+    view_actions,
+    view_answer,
+    view_notes,
+)
+from analysis.present.escape import Html, escape, say
+from analysis.present.forest import Row, forest
+from analysis.present.formats import (
+    NONE,
+    Format,
+    between,
+    count,
+    number,
+    percent,
+    plural,
+    points,
+    ratio,
+    signed_usd,
+    tick,
+    usd,
+)
+from analysis.present.grid import Column, table, text
+from analysis.review import Review
+
+MAX_DRAWN = 8
+_METRICS = {"failure": "Failure rate", "latency_breach": "Latency breach rate", "cost": "Cost"}
+_KINDS = {"level": "than the rest", "regression": "than before"}
+
+
+def parts(review: Review) -> Parts:
+    """The hotspots page."""
+    body, result = review.body, review.results["hotspots"]
+    section = body["views"]["hotspots"]
+    return Parts(
+        view_answer(body, "hotspots", _tested(section)),
+        (
+            *_figures(body, section["found"]),
+            *_found(body, section),
+            *_listed(body, section),
+            *view_notes(body, "hotspots", result.notes),
+        ),
+        view_actions(body, "hotspots"),
+    )
+
+
+def _tested(section: Body) -> tuple[Html, ...]:
+    if not section["n_tested"]:
+        return (paragraph("No slice was tested."),)
+    smallest = ""
+    if section["detectable_ratio"] is not None:
+        smallest = (
+            f" In a slice of median size, a ratio of {number(section['detectable_ratio'], 1)} is found "
+            "four times in five; smaller ones may be missed."
+        )
+    covered = section["coverage"]
+    return (
+        paragraph(
+            f"{plural(section['n_tested'], 'test')} over slices that cover {percent(covered, 0)} of the "
+            f"traffic; of those listed, at most {percent(section['fdr'], 0)} are expected to be chance."
+            f"{smallest}"
+        ),
+    )
+
+
+# ── figures ──────────────────────────────────────────────────────────────────────────────
+
+
+def _figures(body: Body, found: Sequence[Body]) -> tuple[Html, ...]:
+    out = []
+    for metric in _METRICS:
+        own = [f for f in found if f["metric"] == metric and f["value"] is not None]
+        if own:
+            out.append(_figure(body, metric, own))
+    return tuple(out)
+
+
+def _figure(body: Body, metric: str, own: Sequence[Body]) -> Html:
+    money = metric == "cost"
+    form: Format = usd if money else percent
+    rows = [_row(f, form) for f in own[:MAX_DRAWN]]
+    unit = "USD per interaction" if money else "%"
+    drawn = forest(
+        f"{_METRICS[metric]}: the slices that stand out",
+        rows,
+        f"{_METRICS[metric]}, {unit}",
+        tick() if money else tick(100),
+    )
+    stories = joined(
+        (escape(f"{name(f['slice'])}: {form(f['value'])} against {form(f['reference'])} "
+                f"({f['status']}, worse {_KINDS.get(f['kind'], f['kind'])}).", 160)
+         for f in own[:3]), " ",
+    )  # fmt: skip
+    alt = say("{metric}, {unit}: {stories}", metric=_METRICS[metric], unit=unit, stories=stories)
+    more = f" The first {MAX_DRAWN} of {len(own)}." if len(own) > MAX_DRAWN else ""
+    caption = (
+        "Bars: intervals that hold jointly over all findings (false-coverage rate). Tick: the "
+        "reference, which is the rest of the traffic, or what the slice would be had it moved with the "
+        f"rest. Cross: worse than before; circle: worse than the rest.{more}"
+    )
+    return figure(drawn, alt, caption)
+
+
+def _row(found: Body, form: Format) -> Row:
+    base = found["reference"]
+
+    def level(effect: float | None) -> float | None:
+        return None if effect is None or base is None else base + effect
+
+    regression = found["kind"] == "regression"
+    return Row(
+        name(found["slice"], short=True),
+        found["value"],
+        level(found["low"]),
+        level(found["high"]),
+        f"{form(found['value'])}, worse {_KINDS.get(found['kind'], found['kind'])}",
+        "fail" if regression else "plain",
+        base,
+        "" if base is None else f"reference {form(base)}",
+    )
+
+
+def name(held: Mapping[str, Any], short: bool = False) -> str:
+    """A slice in one line; `short` leaves the columns' names out."""
+    shown = {k: "not known" if v is None else str(v) for k, v in held.items()}
+    if short:
+        return " / ".join(shown.values())
+    return ", ".join(f"{k} = {v}" for k, v in shown.items())
+
+
+# ── tables ───────────────────────────────────────────────────────────────────────────────
+
+
+def _found(body: Body, section: Body) -> tuple[Html, ...]:
+    found = section["found"]
+    if not found:
+        return (paragraph("No slice stands out beyond chance."),)
+    source = (
+        f"{spans.candidate(body)} Effect: value minus reference, with its joint interval. Excess: "
+        "interactions that went wrong beyond the reference, or USD beyond it, in the window. "
+        "The file has p- and q-values."
+    )
+    return (_table("Findings, the costliest certain excess first", found, source, section),)
+
+
+def _listed(body: Body, section: Body) -> tuple[Html, ...]:
+    if not section["listed"]:
+        return ()
+    source = (
+        f"{spans.both(body)} Resolved: bad in the baseline only. The others are better than the rest. "
+        "None of these is a finding."
+    )
+    title = "Also listed: resolved, or better than the rest"
+    return (_table(title, section["listed"][:12], source, section),)
+
+
+def _table(title: str, found: Sequence[Body], source: str, section: Body) -> Html:
+    return table(
+        title,
+        [text("Slice"), text("Measure, status"), Column("Value, ratio"),
+         Column("Effect, interval"), Column("Excess"), Column("Interactions")],
+        [_cells(f) for f in found],
+        source,
+        file="hotspots.csv", total=section["n_tested"],
+    )  # fmt: skip
+
+
+def _cells(found: Body) -> list[object]:
+    money = found["metric"] == "cost"
+    level: Format = usd if money else percent
+    change: Format = signed_usd if money else points
+    effect: object = NONE
+    if found["effect"] is not None:
+        effect = over(change(found["effect"]), between(found["low"], found["high"], change))
+    excess = NONE
+    if found["excess"] is not None:
+        excess = number(found["excess"], 0) + (" USD" if money else "")
+    return [
+        prose(name(found["slice"])),
+        over(f"{found['metric']}, {found['kind']}", found["status"]),
+        over(
+            f"{level(found['value'])}, {ratio(found['ratio'])}",
+            f"reference {level(found['reference'])}",
+        ),
+        effect,
+        excess,
+        count(found["support"]),
+    ]

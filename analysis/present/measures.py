@@ -1,0 +1,94 @@
+"""How a check's numbers read, by the unit that it gives, and the table of checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from analysis.present.blocks import Body, mark, over
+from analysis.present.escape import Html, say
+from analysis.present.formats import (
+    NONE,
+    Format,
+    between,
+    count,
+    number,
+    points,
+    ratio,
+    signed_usd,
+)
+from analysis.present.grid import Column, table, text
+
+# A check's rate is the difference of two: percentage points.
+_FORMATS: Mapping[str, Format] = {
+    "rate": points,
+    "ratio": ratio,
+    "burn rate": ratio,
+    "alerts": count,
+    "slices": count,
+    "features": count,
+    "reviews a day": lambda value: number(value, 1),
+    "USD per request": signed_usd,
+    "USD": signed_usd,
+}
+_NOUNS = {
+    "alerts": "alerts",
+    "slices": "slices",
+    "features": "columns",
+    "reviews a day": "reviews a day",
+    "USD per request": "USD a request",
+    "USD": "USD",
+    "AUC": "AUC",
+}
+_SIGNS = {"at_most": "≤", "at_least": "≥"}
+_SEVERITIES = {"block": 0, "hold": 1, "note": 2}
+_OUTCOMES = {"fail": 0, "inconclusive": 1, "pass": 2}
+
+
+def form(unit: str) -> Format:
+    """How numbers of this unit are written, without the unit's noun."""
+    return _FORMATS.get(unit, number)
+
+
+def value(check: Body) -> str:
+    """The check's value with its unit."""
+    if check["value"] is None:
+        return NONE
+    written = form(check["unit"])(check["value"])
+    noun = _NOUNS.get(check["unit"], "")
+    return f"{written} {noun.removesuffix('s') if written == '1' else noun}".rstrip()
+
+
+def interval(check: Body) -> str:
+    return between(check["low"], check["high"], form(check["unit"]))
+
+
+def limit(check: Body) -> str:
+    """The pass limit with its direction."""
+    if check["limit"] is None:
+        return NONE
+    return f"{_SIGNS[check['comparison']]} {form(check['unit'])(check['limit'])}"
+
+
+def by_weight(checks: Sequence[Body]) -> list[Body]:
+    """What blocks first, then what holds, then notes; failures before doubts before passes."""
+    return sorted(checks, key=lambda c: (_SEVERITIES[c["severity"]], _OUTCOMES[c["outcome"]]))
+
+
+def check_table(checks: Sequence[Body], title: str, source: str) -> Html:
+    """Every check in one row."""
+    return table(
+        title,
+        [text("Outcome, severity"), text("Check"), Column("Value, 95 % interval"),
+         Column("Passes at"), Column("Interactions")],
+        [
+            [_judged(c), c["id"], over(value(c), interval(c)), limit(c), count(c["support"])]
+            for c in by_weight(checks)
+        ],
+        source,
+    )  # fmt: skip
+
+
+def _judged(check: Body) -> Html:
+    return say(
+        '{m}<br><span class="rr-range">{s}</span>', m=mark(check["outcome"]), s=check["severity"]
+    )

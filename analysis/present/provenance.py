@@ -1,0 +1,148 @@
+"""The artifact page: digests, inputs, policy and producer, and how to verify them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from analysis.present.blocks import Body, Parts, answer, bullets, link, paragraph, prose
+from analysis.present.escape import Html, say
+from analysis.present.formats import count, size
+from analysis.present.grid import Column, table, text
+from analysis.review import Review
+from analysis.tables import TABLES
+
+NOT_SET = "not set"
+_SAID = {
+    "slo_burn.csv": "every objective with its budget, and each alert",
+    "spend_drivers.csv": "what moved the spend, by model and driver",
+    "hotspots.csv": "every tested slice",
+    "routing_policy.csv": "what each rule of a routing candidate changes",
+    "routing_backtest.csv": "every candidate under every estimator",
+    "drift_report.csv": "every column's drift",
+    "triage_threshold_curve.csv": "what each review threshold would have done",
+    "triage_actions.csv": "the queue of interactions to review",
+}
+
+
+def parts(review: Review) -> Parts:
+    """The artifact page."""
+    body = review.body
+    return Parts(_answer(body), _evidence(body), _actions(body))
+
+
+def _answer(body: Body) -> tuple[Html, ...]:
+    where = link("../decision_artifact.json", "decision_artifact.json")
+    return (
+        answer(
+            "",
+            say(
+                "<p>Everything on these pages is in {where}; the same telemetry, policy and code give "
+                "the same bytes again.</p>",
+                where=where,
+            ),
+            say("<p>Digest of the whole:<br><code>{d}</code></p>", d=body["digest"]),
+            say(
+                "<p>Digest of the evidence (checks, decision, policy, views, windows):<br>"
+                "<code>{d}</code></p>",
+                d=body["evidence_digest"],
+            ),
+        ),
+    )
+
+
+def _evidence(body: Body) -> tuple[Html, ...]:
+    return (_inputs(body), _producer(body), _files(body), *_policy(body))
+
+
+def _inputs(body: Body) -> Html:
+    return table(
+        "What was read",
+        [text("File"), Column("Rows"), Column("Size"), text("SHA-256")],
+        [
+            [
+                i["file"],
+                count(i["rows"]),
+                size(i["bytes"]),
+                prose(say("<code>{s}</code>", s=i["sha256"])),
+            ]
+            for i in body["inputs"]
+        ],
+        "Compare a digest with that of your own copy of the file.",
+    )
+
+
+def _producer(body: Body) -> Html:
+    made = body["producer"]
+    commit = made["commit"] or "null: the code is in no checkout"
+    rows = [["release review", made["version"]], ["commit", commit], ["Python", made["python"]]]
+    rows += [[name, version] for name, version in made["packages"].items()]
+    rows.append(["policy file, SHA-256", say("<code>{s}</code>", s=body["policy"]["sha256"])])
+    return table(
+        "What made it", [text("Part"), text("Version")], rows, "Versions count in the whole digest."
+    )
+
+
+def _files(body: Body) -> Html:
+    return table(
+        "The full tables",
+        [text("File"), text("Holds")],
+        [[link(f"../tables/{name}", name), _SAID[name]] for name in TABLES],
+        "CSV, UTF-8, safe to open in a spreadsheet.",
+    )
+
+
+def _policy(body: Body) -> tuple[Html, ...]:
+    """The settings, one table a section, so that no table is cut."""
+    settings = body["policy"]["settings"]
+    plain = {k: v for k, v in settings.items() if not isinstance(v, Mapping)}
+    groups = [("general", plain)] + [(k, v) for k, v in settings.items() if isinstance(v, Mapping)]
+    rows = [
+        [name if index == 0 else "", path, say("{v}", v=value)]
+        for name, held in groups
+        for index, (path, value) in enumerate(given for given in flat(held) if given[1] != NOT_SET)
+    ]
+    chunks = [rows[at : at + 25] for at in range(0, len(rows), 25)]
+    return tuple(
+        table(
+            "The policy that was applied" + (", continued" if index else ""),
+            [text("Section"), text("Setting"), text("Value")],
+            chunk,
+            "With the defaults; settings that are not set are left out. report/policy.yml is the file to change.",
+        )
+        for index, chunk in enumerate(chunks)
+    )
+
+
+def flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each setting's path and value; lists of plain values stay in one."""
+    if isinstance(value, Mapping):
+        for key, held in value.items():
+            yield from flat(held, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple) and any(isinstance(v, Mapping) for v in value):
+        for index, held in enumerate(value, start=1):
+            yield from flat(held, f"{path}[{index}]")
+    else:
+        yield path, _plain(value)
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return NOT_SET
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(v) for v in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _actions(body: Body) -> tuple[Html, ...]:
+    commands = (
+        ("Check schema and digests:", "python -m analysis verify decision_artifact.json"),
+        ("The decision as an exit code:", "python -m analysis gate decision_artifact.json"),
+        ("Compute it again, and compare the digests:", "python -m analysis review --out DIR"),
+    )
+    lines = [say("{what} <code>{how}</code>", what=what, how=how) for what, how in commands]
+    return (
+        paragraph("Verify it before you rely on it."),
+        bullets(lines),
+    )

@@ -1,0 +1,109 @@
+"""The decision page: what carries the decision, what to do, what would settle it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from analysis.present import decision
+from analysis.review import Review
+
+
+@pytest.fixture
+def review(sample: Review) -> Review:
+    return Review(copy.deepcopy(dict(sample.body)), sample.results, sample.warnings)
+
+
+def told(review: Review, part: str) -> str:
+    return "\n".join(getattr(decision.parts(review), part))
+
+
+def decide(review: Review, **changes: Any) -> None:
+    review.body["decision"].update(changes)
+
+
+def test_the_answer_has_the_badge_the_headline_and_its_support(review: Review) -> None:
+    text = told(review, "answer")
+    assert '<span class="rr-outcome-block">Block</span>' in text
+    assert "Do not ship: the failure rate went from" in text
+    assert "19,821 interactions" in text
+
+
+def test_at_most_three_reasons_carry_it_and_the_rest_is_counted(review: Review) -> None:
+    text = told(review, "answer")
+    # The headline is the first reason.
+    assert text.count("<li>") == 2
+    assert text.count("the failure rate went from") == 1
+    assert "2 more in the table below" in text
+
+
+def test_each_action_stands_once_with_links_to_its_evidence(review: Review) -> None:
+    text = told(review, "actions")
+    assert text.count("<li>") == 5
+    assert '<a href="health.html">health.failure_rate</a>' in text
+    assert '<a href="drift.html">drift.high</a>' in text
+
+
+def test_a_ship_says_what_to_watch_and_where_to_roll_back(review: Review) -> None:
+    watch = [
+        {"what": "failure rate", "limit": 0.0479, "days": 14.0},
+        {"what": "cost per interaction in USD", "limit": 0.1227, "days": 14.0},
+    ]
+    decide(review, outcome="ship", headline="Ship.", blocking=[], holding=[], watch=watch)
+    text = told(review, "actions")
+    assert "4.79 %" in text
+    assert "0.1227 USD" in text
+    assert "What lets it ship:" in told(review, "answer")
+
+
+def hold_open(review: Review, interactions: int | None, days: float | None) -> str:
+    check = next(c for c in review.body["checks"] if c["id"] == "health.failure_rate")
+    check.update(outcome="inconclusive", reason="too little")
+    needs = {"interactions": interactions, "days": days}
+    decide(review, outcome="hold", blocking=[], holding=["health.failure_rate"], needs=needs)
+    return told(review, "actions")
+
+
+def test_a_hold_says_what_would_settle_it(review: Review) -> None:
+    text = hold_open(review, 41_000, 28.3)
+    assert "41,000 interactions" in text
+    assert "28.3 days" in text
+
+
+def test_a_hold_that_no_traffic_settles_says_so(review: Review) -> None:
+    assert "cannot be said" in hold_open(review, None, None)
+
+
+def test_what_could_not_be_judged_stands_with_its_reason(review: Review) -> None:
+    text = told(review, "evidence")
+    assert "What could not be judged" in text
+    assert "the joint comparison of context columns is not computed yet" in text
+
+
+def test_exclusions_and_warnings_are_on_the_first_page(review: Review) -> None:
+    review.body["windows"]["exclude"] = [
+        {"start": "2026-11-03T00:00:00Z", "end": "2026-11-04T06:00:00Z", "reason": "an outage"}
+    ]
+    review.body["windows"]["warnings"] = ["the windows are no whole weeks"]
+    text = told(review, "evidence")
+    assert "an outage" in text
+    assert "2026-11-04 06:00" in text
+    assert "the windows are no whole weeks" in text
+
+
+@pytest.mark.parametrize(
+    ("unit", "limit", "value", "share"),
+    [
+        ("rate", 0.016, 0.008, 0.5),
+        ("rate", 0.016, -0.016, -1.0),
+        ("ratio", 1.15, 1.0, 0.0),
+        ("ratio", 1.15, 1.30, 2.0),
+        ("burn rate", 1.0, 0.75, 0.75),
+    ],
+)
+def test_a_check_is_drawn_as_a_share_of_its_limit(
+    unit: str, limit: float, value: float, share: float
+) -> None:
+    assert decision.relative({"unit": unit, "limit": limit}, value) == pytest.approx(share)
