@@ -55,6 +55,37 @@ RuleId = Literal[
 ]
 RULES: tuple[RuleId, ...] = RuleId.__args__  # type: ignore[attr-defined]
 
+# What the reductions compute with: a contract may not give these another type.
+_BUILT_ON: dict[str, dict[str, ColumnType]] = {
+    INTERACTIONS: {
+        "interaction_id": "string",
+        "session_id": "string",
+        "user_id": "string",
+        "timestamp_utc": "timestamp",
+        "is_failure": "boolean",
+        "retry_index": "integer",
+        "prompt_tokens": "integer",
+        "completion_tokens": "integer",
+        "total_tokens": "integer",
+        "latency_ms": "number",
+        "cost_usd": "number",
+        "routing_propensity": "number",
+        "label_available_utc": "timestamp",
+    },
+    SESSIONS: {
+        "session_id": "string",
+        "user_id": "string",
+        "start_timestamp_utc": "timestamp",
+        "end_timestamp_utc": "timestamp",
+    },
+    USERS: {"user_id": "string"},
+}
+_REQUIRED = {
+    INTERACTIONS: ("interaction_id", "session_id", "user_id", "timestamp_utc", "is_failure"),
+    SESSIONS: ("session_id",),
+    USERS: ("user_id",),
+}
+
 _MOMENTS: dict[KnownAt, int] = {"request": 0, "response": 1, "later": 2}
 
 
@@ -144,7 +175,56 @@ def load(path: Path = DEFAULT_PATH) -> Contract:
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise PolicyError(problems, str(path)) from None
-    absent = [t for t in TABLES if t not in contract.tables]
-    if absent:
-        raise PolicyError([f"tables.{t}: is missing" for t in absent], str(path))
+    problems = _contradictions(contract)
+    if problems:
+        raise PolicyError(problems, str(path))
     return contract
+
+
+def _contradictions(contract: Contract) -> list[str]:
+    """What the types of the model cannot say: names that refer to nothing, rules left out."""
+    problems = [f"severities.{r}: is missing" for r in RULES if r not in contract.severities]
+    problems += [f"tables.{t}: is missing" for t in TABLES if t not in contract.tables]
+    for name, table in contract.tables.items():
+        found = _of_table(name, table, contract)
+        problems += [f"tables.{name}.{problem}" for problem in found]
+    return problems
+
+
+def _of_table(name: str, table: Table, contract: Contract) -> list[str]:
+    problems = []
+    if name in _REQUIRED:
+        expected = _REQUIRED[name][0]
+        if table.key != expected:
+            problems.append(f"key: expected {expected}, found {table.key}")
+        for column in _REQUIRED[name]:
+            if column not in table.columns:
+                problems.append(f"columns.{column}: is missing")
+            elif not table.columns[column].required:
+                problems.append(f"columns.{column}.required: expected true")
+    for column, kind in _BUILT_ON.get(name, {}).items():
+        found = table.columns.get(column)
+        if found is not None and found.type != kind:
+            problems.append(f"columns.{column}.type: expected {kind}, found {found.type}")
+    seen: dict[str, str] = {}
+    for column, declared in table.columns.items():
+        other = seen.setdefault(column.lower(), column)
+        if other != column:
+            problems.append(f"columns.{column}: differs from {other} only in case")
+        if None not in (declared.min, declared.max) and declared.min > declared.max:  # type: ignore[operator]
+            problems.append(f"columns.{column}: min {declared.min:g} exceeds max {declared.max:g}")
+        if declared.allowed is not None and declared.type != "string":
+            problems.append(f"columns.{column}.allowed: is for text, found {declared.type}")
+    for column, other in table.foreign_keys.items():
+        if column not in table.columns:
+            problems.append(f"foreign_keys.{column}: is no column of the table")
+        if other not in contract.tables:
+            problems.append(f"foreign_keys.{column}: {other} is no table")
+    summed = [(f"token_sums.{t.total}", c) for t in table.token_sums for c in (t.total, *t.parts)]
+    summed += [(f"token_parts.{t.part}", c) for t in table.token_parts for c in (t.part, t.whole)]
+    summed += [("rollups", c) for c in table.rollups]
+    for where, column in summed:
+        rule = table.column(column)
+        if rule is None or rule.type not in ("integer", "number"):
+            problems.append(f"{where}: {column} is no number of the table")
+    return problems

@@ -53,7 +53,7 @@ def bucket_counts(
     rows = telemetry.con.execute(
         f"""
         SELECT CAST(floor(epoch(ts) / {size}) AS BIGINT) AS bucket, count({bad}), count(*) FILTER ({bad})
-        FROM fact WHERE ts >= $start AND ts < $end AND ($own = false OR win = 1) GROUP BY bucket
+        FROM fact WHERE ts >= $start AND ts < $end AND ($own = false OR win = 1) GROUP BY 1
         """,
         {"start": _naive(start), "end": _naive(end), "own": own_rows},
     ).fetchall()

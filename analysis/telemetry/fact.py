@@ -13,13 +13,15 @@ One row an interaction, rows from `as_of` on left out:
     latency_us, latency_bin               BIGINT µs, SMALLINT bin    (NULL where latency_ms is absent)
     failure, breach                       BOOLEAN; breach = the SLO named `latency`
     first_attempt                         BOOLEAN, retry_index = 0 or unknown
-    … every column of the interactions table under its own name; `use_case` stands in for `domain`
+    … every declared column of the interactions table under its own name, and what else the policy
+    names; `use_case` stands in for `domain`. Other columns are carried by the table alone: a name
+    that nobody expects cannot meet one of a query's own. The names above are kept for this table.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -29,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.contract import INTERACTIONS, SESSIONS, Contract
-from analysis.policy import Policy, utc
+from analysis.policy import Model, Policy, utc
 from analysis.stats.sketch import EDGES_US
 from analysis.telemetry.source import Source
 from analysis.telemetry.sql import bad_when, identifier
@@ -61,7 +63,8 @@ DERIVED = (
 
 @dataclass(frozen=True)
 class Fact:
-    """What was built: the windows, the cluster, and the columns with their DuckDB types."""
+    """What was built: the windows, the cluster, the DuckDB types of `fact`, and those of its columns
+    that are interactions columns."""
 
     windows: ResolvedWindows
     cluster: Literal["user", "session"]
@@ -73,7 +76,7 @@ def build(source: Source, contract: Contract, policy: Policy, as_of: datetime | 
     """Creates `fact` in the source's connection. Raises WindowError for impossible windows."""
     con = source.con
     as_of = utc(as_of) if as_of is not None else None
-    columns = tuple(c for c in source.columns[INTERACTIONS])
+    columns = _usable(source.columns[INTERACTIONS], contract, policy)
     types = _types(con, INTERACTIONS)
     _sessions(source, as_of)
     windows = resolve(policy.windows, _range(con, columns, as_of), as_of)
@@ -83,8 +86,31 @@ def build(source: Source, contract: Contract, policy: Policy, as_of: datetime | 
     con.execute("ALTER TABLE fact ADD COLUMN cluster BIGINT DEFAULT NULL")
     con.execute(f"UPDATE fact SET cluster = {'usr' if cluster == 'user' else 'session'}")
     types = _types(con, "fact")
-    names = tuple(dict.fromkeys([*(c for c in columns if c in types), "use_case"]))
-    return Fact(windows, cluster, types, tuple(c for c in names if c in types))
+    names = tuple(c for c in dict.fromkeys([*columns, "use_case"]) if c in types)
+    return Fact(windows, cluster, types, names)
+
+
+def _usable(columns: Sequence[str], contract: Contract, policy: Policy) -> tuple[str, ...]:
+    """The declared columns, and those that stand anywhere in the policy."""
+    named = _texts(policy)
+    return tuple(
+        c
+        for c in columns
+        if c.lower() not in DERIVED and (contract.column(c) is not None or c in named)
+    )
+
+
+def _texts(value: object) -> frozenset[str]:
+    """Every text that a policy gives, its own keys included; the names of settings are none."""
+    if isinstance(value, str):
+        return frozenset([value])
+    if isinstance(value, Model):
+        return _texts([getattr(value, name) for name in type(value).model_fields])
+    if isinstance(value, Mapping):
+        return _texts([*value.keys(), *value.values()])
+    if isinstance(value, Sequence):
+        return frozenset().union(*map(_texts, value)) if value else frozenset()
+    return frozenset()
 
 
 def _types(con: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
@@ -151,8 +177,7 @@ def _rows(
         text = f"i.{identifier(name)}"
         if late != "false" and column is not None and column.role == "outcome":
             text = f"CASE WHEN {late} THEN NULL ELSE {text} END"
-        if name.lower() not in DERIVED:
-            carried.append(f"{text} AS {identifier(name)}")
+        carried.append(f"{text} AS {identifier(name)}")
     if "use_case" not in have and "domain" in have:
         carried.append("i.domain AS use_case")
     cost = (

@@ -73,7 +73,7 @@ def logical_requests(
                    CAST(r.breach AS DOUBLE) AS breach {selected}
             FROM requests r JOIN running ON r.cluster_id = running.chosen
             JOIN fact f ON f.interaction_id = r.interaction_id
-            WHERE reach <= $limit ORDER BY r.interaction_id
+            WHERE running.reach <= $limit ORDER BY r.interaction_id
             """,
             {"seed": seed, "limit": min(max_rows, MAX_SAMPLE_ROWS)},
         ).df()

@@ -103,7 +103,7 @@ def _encode(
     for name in dimensions:
         rows = telemetry.con.execute(
             f"SELECT CAST({identifier(name)} AS VARCHAR) AS v FROM fact WHERE win IS NOT NULL "
-            f"GROUP BY v LIMIT {MAX_CATEGORIES + 2}"
+            f"GROUP BY 1 LIMIT {MAX_CATEGORIES + 2}"
         ).fetchall()
         values = sorted(v for (v,) in rows if v is not None)
         if len(values) > MAX_CATEGORIES:
@@ -151,7 +151,7 @@ def _cells(telemetry: Telemetry, coded: Sequence[Dimension], metrics: Sequence[M
             *sums,
         ]
     )
-    keys = ", ".join(["cluster", *(f"d{i}" for i in range(len(coded)))])
+    keys = ", ".join(str(place) for place in range(1, len(coded) + 2))
     telemetry.con.execute(
         f"CREATE OR REPLACE TEMP TABLE slice_cells AS SELECT {select} FROM fact f {' '.join(joins)} "
         f"WHERE win IS NOT NULL GROUP BY {keys}"

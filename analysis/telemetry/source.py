@@ -1,38 +1,37 @@
 """Reads the three tables from CSV or Parquet into DuckDB, typed by the contract.
 
-A CSV is read as text and cast in the engine, so that a cell that does not fit is counted and
-located, not fatal; Parquet columns of another type are cast the same way. What cannot be read at
-all becomes a violation of rule `files` or `columns`.
+A CSV is read as text (`csv_file`) and cast in the engine (`cells`), so that a cell that does not fit
+is counted and located, not fatal; Parquet columns of another type are cast the same way. What
+cannot be read at all becomes a violation of rule `files` or `columns`.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import re
 import tempfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from analysis.contract import INTERACTIONS, TABLES, Column, Contract, RuleId, Table
 from analysis.errors import UsageError
+from analysis.telemetry import csv_file
+from analysis.telemetry.cells import EXPECTED, always_fits, cast, filled, foreign_offset
 from analysis.telemetry.sql import identifier, literal
 from analysis.telemetry.violations import Violation, clean
 
-TYPES = {
-    "string": "VARCHAR",
-    "integer": "BIGINT",
-    "number": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "timestamp": "TIMESTAMP",
-}
 MAX_FIRST_ROWS = 5
-MAX_LINE_BYTES = 16 * 2**20
+TOO_LITTLE_MEMORY = (
+    "the engine's memory is too small for the telemetry; give more with --memory-limit"
+)
+OTHER_OFFSET = "an offset other than Z or +00:00; convert the times to UTC"
+RESERVED = ("source_row", "part")
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,15 @@ class InputFile:
 class Source:
     """The tables in the engine.
 
-    columns: table → its columns, spelled as in the data. readable: all three tables are there,
-    with their required columns. Each table has `source_row`, the 1-based data row.
+    columns: table → its columns, spelled as in the data; one without a name, or whose name differs
+    only in case from another, goes by a name of its own. Each table has `source_row`, the 1-based
+    data row.
     """
 
     con: duckdb.DuckDBPyConnection
     inputs: tuple[InputFile, ...]
     columns: Mapping[str, tuple[str, ...]]
     violations: tuple[Violation, ...]
-    readable: bool
 
     def close(self) -> None:
         """Ends the connection."""
@@ -89,7 +88,10 @@ def open_source(
     memory_limit: str | None = None,
     temp_dir: Path | None = None,
 ) -> Source:
-    """Reads what is in `data`. Raises UsageError where the directory itself cannot be read."""
+    """Reads what is in `data`.
+
+    Raises UsageError where the directory itself cannot be read, or the memory is too small.
+    """
     names = _listing(data)
     con = _connect(threads, memory_limit, temp_dir)
     inputs: list[InputFile] = []
@@ -102,13 +104,13 @@ def open_source(
         except _Unreadable as error:
             violations.append(_whole(contract, error.rule, table, error.hint, error.column))
             continue
+        except duckdb.OutOfMemoryException:
+            con.close()
+            raise UsageError(TOO_LITTLE_MEMORY) from None
         columns[table] = read
         inputs += inputs_of
         violations += wrong
-    readable = len(columns) == len(TABLES) and not any(
-        v.rule in ("files", "columns") for v in violations
-    )
-    return Source(con, tuple(inputs), columns, tuple(violations), readable)
+    return Source(con, tuple(inputs), columns, tuple(violations))
 
 
 def digest_inputs(data: Path) -> list[tuple[str, str]]:
@@ -178,7 +180,7 @@ def _find(data: Path, names: frozenset[str], table: str) -> _Found:
     path = data / (f"{table}.{extension}" if extension else table)
     try:
         if path.is_dir():
-            parts = tuple(sorted(p for p in path.rglob("*.parquet") if p.is_file()))
+            parts = _parts(path)
             if extension in ("csv", "csv.gz"):
                 raise _Unreadable("files", f"{path.name} is a directory; expected a file")
             if not parts:
@@ -196,16 +198,29 @@ def _find(data: Path, names: frozenset[str], table: str) -> _Found:
     return _Found(table, extension, (path,))
 
 
+def _parts(folder: Path) -> tuple[Path, ...]:
+    """The Parquet parts; what begins with a dot or an underscore is a writer's own, not data."""
+    return tuple(
+        sorted(
+            path
+            for path in folder.rglob("*.parquet")
+            if path.is_file()
+            and not any(p.startswith((".", "_")) for p in path.relative_to(folder).parts)
+        )
+    )
+
+
 def _read(
     con: duckdb.DuckDBPyConnection, data: Path, found: _Found, contract: Contract
 ) -> tuple[tuple[str, ...], list[InputFile], list[Violation]]:
     """Loads one table. Returns its columns, its files, and the cells that do not fit."""
     raw = f"raw_{found.table}"
+    declared = contract.tables[found.table]
     try:
         if found.format == "parquet":
-            names = _load_parquet(con, raw, found)
+            names = _load_parquet(con, raw, found, declared)
         else:
-            names = _load_csv(con, raw, found)
+            names = _load_csv(con, raw, found, declared)
         files = [
             InputFile(
                 found.table,
@@ -217,14 +232,13 @@ def _read(
             )
             for path, rows in zip(found.paths, _rows(con, raw, len(found.paths)), strict=True)
         ]
-    except OSError as error:
-        name = found.paths[0].name
-        raise _Unreadable("files", f"{name}: {error.strerror or 'cannot be read'}") from None
-    except (duckdb.Error, UnicodeDecodeError) as error:
-        raise _Unreadable("files", f"{found.paths[0].name}: {_engine_reason(error)}") from None
+    except duckdb.OutOfMemoryException:
+        raise
+    except (OSError, duckdb.Error, pa.ArrowException, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or csv_file.reason(error)
+        raise _Unreadable("files", f"{found.paths[0].name}: {why}") from None
     if not sum(f.rows for f in files):
         raise _Unreadable("files", f"{files[0].file} has a header and no rows")
-    declared = contract.tables[found.table]
     wrong = _columns(contract, found.table, declared, names)
     wrong += _typed(con, contract, found.table, declared, raw, names)
     con.execute(f"DROP TABLE {raw}")
@@ -234,116 +248,92 @@ def _read(
 # ── loading ──────────────────────────────────────────────────────────────────────────────
 
 
-def _load_csv(con: duckdb.DuckDBPyConnection, raw: str, found: _Found) -> tuple[str, ...]:
-    path = found.paths[0]
-    names = _header(path, found.format)
-    columns = ", ".join(f"{literal(f'c{i}')}: 'VARCHAR'" for i in range(len(names)))
-    gzipped = found.format == "csv.gz"
-    options = (
-        f"columns = {{{columns}}}, header = true, delim = ',', quote = '\"', escape = '\"', "
-        "auto_detect = false, null_padding = false, strict_mode = true, parallel = false, "
-        f"max_line_size = {MAX_LINE_BYTES}, compression = '{'gzip' if gzipped else 'none'}'"
-    )
-    if _crlf(path, found.format):
-        options += ", new_line = '\\r\\n'"
-    select = ", ".join(f"c{i} AS {identifier(n)}" for i, n in enumerate(_unique(names)))
-    con.execute(
-        f"CREATE TABLE {raw} AS SELECT {select}, row_number() OVER () AS source_row, 0 AS part "
-        f"FROM read_csv({literal(str(path))}, {options})"
-    )
-    _unique_or_refuse(names, path.name)
+def _load_csv(
+    con: duckdb.DuckDBPyConnection, raw: str, found: _Found, declared: Table
+) -> tuple[str, ...]:
+    path, gzipped = found.paths[0], found.format == "csv.gz"
+    try:
+        held = csv_file.header(path, gzipped=gzipped)
+    except csv_file.NoCsv as error:
+        raise _Unreadable("files", f"{path.name}: {error}") from None
+    names = _engine_names(held, declared, path.name)
+    select = ", ".join(f"c{i} AS {identifier(n)}" for i, n in enumerate(names))
+    con.register("csv_records", csv_file.records(path, held, gzipped=gzipped))
+    try:
+        con.execute(
+            f"CREATE TABLE {raw} AS SELECT {select}, {csv_file.ROW} AS source_row, 0 AS part "
+            "FROM csv_records"
+        )
+    finally:
+        con.unregister("csv_records")
     return names
 
 
-def _header(path: Path, kind: str) -> tuple[str, ...]:
-    """Column names of a CSV; refuses what is not one."""
-    import csv
-    import io
+def _engine_names(held: Sequence[str], declared: Table, file: str) -> tuple[str, ...]:
+    """A name for each column that the engine can tell apart, case aside.
 
-    opener = gzip.open if kind == "csv.gz" else open
-    try:
-        with opener(path, "rb") as file:
-            head = file.read(2**20)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _Unreadable(
-            "files", f"{path.name} is no complete gzip file ({clean(str(error), 80)})"
-        ) from None
-    try:
-        text = head.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:
-            raise _Unreadable(
-                "files", f"{path.name}: byte {error.start} is not UTF-8; save the file as UTF-8"
-            ) from None
-        text = head[: error.start].decode("utf-8-sig")
-    try:
-        names = next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
-    except csv.Error as error:
-        raise _Unreadable("files", f"{path.name}: the header cannot be read ({error})") from None
-    if len(names) <= 1:
-        other = next((d for d in ("\t", ";", "|") if d in (names[0] if names else "")), None)
-        what = f"; it seems to be separated by {other!r}" if other else ""
-        raise _Unreadable("files", f"{path.name}: the header has one column; expected commas{what}")
-    if any(not n.strip() for n in names):
-        raise _Unreadable("columns", f"{path.name}: a column of the header has no name")
-    return tuple(names)
-
-
-def _crlf(path: Path, kind: str) -> bool:
-    opener = gzip.open if kind == "csv.gz" else open
-    with opener(path, "rb") as file:
-        return b"\r\n" in file.read(2**16)
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Names with a suffix where they repeat in any case, so that the engine takes them."""
-    seen: dict[str, int] = {}
-    out = []
-    for name in names:
-        key = name.lower()
-        seen[key] = seen.get(key, 0) + 1
-        out.append(name if seen[key] == 1 else f"{name}\x01{seen[key]}")
-    return out
-
-
-def _unique_or_refuse(names: Sequence[str], file: str) -> None:
-    lowered = [n.lower() for n in names]
-    twice = sorted({n for n in names if lowered.count(n.lower()) > 1})
+    A declared column keeps its name, and so does the first of several; a later one gets a number.
+    Refuses two columns of the very same name: nobody could say which one is meant.
+    """
+    twice = sorted({n for n in held if n.strip() and held.count(n) > 1})
     if twice:
         shown = ", ".join(clean(n, 60) for n in twice)
-        raise _Unreadable(
-            "columns", f"{file} has columns that share a name (case aside): {shown}", twice[0]
-        )
+        raise _Unreadable("columns", f"{file} has more than one column named {shown}", twice[0])
+    taken = {*RESERVED, *(n.lower() for n in held if n in declared.columns)}
+    out = []
+    for place, name in enumerate(held, start=1):
+        wanted = name if name.strip() else f"column {place}"
+        number = 1
+        if name not in declared.columns:
+            while (own := wanted if number == 1 else f"{wanted} ({number})").lower() in taken:
+                number += 1
+            wanted = own
+        taken.add(wanted.lower())
+        out.append(wanted)
+    return tuple(out)
 
 
-def _load_parquet(con: duckdb.DuckDBPyConnection, raw: str, found: _Found) -> tuple[str, ...]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    parts = []
-    names: tuple[str, ...] | None = None
+def _load_parquet(
+    con: duckdb.DuckDBPyConnection, raw: str, found: _Found, declared: Table
+) -> tuple[str, ...]:
+    parts: list[str] = []
+    first: tuple[str, ...] = ()
+    offset = 0
     for index, path in enumerate(found.paths):
         try:
-            schema = pq.read_schema(path)
+            head = pq.read_metadata(path)
         except (pa.ArrowException, OSError) as error:
             raise _Unreadable(
                 "files", f"{path.name} is no complete Parquet file ({clean(str(error), 120)})"
             ) from None
-        own = tuple(schema.names)
-        if names is not None and set(own) != set(names):
+        held = tuple(head.schema.to_arrow_schema().names)
+        first = first or held
+        names = _engine_names(held, declared, path.name)
+        if set(held) != set(first):
             raise _Unreadable("files", f"{path.name} has other columns than {found.paths[0].name}")
-        names = names or own
-        _unique_or_refuse(own, path.name)
+        place = {name: f"c{i}" for i, name in enumerate(first)}
+        # The engine has a column for the row, unless the data have one of its name.
+        own = any(n.lower() == "file_row_number" for n in held)
+        row = "row_number() OVER () - 1" if own else "file_row_number"
         parts.append(
-            f"SELECT {', '.join(map(identifier, names))}, {index} AS part, file_row_number AS line "
-            f"FROM read_parquet({literal(str(path))}, file_row_number = true)"
+            f"SELECT {', '.join(place.values())}, {row} + {offset + 1} AS source_row, {index} AS part "
+            f"FROM read_parquet({literal(_no_pattern(path))}, hive_partitioning = false, "
+            f"file_row_number = {str(not own).lower()}) AS file({', '.join(place[n] for n in held)})"
         )
-    assert names is not None
+        offset += head.num_rows
+    names = _engine_names(first, declared, found.paths[0].name)
+    chosen = ", ".join(
+        f"{place[old]} AS {identifier(new)}" for old, new in zip(first, names, strict=True)
+    )
     con.execute(
-        f"CREATE TABLE {raw} AS SELECT * EXCLUDE (line), "
-        f"row_number() OVER (ORDER BY part, line) AS source_row FROM ({' UNION ALL BY NAME '.join(parts)})"
+        f"CREATE TABLE {raw} AS SELECT {chosen}, source_row, part FROM ({' UNION ALL '.join(parts)})"
     )
     return names
+
+
+def _no_pattern(path: Path) -> str:
+    """The path as a pattern that matches nothing else: the engine expands *, ? and [ ]."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
 
 
 def _rows(con: duckdb.DuckDBPyConnection, raw: str, n_parts: int) -> list[int]:
@@ -354,26 +344,6 @@ def _rows(con: duckdb.DuckDBPyConnection, raw: str, n_parts: int) -> list[int]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _engine_reason(error: Exception) -> str:
-    """The engine's reason in one line: which row, and what is wrong with it."""
-    text = str(error)
-    line = re.search(r"[Ll]ine:? (\d+)", text)
-    where = f"line {line.group(1)}: " if line else ""
-    known = (
-        ("Expected Number of Columns", "the row has another number of columns than the header"),
-        ("utf-8", "not UTF-8; save the file as UTF-8"),
-        ("unicode", "not UTF-8; save the file as UTF-8"),
-        ("nterminated quote", "a quoted field does not end"),
-        ("Maximum line size", f"a line is longer than {MAX_LINE_BYTES} bytes"),
-        ("gzip", "no complete gzip file"),
-        ("GZIP", "no complete gzip file"),
-    )
-    for mark, reason in known:
-        if mark in text:
-            return where + reason
-    return where + clean(text.splitlines()[0], 160)
 
 
 # ── typing ───────────────────────────────────────────────────────────────────────────────
@@ -409,139 +379,77 @@ def _typed(
     raw: str,
     names: Sequence[str],
 ) -> list[Violation]:
-    """Creates the typed table, and reports every cell that is not null and does not fit."""
+    """Creates the typed table, and reports every cell that holds something and does not fit.
+
+    A time that the contract requires must be there: a row without one belongs to no window.
+    """
     held = dict(
         con.execute(
             "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = ?",
             [raw],
         ).fetchall()
     )
-    select, faults = [], []
+    select, n_filled, n_held = [], [], []
+    checked: list[tuple[str, Column, str, str]] = []
     for column in names:
         rule = declared.column(column)
         quoted = identifier(column)
-        if rule is None:
-            select.append(quoted)
-            continue
         expression = cast(quoted, str(held[column]), rule)
         select.append(f"{expression} AS {quoted}")
-        if expression != quoted:
-            faults.append(
-                (
-                    column,
-                    rule,
-                    f"({quoted} IS NOT NULL AND {blank(quoted)} AND {expression} IS NULL)",
-                )
-            )
-    con.execute(f"CREATE TABLE {name} AS SELECT {', '.join(select)}, source_row FROM {raw}")
-    if not faults:
-        return []
-    counts = con.execute(
-        f"SELECT count(*), {', '.join(f'count(*) FILTER {bad}' for _, _, bad in faults)} FROM {raw}"
-    ).fetchall()[0]
-    out = []
-    for (column, rule, bad), n in zip(faults, counts[1:], strict=True):
-        if not n:
+        if rule is None:
             continue
-        quoted = identifier(column)
-        groups: list[tuple[RuleId, str, str]] = [("types", bad, f"expected {_expected(rule)}")]
+        needed = rule.required and rule.role == "time"
+        if needed or not always_fits(str(held[column]), rule):
+            there = "true" if needed else filled(quoted, str(held[column]))
+            checked.append((column, rule, f"({there}) AND ({expression}) IS NULL", quoted))
+            n_filled.append(f"count(*) FILTER ({there})")
+            n_held.append(f"count({quoted})")
+    con.execute(f"CREATE TABLE {name} AS SELECT {', '.join(select)}, source_row FROM {raw}")
+    if not checked:
+        return []
+    before = con.execute(f"SELECT {', '.join(n_filled)} FROM {raw}").fetchall()[0]
+    after = con.execute(f"SELECT {', '.join(n_held)} FROM {name}").fetchall()[0]
+    out = []
+    for (column, rule, wrong, quoted), n, fit in zip(checked, before, after, strict=True):
+        if n == fit:
+            continue
+        # The few columns with cells that do not fit are looked at again.
+        faults: list[tuple[RuleId, str, str]] = [
+            ("types", wrong, f"expected {EXPECTED[rule.type]}"),
+        ]
         if rule.type == "timestamp":
-            foreign = f"{bad} AND {_offset(quoted)}"
-            groups = [
-                (
-                    "timestamp_utc",
-                    foreign,
-                    "an offset other than Z or +00:00; convert the times to UTC",
-                ),
-                ("types", f"{bad} AND NOT {_offset(quoted)}", f"expected {_expected(rule)}"),
+            offset = foreign_offset(quoted)
+            faults = [
+                ("timestamp_utc", f"{wrong} AND {offset}", OTHER_OFFSET),
+                ("types", f"{wrong} AND NOT {offset}", f"expected {EXPECTED[rule.type]}"),
             ]
-        for rule_id, condition, hint in groups:
-            rows = con.execute(
-                f"SELECT source_row FROM {raw} WHERE {condition} ORDER BY source_row LIMIT {MAX_FIRST_ROWS}"
-            ).fetchall()
-            if not rows:
-                continue
-            total = con.execute(f"SELECT count(*) FROM {raw} WHERE {condition}").fetchall()[0]
-            out.append(
-                Violation(
-                    rule_id,
-                    name,
-                    column,
-                    contract.severities[rule_id],
-                    int(total[0]),
-                    int(total[0]) / int(counts[0]),
-                    hint,
-                    tuple(int(r[0]) for r in rows),
-                )
-            )
+        for rule_id, condition, hint in faults:
+            violation = _cells(con, contract, rule_id, name, column, raw, condition, hint)
+            out += [violation] if violation.n_rows else []
     return out
 
 
-def blank(quoted: str) -> str:
-    """Whether a cell holds more than white space: an empty cell is null, not a fault."""
-    return f"(trim(CAST({quoted} AS VARCHAR)) <> '')"
-
-
-def cast(quoted: str, held: str, rule: Column) -> str:
-    """The column as its declared type; null where it does not fit."""
-    target = TYPES[rule.type]
-    text = f"trim(CAST({quoted} AS VARCHAR))"
-    if rule.type == "string":
-        return quoted if held == "VARCHAR" else f"CAST({quoted} AS VARCHAR)"
-    if rule.type == "boolean":
-        if held == "BOOLEAN":
-            return quoted
-        return (
-            f"CASE WHEN lower({text}) IN ('true', '1', '1.0') THEN true "
-            f"WHEN lower({text}) IN ('false', '0', '0.0') THEN false END"
-        )
-    if rule.type == "timestamp":
-        if held == "TIMESTAMP":
-            return quoted
-        if held == "TIMESTAMP WITH TIME ZONE":
-            return f"({quoted} AT TIME ZONE 'UTC')"
-        if held.startswith("TIMESTAMP"):
-            return f"CAST({quoted} AS TIMESTAMP)"
-        bare = f"regexp_replace({text}, '(Z|z|[+-]00:?00| ?UTC)$', '')"
-        return f"CASE WHEN {_offset(quoted)} THEN NULL ELSE TRY_CAST({bare} AS TIMESTAMP) END"
-    if rule.type == "integer":
-        if held in (
-            "BIGINT",
-            "INTEGER",
-            "SMALLINT",
-            "TINYINT",
-            "UTINYINT",
-            "USMALLINT",
-            "UINTEGER",
-        ):
-            return quoted if held == "BIGINT" else f"CAST({quoted} AS BIGINT)"
-        number = f"TRY_CAST({text} AS DOUBLE)"
-        return (
-            f"coalesce(CASE WHEN regexp_full_match({text}, '[+-]?[0-9]+') THEN TRY_CAST({text} AS BIGINT) END, "
-            f"CASE WHEN isfinite({number}) AND {number} = floor({number}) AND abs({number}) < 9e18 "
-            f"THEN CAST({number} AS BIGINT) END)"
-        )
-    number = quoted if held == "DOUBLE" else f"TRY_CAST({text} AS {target})"
-    return f"CASE WHEN isfinite({number}) THEN {number} END"
-
-
-def _offset(quoted: str) -> str:
-    """Whether a cell is a time with an offset other than UTC."""
-    text = f"trim(CAST({quoted} AS VARCHAR))"
-    return (
-        f"(regexp_matches({text}, '[0-9]:[0-9]{{2}}(:[0-9.]+)? ?[+-][0-9]{{2}}(:?[0-9]{{2}})?$') "
-        f"AND NOT regexp_matches({text}, '[+-]00(:?00)?$'))"
+def _cells(
+    con: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    rule: RuleId,
+    name: str,
+    column: str,
+    raw: str,
+    condition: str,
+    hint: str,
+) -> Violation:
+    """The violation by the cells of a column that meet a condition."""
+    n, total = con.execute(f"SELECT count(*) FILTER ({condition}), count(*) FROM {raw}").fetchall()[
+        0
+    ]
+    rows = con.execute(
+        f"SELECT source_row FROM {raw} WHERE {condition} ORDER BY source_row LIMIT {MAX_FIRST_ROWS}"
+    ).fetchall()
+    first = tuple(int(r[0]) for r in rows)
+    return Violation(
+        rule, name, column, contract.severities[rule], int(n), int(n) / int(total), hint, first
     )
-
-
-def _expected(rule: Column) -> str:
-    return {
-        "boolean": "true or false in any case, or 0 or 1",
-        "integer": "a whole number",
-        "number": "a finite number",
-        "timestamp": "an ISO 8601 time in UTC, such as 2026-11-16T09:30:00Z",
-        "string": "text",
-    }[rule.type]
 
 
 def _whole(

@@ -32,14 +32,12 @@ def bad_when(rule: Bad, column_type: str) -> str:
         return f"(TRY_CAST({column} AS DOUBLE) > {literal(float(rule.above))})"
     if rule.below is not None:
         return f"(TRY_CAST({column} AS DOUBLE) < {literal(float(rule.below))})"
+    if isinstance(rule.equals, bool):
+        return f"(TRY_CAST({column} AS BOOLEAN) = {literal(rule.equals)})"
+    if isinstance(rule.equals, int | float):
+        return f"(TRY_CAST({column} AS DOUBLE) = {literal(float(rule.equals))})"
     if rule.equals is not None:
-        return f"(CAST({column} AS VARCHAR) = {literal(_text(rule.equals))})"
+        return f"(CAST({column} AS VARCHAR) = {literal(rule.equals)})"
     if column_type == "BOOLEAN":
         return column
     return f"TRY_CAST({column} AS BOOLEAN)"
-
-
-def _text(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

@@ -16,11 +16,11 @@ import duckdb
 import pandas as pd
 
 from analysis.contract import INTERACTIONS, Contract
-from analysis.errors import ContractError, WindowError
+from analysis.errors import ContractError, UsageError, WindowError
 from analysis.policy import Bad, Policy
 from analysis.telemetry import fact as fact_table
 from analysis.telemetry.moments import Metric, Moments, measure
-from analysis.telemetry.source import InputFile, Source, open_source
+from analysis.telemetry.source import TOO_LITTLE_MEMORY, InputFile, Source, open_source
 from analysis.telemetry.sql import bad_when, identifier
 from analysis.telemetry.validate import validate
 from analysis.telemetry.violations import ContractSection, as_text
@@ -51,7 +51,8 @@ class Telemetry:
     """Validated telemetry, cut into windows, ready to be reduced.
 
     con: the engine, with the table `fact` (see `telemetry.fact` for its columns).
-    columns: the interactions columns that are there. types: their DuckDB types in `fact`.
+    columns: the interactions columns that are there and that the contract declares or the policy
+    names. types: DuckDB types of `fact`, derived columns included.
     dimensions: the policy's dimensions that are there.
     """
 
@@ -80,11 +81,11 @@ class Telemetry:
 
     def has(self, *columns: str) -> bool:
         """Whether all these columns are there."""
-        return all(c in self.types for c in columns)
+        return all(c in self.columns for c in columns)
 
     def unusable(self, *columns: str) -> str | None:
         """Why a check that needs these columns is inconclusive, or None where it is not."""
-        absent = [c for c in columns if c not in self.types]
+        absent = [c for c in columns if c not in self.columns]
         if absent:
             return f"the telemetry has no column {', '.join(absent)}"
         limit = self.policy.missing.max_rate
@@ -166,7 +167,7 @@ class Telemetry:
                 SELECT chosen, sum(n) OVER (ORDER BY draw, chosen) AS reach FROM sizes
             )
             SELECT {selected} FROM fact JOIN running ON fact.{key} = running.chosen
-            WHERE ({where}) AND reach <= $limit ORDER BY interaction_id
+            WHERE ({where}) AND running.reach <= $limit ORDER BY interaction_id
             """,
             {"seed": seed, "limit": limit},
         ).df()
@@ -226,11 +227,14 @@ def open_telemetry(
         counts = {win: _counts(source.con, win) for win in (1, 0)}
         _refuse_empty(source, built.windows, counts)
         wanted = tuple(dict.fromkeys(policy.dimensions))
-        dimensions = tuple(c for c in wanted if c in built.types)
+        dimensions = tuple(c for c in wanted if c in built.columns)
         warnings = list(built.windows.warnings)
         warnings += [
-            f"the policy names the column {c!r}, which the telemetry lacks: left out"
-            for c in sorted(policy_columns(policy) - set(built.types))
+            f"the policy names the column {c!r}, a name that the review keeps for itself: left out; "
+            "rename the column"
+            if c.lower() in fact_table.DERIVED and c in source.columns[INTERACTIONS]
+            else f"the policy names the column {c!r}, which the telemetry lacks: left out"
+            for c in sorted(policy_columns(policy) - set(built.columns))
         ]
         return Telemetry(
             con=source.con,
@@ -249,6 +253,9 @@ def open_telemetry(
             warnings=tuple(warnings),
             _source=source,
         )
+    except duckdb.OutOfMemoryException:
+        source.close()
+        raise UsageError(TOO_LITTLE_MEMORY) from None
     except BaseException:
         source.close()
         raise
@@ -269,6 +276,12 @@ def policy_columns(policy: Policy) -> frozenset[str]:
         names.add("cost_usd")
     if isinstance(policy.drift.columns, tuple):
         names |= set(policy.drift.columns)
+    slos = {slo.name for slo in policy.slos}
+    names |= set(policy.hotspots.metrics) - {"failure", "latency_breach", "cost"} - slos
+    names |= {c for k in policy.routing.candidates for r in k.rules or () for c in r.when}
+    rule = policy.triage.rule
+    if rule is not None:
+        names.add(rule.column if isinstance(rule, Bad) else rule)
     return frozenset(names)
 
 

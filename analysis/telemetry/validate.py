@@ -25,6 +25,8 @@ from analysis.telemetry.source import MAX_FIRST_ROWS, Source
 from analysis.telemetry.sql import identifier, literal
 from analysis.telemetry.violations import ContractSection, Violation, section
 
+MAX_USD = 1e6
+MAX_NUMBER = 1e12
 IDENTITY = ("interaction_id", "trace_id", "source_row")
 
 
@@ -50,31 +52,26 @@ def validate(
     """Every violation of the contract.
 
     used_columns: interactions columns whose share of nulls must not exceed `max_missing`
-    (`missing_rate`, a warning). Rules whose columns are absent have nothing to say; rules over
-    several tables need all three.
+    (`missing_rate`, a warning). A rule whose tables or columns are absent has nothing to say.
     """
     violations = list(source.violations)
     rules: list[_Rule] = []
     for name in TABLES:
-        if name in source.columns and not _lacks_required(source, contract, name):
+        if name in source.columns:
             rules += _column_rules(source, contract, name)
-    if source.readable:
-        _session_facts(source)
-        _user_facts(source)
-        rules += _join_rules(source)
-        rules += _time_rules(source)
-        rules += _rollup_rules(source, contract)
+    rules += _join_rules(source)
+    rules += _time_rules(source)
+    rules += _rollup_rules(source, contract)
     violations += _run(source.con, contract, rules)
     if INTERACTIONS in source.columns:
         violations += _missing(source, contract, used_columns, max_missing)
-    if source.readable:
         violations += _duplicates(source, contract)
     return section(violations)
 
 
-def _lacks_required(source: Source, contract: Contract, name: str) -> bool:
-    have = source.columns[name]
-    return any(c.required and n not in have for n, c in contract.tables[name].columns.items())
+def _has(source: Source, table: str, *columns: str) -> bool:
+    """Whether the table was read, and has these columns."""
+    return set(columns) <= set(source.columns.get(table, ()))
 
 
 # ── one table ────────────────────────────────────────────────────────────────────────────
@@ -96,19 +93,21 @@ def _column_rules(source: Source, contract: Contract, name: str) -> list[_Rule]:
                     "a key is empty; every row needs one",
                 )
             )
-    rules.append(
-        _Rule(
-            "key_unique",
-            name,
-            table.key,
-            f"{identifier(table.key)} IN (SELECT k FROM repeated_{name})",
-            "the key stands in more than one row; keep one row a key",
+    if table.key in have:
+        key = identifier(table.key)
+        rules.append(
+            _Rule(
+                "key_unique",
+                name,
+                table.key,
+                f"{key} IN (SELECT repeated FROM repeated_{name})",
+                "the key stands in more than one row; keep one row a key",
+            )
         )
-    )
-    source.con.execute(
-        f"CREATE OR REPLACE TEMP TABLE repeated_{name} AS SELECT {identifier(table.key)} AS k "
-        f"FROM {name} WHERE {identifier(table.key)} IS NOT NULL GROUP BY k HAVING count(*) > 1"
-    )
+        source.con.execute(
+            f"CREATE OR REPLACE TEMP TABLE repeated_{name} AS SELECT {key} AS repeated "
+            f"FROM {name} WHERE {key} IS NOT NULL GROUP BY {key} HAVING count(*) > 1"
+        )
     for column in have:
         declared = table.column(column)
         if declared is not None:
@@ -123,15 +122,20 @@ def _range_rules(name: str, column: str, declared: Column) -> list[_Rule]:
     rules = []
     if declared.type in ("integer", "number"):
         broken, expected = [], []
-        if declared.min is not None:
+        low, high = declared.min, declared.max
+        if declared.role != "rollup":
+            # Beyond these, sums and their squares would not be exact integers.
+            largest = MAX_USD if declared.unit == "USD" else MAX_NUMBER
+            high = largest if high is None else high
+            if low is None:
+                broken.append(f"{quoted} < {literal(-largest)}")
+        if low is not None:
             sign = "<=" if declared.min_exclusive else "<"
-            broken.append(f"{quoted} {sign} {literal(declared.min)}")
-            expected.append(
-                f"{'above' if declared.min_exclusive else 'at least'} {declared.min:g}{unit}"
-            )
-        if declared.max is not None:
-            broken.append(f"{quoted} > {literal(declared.max)}")
-            expected.append(f"at most {declared.max:g}{unit}")
+            broken.append(f"{quoted} {sign} {literal(low)}")
+            expected.append(f"{'above' if declared.min_exclusive else 'at least'} {low:g}{unit}")
+        if high is not None:
+            broken.append(f"{quoted} > {literal(high)}")
+            expected.append(f"at most {high:g}{unit}")
         if broken:
             rules.append(
                 _Rule(
@@ -160,7 +164,7 @@ def _token_rules(name: str, table: Table, have: Sequence[str]) -> list[_Rule]:
     rules = []
     for total in table.token_sums:
         if total.total in have and all(p in have for p in total.parts):
-            parts = " + ".join(identifier(p) for p in total.parts)
+            parts = " + ".join(f"CAST({identifier(p)} AS HUGEINT)" for p in total.parts)
             rules.append(
                 _Rule(
                     "token_sum",
@@ -187,49 +191,49 @@ def _token_rules(name: str, table: Table, have: Sequence[str]) -> list[_Rule]:
 # ── across tables ────────────────────────────────────────────────────────────────────────
 
 
-def _session_facts(source: Source) -> None:
-    """`session_facts`: each session of the interactions, reduced once."""
-    source.con.execute(
-        f"CREATE OR REPLACE TEMP TABLE session_facts AS {_totals(source, 'session_id')}"
-    )
-
-
-def _user_facts(source: Source) -> None:
-    """`user_facts`: each user of the interactions, reduced once."""
-    source.con.execute(f"CREATE OR REPLACE TEMP TABLE user_facts AS {_totals(source, 'user_id')}")
-
-
-def _totals(source: Source, key: str) -> str:
+def _facts(source: Source, name: str, key: str) -> None:
+    """The table `name`: the interactions reduced once by `key`."""
     have = source.columns[INTERACTIONS]
-    cost = "cost_usd" if "cost_usd" in have else "CAST(NULL AS DOUBLE)"
+    # A cost out of range is reported as such; here it is unknown, for it cannot be summed.
+    cost = (
+        f"CASE WHEN abs(cost_usd) <= {literal(MAX_NUMBER)} THEN cost_usd END"
+        if "cost_usd" in have
+        else "CAST(NULL AS DOUBLE)"
+    )
     if "total_tokens" in have:
         tokens = "total_tokens"
     elif "prompt_tokens" in have and "completion_tokens" in have:
-        tokens = "prompt_tokens + completion_tokens"
+        tokens = "CAST(prompt_tokens AS HUGEINT) + completion_tokens"
     else:
         tokens = "CAST(NULL AS BIGINT)"
-    return (
+    failure = "is_failure" if "is_failure" in have else "CAST(NULL AS BOOLEAN)"
+    source.con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {name} AS "
         f"SELECT {key} AS key, count(*) AS requests, "
-        f"CAST(sum(CAST(round({cost} * 1e9) AS HUGEINT)) AS DOUBLE) AS cost_nano, "
-        f"count(*) FILTER ({cost} IS NULL) AS cost_unknown, "
-        f"sum({tokens}) AS tokens, count(*) FILTER ({tokens} IS NULL) AS tokens_unknown, "
-        f"count(*) FILTER (is_failure) AS failures, "
-        f"count(*) FILTER (is_failure IS NULL) AS failures_unknown "
-        f"FROM {INTERACTIONS} GROUP BY {key}"
+        f"CAST(sum(CAST(round(({cost}) * 1e9) AS HUGEINT)) AS DOUBLE) AS cost_nano, "
+        f"count(*) FILTER (({cost}) IS NULL) AS cost_unknown, "
+        f"sum({tokens}) AS tokens, count(*) FILTER (({tokens}) IS NULL) AS tokens_unknown, "
+        f"count(*) FILTER ({failure}) AS failures, "
+        f"count(*) FILTER (({failure}) IS NULL) AS failures_unknown "
+        f"FROM {INTERACTIONS} GROUP BY {INTERACTIONS}.{key}"
     )
 
 
 def _join_rules(source: Source) -> list[_Rule]:
     rules = [
-        _orphan(
-            INTERACTIONS, "session_id", SESSIONS, "names a session that the sessions table lacks"
-        ),
-        _orphan(INTERACTIONS, "user_id", USERS, "names a user that the users table lacks"),
-        _orphan(SESSIONS, "session_id", INTERACTIONS, "is a session without any interaction"),
-        _orphan(USERS, "user_id", INTERACTIONS, "is a user without any interaction"),
+        _orphan(table, key, other, what)
+        for table, key, other, what in (
+            (INTERACTIONS, "session_id", SESSIONS, "names a session that the sessions table lacks"),
+            (INTERACTIONS, "user_id", USERS, "names a user that the users table lacks"),
+            (SESSIONS, "session_id", INTERACTIONS, "is a session without any interaction"),
+            (USERS, "user_id", INTERACTIONS, "is a user without any interaction"),
+            (SESSIONS, "user_id", USERS, "names a user that the users table lacks"),
+        )
+        if _has(source, table, key) and _has(source, other, key)
     ]
-    if "user_id" in source.columns[SESSIONS]:
-        rules.append(_orphan(SESSIONS, "user_id", USERS, "names a user that the users table lacks"))
+    if not _has(source, INTERACTIONS, "session_id", "user_id"):
+        return rules
+    if _has(source, SESSIONS, "session_id", "user_id"):
         rules.append(
             _Rule(
                 "user_matches_session",
@@ -237,7 +241,7 @@ def _join_rules(source: Source) -> list[_Rule]:
                 "user_id",
                 "t.user_id <> s.user_id",
                 "the interaction's user is not its session's user",
-                f"{INTERACTIONS} t JOIN (SELECT session_id, any_value(user_id) AS user_id "
+                f"{INTERACTIONS} t JOIN (SELECT session_id, min(user_id) AS user_id "
                 f"FROM {SESSIONS} GROUP BY session_id) s ON t.session_id = s.session_id",
             )
         )
@@ -273,7 +277,7 @@ def _time_rules(source: Source) -> list[_Rule]:
     A sessions table that holds whole seconds (or milliseconds) is not broken by interactions that
     carry microseconds.
     """
-    have = source.columns[SESSIONS]
+    have = source.columns.get(SESSIONS, ())
     start, end = "start_timestamp_utc" in have, "end_timestamp_utc" in have
     rules = []
     if start and end:
@@ -286,7 +290,10 @@ def _time_rules(source: Source) -> list[_Rule]:
                 "the session ends before it starts",
             )
         )
-    if start or end:
+    joined = _has(source, SESSIONS, "session_id") and _has(
+        source, INTERACTIONS, "session_id", "timestamp_utc"
+    )
+    if joined and (start or end):
         unit = _precision(
             source, [c for c in ("start_timestamp_utc", "end_timestamp_utc") if c in have]
         )
@@ -338,7 +345,10 @@ def _rollup_rules(source: Source, contract: Contract) -> list[_Rule]:
         (SESSIONS, "session_facts", "session_id"),
         (USERS, "user_facts", "user_id"),
     ):
+        if not (_has(source, table, key) and _has(source, INTERACTIONS, key)):
+            continue
         declared = contract.tables[table]
+        _facts(source, facts, key)
         for column in source.columns[table]:
             kind = declared.rollups.get(column)
             if kind is None:
@@ -423,19 +433,22 @@ def _duplicates(source: Source, contract: Contract) -> list[Violation]:
     Which of the equal rows is the original does not show in the count.
     """
     columns = [c for c in source.columns[INTERACTIONS] if c not in IDENTITY]
+    if not columns:
+        return []
     listed = ", ".join(identifier(c) for c in columns)
     hashed = f"hash({listed})"
     # The hash finds the few candidates; only those are compared column by column.
     source.con.execute(
-        f"CREATE OR REPLACE TEMP TABLE suspects AS SELECT * FROM {INTERACTIONS} WHERE {hashed} IN "
-        f"(SELECT {hashed} FROM {INTERACTIONS} GROUP BY 1 HAVING count(*) > 1)"
+        f"CREATE OR REPLACE TEMP TABLE copies AS SELECT source_row FROM (SELECT * FROM {INTERACTIONS} "
+        f"WHERE {hashed} IN (SELECT {hashed} FROM {INTERACTIONS} GROUP BY 1 HAVING count(*) > 1)) "
+        f"QUALIFY row_number() OVER (PARTITION BY {listed} ORDER BY source_row) > 1"
     )
+    n = int(source.con.execute("SELECT count(*) FROM copies").fetchall()[0][0])
     rows = source.con.execute(
-        f"SELECT source_row FROM suspects QUALIFY row_number() OVER "
-        f"(PARTITION BY {listed} ORDER BY source_row) > 1 ORDER BY source_row"
+        f"SELECT source_row FROM copies ORDER BY source_row LIMIT {MAX_FIRST_ROWS}"
     ).fetchall()
     total = source.con.execute(f"SELECT count(*) FROM {INTERACTIONS}").fetchall()[0]
-    if not rows:
+    if not n:
         return []
     return [
         Violation(
@@ -443,10 +456,10 @@ def _duplicates(source: Source, contract: Contract) -> list[Violation]:
             INTERACTIONS,
             None,
             contract.severities["duplicate_rows"],
-            len(rows),
-            len(rows) / int(total[0]),
+            n,
+            n / int(total[0]),
             "rows equal another one in everything but their id; was a batch loaded twice?",
-            tuple(int(r[0]) for r in rows[:MAX_FIRST_ROWS]),
+            tuple(int(r[0]) for r in rows),
         )
     ]
 

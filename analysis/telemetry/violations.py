@@ -53,19 +53,27 @@ def section(violations: Iterable[Violation]) -> ContractSection:
 
 
 def clean(text: str, limit: int | None = 200) -> str:
-    """Text that a terminal, a log or XML shows as text: anything else becomes a visible escape."""
+    """Text that a terminal, a log or XML shows as text: anything else becomes a visible escape.
+
+    A line feed stays: whoever needs one line takes it away with `one_line`.
+    """
     shown = []
     for character in text:
         category = unicodedata.category(character)
         if character == "\n":
             shown.append("\n")
-        elif category in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
+        elif category in ("Cc", "Cf", "Cn", "Cs", "Co", "Zl", "Zp"):
             code = ord(character)
             shown.append(f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}")
         else:
             shown.append(character)
     whole = "".join(shown)
     return whole if limit is None or len(whole) <= limit else whole[: limit - 1] + "…"
+
+
+def one_line(text: str, limit: int) -> str:
+    """Clean text in which a line feed is a visible escape too: telemetry cannot begin a line."""
+    return clean(text.replace("\n", "\\u000a"), limit)
 
 
 def as_json(report: ContractSection) -> str:
@@ -86,9 +94,9 @@ def as_text(report: ContractSection) -> str:
     for v in report.violations:
         rows = f"{v.n_rows:,} rows ({_percent(v.share)})" if v.n_rows else "the table"
         first = f"; first rows {', '.join(map(str, v.first_rows))}" if v.first_rows else ""
-        where = v.table if v.column is None else f"{v.table}.{clean(v.column, 80)}"
+        where = v.table if v.column is None else f"{v.table}.{one_line(v.column, 80)}"
         lines.append(f"  {v.severity:7} {v.rule:20} {where}: {rows}{first}")
-        lines.append(f"          {clean(v.hint, 400)}")
+        lines.append(f"          {one_line(v.hint, 400)}")
     return "\n".join(lines)
 
 
@@ -108,7 +116,7 @@ def as_junit(report: ContractSection) -> str:
         warnings = [v for v in failures if v.severity == "warning"]
         if warnings:
             case.system_out = "\n".join(
-                clean(f"warning: {v.table}.{v.column or '*'}: {v.n_rows} rows. {v.hint}", 500)
+                one_line(f"warning: {v.table}.{v.column or '*'}: {v.n_rows} rows. {v.hint}", 500)
                 for v in warnings
             )
         suite.add_testcase(case)
