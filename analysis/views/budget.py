@@ -65,7 +65,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class Episode:
-    """A stretch of the candidate window during which an alert fired."""
+    """A stretch of the candidate window during which an alert fired, on a grid of five minutes."""
 
     start_utc: str
     end_utc: str
@@ -210,7 +210,10 @@ def _exhausts(
 
 
 def _crossings(mean: float, deviation: float, n: int, stock: float) -> tuple[float, float | None]:
-    """Days until μt ± q s √(t + t²/n) reaches `stock`: the fast and the slow crossing."""
+    """Days until μt ± q s √(t + t²/n) reaches `stock`: the fast and the slow crossing.
+
+    Beyond some 270 years the fast one is infinite, and the slow one None.
+    """
     from scipy.stats import t as student
 
     quantile = float(student.ppf(0.975, n - 1))
@@ -230,7 +233,7 @@ def _crossings(mean: float, deviation: float, n: int, stock: float) -> tuple[flo
         return high
 
     fast = solve(1)
-    return (fast if fast is not None else 0.0), solve(-1)
+    return (math.inf if fast is None else fast), solve(-1)
 
 
 def _span(days: float) -> timedelta:
@@ -310,9 +313,11 @@ def _episodes(
     deff = design_effect(m.candidate.n, m.candidate.nn, rho)
     episodes = []
     for rule in ALERT_RULES:
-        threshold = alert_threshold(rule, slo.period_days)
-        if not rounded(threshold) < rounded(1 / error_budget):
+        threshold = rounded(alert_threshold(rule, slo.period_days))
+        if not threshold < rounded(1 / error_budget):
             continue
+        # Alerts compare rounded burn rates; this is the same without rounding every one.
+        enough = threshold * (1 - 1e-12)
         ends = np.arange(first + 1, len(total_n))
         burns = []
         for hours in (rule.long_hours, rule.short_hours):
@@ -325,7 +330,7 @@ def _episodes(
                 )
             if hours == rule.long_hours:
                 long_n, long_y = events, failures
-        hot = np.flatnonzero((burns[0] >= threshold) & (burns[1] >= threshold) & (long_n > 0))
+        hot = np.flatnonzero((burns[0] >= enough) & (burns[1] >= enough) & (long_n > 0))
         firing = [
             int(i) for i in hot if _beyond(long_y[i], long_n[i], deff, threshold * error_budget)
         ]
@@ -333,7 +338,7 @@ def _episodes(
             episodes.append(
                 Episode(
                     iso(origin + BUCKET * int(ends[begin])),
-                    iso(origin + BUCKET * (int(ends[finish]) + 1)),
+                    iso(min(origin + BUCKET * (int(ends[finish]) + 1), span.end)),
                     float(burns[0][begin : finish + 1].max()),
                     rule.long_hours,
                 )
@@ -429,8 +434,8 @@ def _alert_check(budget: SloBudget) -> Check:
     sentence = (
         f"No burn alert on {budget.name} fires at the window's end, and none fired during it."
         if quiet
-        else f"{len(firing)} burn alerts on {budget.name} fire at the window's end; "
-        f"during the window alerts fired in {n} episodes."
+        else f"Burn alerts on {budget.name} that fire at the window's end: {len(firing)}; "
+        f"episodes during the window: {n}."
     )
     if barred:
         names = ", ".join(f"{a.long_hours:g} h" for a in barred)

@@ -176,13 +176,13 @@ def _high_check(
         return _unjudged("drift.high", "hold", NOTHING_TESTED)
     high = [f for f in counted if f.severity == "high"]
     edge = policy.drift.high.psi
-    tested = f"{len(counted)} tested column{'s' if len(counted) != 1 else ''}"
+    tested = _tested(counted)
     worst = max(counted, key=lambda f: (rounded(or_least(f.psi)), f.feature))
     story = (
         f"{len(high)} of {tested} drift{'s' if len(high) == 1 else ''} strongly, "
         f"with a stability index of {edge:g} or more: {_named(high)}"
         if high
-        else f"None of {tested} drifts strongly; the largest stability index is "
+        else f"{_none_drifts(counted)} strongly; the largest stability index is "
         f"{worst.psi:.3f} (“{short(worst.feature)}”), and {edge:g} or more would count"
     )
     doubt = "it is not beyond chance at the gate's error rate" if high else None
@@ -239,7 +239,7 @@ def _medium_check(policy: Policy, features: Sequence[Feature], floor: str | None
         return _unjudged("drift.medium", "note", floor or NOTHING_TESTED)
     found = [f for f in counted if RANK[f.severity] >= RANK["medium"]]
     edge = f"stability index of {policy.drift.medium.psi:g} or more"
-    tested = f"{len(counted)} tested column{'s' if len(counted) != 1 else ''}"
+    tested = _tested(counted)
     verb = "drifts" if len(found) == 1 else "drift"
     return replace(
         _unjudged("drift.medium", "note", ""),
@@ -250,7 +250,7 @@ def _medium_check(policy: Policy, features: Sequence[Feature], floor: str | None
         sentence=(
             f"{len(found)} of {tested} {verb} at medium or above ({edge}): {_named(found)}."
             if found
-            else f"None of {tested} drifts at medium or above ({edge})."
+            else f"{_none_drifts(counted)} at medium or above ({edge})."
         ),
         action="Look at these columns on the drift page." if found else "Nothing to do.",
     )
@@ -287,6 +287,16 @@ def _unjudged(check_id: str, severity: Literal["hold", "note"], reason: str) -> 
         if reason == FIRST_RELEASE
         else "Provide what is missing, or wait for more traffic, then review again.",
     )
+
+
+def _tested(counted: Sequence[Feature]) -> str:
+    return "1 tested column" if len(counted) == 1 else f"{len(counted)} tested columns"
+
+
+def _none_drifts(counted: Sequence[Feature]) -> str:
+    if len(counted) == 1:
+        return "The one tested column does not drift"
+    return f"None of {_tested(counted)} drifts"
 
 
 def _named(features: Sequence[Feature]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.check import Check, Interval, Outcome, RegressionTest
+from analysis.check import Check, Interval, Outcome, RegressionTest, rounded
 from analysis.policy import Policy
 from analysis.stats.clusters import (
     WindowMoments,
@@ -18,7 +18,13 @@ from analysis.stats.clusters import (
     intraclass_correlation,
     mean_interval,
 )
-from analysis.stats.intervals import clopper_pearson, design_effect, mover_ratio, woodruff
+from analysis.stats.intervals import (
+    clopper_pearson,
+    design_effect,
+    mover_ratio,
+    t_quantile,
+    woodruff,
+)
 from analysis.stats.sketch import N_BINS, bin_value, quantile
 from analysis.telemetry import Metric, Moments, Telemetry
 from analysis.telemetry.sql import identifier
@@ -296,13 +302,17 @@ def _quantile(
 
 
 def _day_design_effect(m: Moments, win: int, window: WindowMoments) -> float:
-    """Variance of the tail share between days, relative to independent rows."""
+    """Variance of the tail share between days, relative to independent rows.
+
+    Times (t/z)², for so few days say little of their own variance (Korn & Graubard 1998, eq. 3).
+    """
     days = [(n, y) for w, _, n, y in m.days.days if w == win]
     share = window.y / window.n if window.n else 0.0
     if len(days) < 2 or not 0 < share < 1:
         return 1.0
     spread = sum((y - share * n) ** 2 for n, y in days) * len(days) / (len(days) - 1)
-    return spread / (window.n * share * (1 - share))
+    few = t_quantile(0.975, len(days) - 1) / t_quantile(0.975, math.inf)
+    return few**2 * spread / (window.n * share * (1 - share))
 
 
 def _histogram(telemetry: Telemetry, win: int) -> np.ndarray:
@@ -354,14 +364,16 @@ def expected_bad_clusters(m: Moments, window: WindowMoments, rate: float) -> flo
     """Clusters with a bad row that `window` would hold at `rate`.
 
     Bad rows in clusters are counted as in both windows together; without any, every cluster's
-    rows are taken as independent.
+    rows are taken as independent. Weights balance weekdays, and make no row more than one.
     """
-    y = m.baseline.y + m.candidate.y
+    sides = ((m.baseline, m.support_baseline), (m.candidate, m.support_candidate))
+    y = sum(w.y / w.n * rows for w, rows in sides if w.n)
+    support = m.support_candidate if window is m.candidate else m.support_baseline
     if y:
         per_row = (m.baseline.bad_clusters + m.candidate.bad_clusters) / y
-        return rate * window.n * min(per_row, 1.0)
-    mean = window.nn / window.n
-    return window.n / mean * (1 - (1 - min(rate, 1.0)) ** mean)
+        return rate * support * min(per_row, 1.0)
+    mean = window.nn / window.n * support / window.n
+    return support / mean * (1 - (1 - min(rate, 1.0)) ** mean)
 
 
 def _rate_check(
@@ -389,19 +401,23 @@ def _rate_check(
         passes = c.upper(level) < limit
     else:
         passes = steep.upper(level) < 0 or c.upper(level) < PASS_DELTA[name]
-    material = c.delta >= max(MATERIAL_RATIO * p0, MATERIAL_DELTA)
+    material = rounded(c.delta) >= rounded(max(MATERIAL_RATIO * p0, MATERIAL_DELTA))
     p1 = m.candidate.y / m.candidate.n
     needs = _needed(telemetry, m, limit, c.delta, floored=floor is not None)
     story = (
         f"{subject} went from {100 * p0:.2f} % to {100 * p1:.2f} % "
         f"({100 * c.delta:+.2f} points, 95 % interval {100 * c.low:+.2f} to {100 * c.high:+.2f})"
     )
-    unresolved = floor or (
-        f"the interval reaches beyond the limit of {100 * limit:+.2f} points"
-        if needs is not None
-        else f"the change lies so near the limit of {100 * limit:+.2f} points that it cannot be decided "
-        f"within {MAX_WINDOWS} windows"
-    )
+    if floor is not None:
+        hopeless = ", and more of the same traffic cannot decide it"
+        unresolved = floor if needs is not None else floor + hopeless
+    elif needs is not None:
+        unresolved = f"the interval reaches beyond the limit of {100 * limit:+.2f} points"
+    else:
+        unresolved = (
+            f"the change lies so near the limit of {100 * limit:+.2f} points that it cannot be "
+            f"decided within {MAX_WINDOWS} windows"
+        )
     sentences: dict[Outcome, str] = {
         "pass": f"{story}: within the limit of {100 * limit:+.2f} points.",
         "fail": f"{story}: a regression.",
@@ -448,11 +464,12 @@ def _cost_check(telemetry: Telemetry, policy: Policy, m: Moments | None) -> Regr
     r = compare_ratios(m.candidate, m.baseline, m.cross, days)
     limit = policy.gate.limits.get(check_id, COST_LIMIT)
     old, new = m.baseline.y / m.baseline.n / 1e9, m.candidate.y / m.candidate.n / 1e9
-    story = (
-        f"{subject} went from {old:.4f} to {new:.4f} USD "
-        f"({100 * (r.ratio - 1):+.1f} %, 95 % interval {100 * (r.low - 1):+.1f} to "
-        f"{100 * (r.high - 1):+.1f} %)"
+    limits = (
+        f", 95 % interval {100 * (r.low - 1):+.1f} to {100 * (r.high - 1):+.1f} %"
+        if math.isfinite(r.low) and math.isfinite(r.high)
+        else ""
     )
+    story = f"{subject} went from {old:.4g} to {new:.4g} USD ({100 * (r.ratio - 1):+.1f} %{limits})"
     unresolved = floor or f"the interval reaches beyond the limit of {100 * (limit - 1):+.0f} %"
     return RegressionTest(
         id=check_id,
@@ -465,7 +482,7 @@ def _cost_check(telemetry: Telemetry, policy: Policy, m: Moments | None) -> Regr
         unit="ratio",
         support=m.support_candidate + m.support_baseline,
         p_value=None if floor else r.p_greater(1.0),
-        material=r.ratio >= COST_MATERIAL,
+        material=rounded(r.ratio) >= COST_MATERIAL,
         passes=r.upper(pass_confidence(policy, telemetry.windows)) < limit,
         reason=unresolved,
         subject=subject,
@@ -512,7 +529,7 @@ def _closed(
         p_adjusted=None,
         reason=reason,
         sentence=f"{subject} cannot be compared: {reason}.",
-        action="Nothing to do." if first else "Provide the column, then review again.",
+        action="Nothing to do." if first else "Provide what is missing, then review again.",
     )
 
 
@@ -522,29 +539,35 @@ def _needed(
     """Interactions over both windows, and candidate days at current traffic, that would settle it.
 
     n = (1.645 + 0.84)² deff (p₁q₁/s₁ + p₀q₀/s₀) / distance² (STATISTICS section 2); None beyond ten
-    windows. Below the floors the planning value is no change at all, and the floors count too.
+    windows. Below the floors the planning value is no change at all, the floors count too, and ten
+    windows are no end, for small traffic is far from them. A giant cluster's share does not shrink
+    with more of the same traffic: None.
     """
-    n1, n0 = m.candidate.n, m.baseline.n
     total = m.support_candidate + m.support_baseline
-    share1 = n1 / (n1 + n0)
-    p1, p0 = m.candidate.y / n1, m.baseline.y / n0
+    share1 = m.support_candidate / total
+    p1, p0 = m.candidate.rate, m.baseline.rate
+    p_limit = p0 + limit
     if floored:
-        p1 = p0 = (m.candidate.y + m.baseline.y) / (n1 + n0)
+        p1 = p0 = share1 * p1 + (1 - share1) * p0
         delta = 0.0
     distance = abs(limit - delta)
     if distance <= 0:
         return None
-    rho = max(intraclass_correlation(m.candidate), intraclass_correlation(m.baseline))
     deff = max(
-        design_effect(m.candidate.n, m.candidate.nn, rho),
-        design_effect(m.baseline.n, m.baseline.nn, rho),
+        _rate_design_effect(m.candidate, m.support_candidate, m.baseline)
+        * (m.support_candidate / m.candidate.n),
+        _rate_design_effect(m.baseline, m.support_baseline, m.candidate)
+        * (m.support_baseline / m.baseline.n),
+        1.0,
     )
     spread = p1 * (1 - p1) / share1 + p0 * (1 - p0) / (1 - share1)
     needed = (1.645 + 0.84) ** 2 * deff * spread / distance**2
     if floored:
         for window in (m.candidate, m.baseline):
+            if window.largest > MAX_CLUSTER_SHARE * window.n:
+                return None
             effective = window.n**2 / window.nn
-            bad = expected_bad_clusters(m, window, p0 + limit)
+            bad = expected_bad_clusters(m, window, p_limit)
             short = max(MIN_EFFECTIVE_CLUSTERS / effective, MIN_BAD_CLUSTERS / bad if bad else 1.0)
             needed = max(needed, total * short)
     if not math.isfinite(needed) or (needed > MAX_WINDOWS * total and not floored):

@@ -47,7 +47,12 @@ def pooled(m: Moments, is_rate: bool, rho: tuple[float, float]) -> Pooled:
         mean = w.y / w.n if w.n else 0.0
         spread = w.yy - 2 * mean * w.ny + mean * mean * w.nn
         cv2.append(max(float(spread) * w.n / float(w.y) ** 2, 1e-12) if w.y else 1.0)
-    y = m.baseline.y + m.candidate.y
+    # Weights balance weekdays, and make no row more than one.
+    y = sum(
+        w.y / w.n * rows
+        for w, rows in zip(windows, (m.support_baseline, m.support_candidate), strict=True)
+        if w.n
+    )
     bad = m.baseline.bad_clusters + m.candidate.bad_clusters
     return Pooled(
         is_rate,
@@ -83,7 +88,16 @@ def level_p(p: Pooled, own: Side, rest: Side) -> np.ndarray:
 
 
 def regression_p(p: Pooled, own1: Side, own0: Side, rest1: Side, rest0: Side) -> np.ndarray:
-    """One-sided p-values of a slice that worsened by more than the rest."""
+    """One-sided p-values of a slice that worsened, and by more than the rest.
+
+    The larger of two (an intersection–union test: Berger 1982): against the rest's change, and
+    against the slice's own baseline. Where another slice heals, the rest improves; what only stayed
+    as it was has not worsened.
+    """
+    return np.maximum(_against_rest(p, own1, own0, rest1, rest0), level_p(p, own1, own0))
+
+
+def _against_rest(p: Pooled, own1: Side, own0: Side, rest1: Side, rest0: Side) -> np.ndarray:
     if p.is_rate:
         return rate_regression_test(
             own1.y,
@@ -210,10 +224,11 @@ class Folder:
                 final.append(index)
         return np.array(sorted(final), dtype=np.intp)
 
-    def _rank(self, index: int) -> tuple[float, int, tuple[int, ...]]:
+    def _rank(self, index: int) -> tuple[float, int, tuple[tuple[bool, int], ...]]:
         member = self.members[index]
         codes = self.table.codes[member.slice]
-        return float(self.p[index]), self._depth(index), tuple(int(c) for c in codes)
+        # Among slices of the same rows the first dimension of the policy gives the name.
+        return float(self.p[index]), self._depth(index), tuple((c < 0, c) for c in codes.tolist())
 
     def _depth(self, index: int) -> int:
         return int((self.table.codes[self.members[index].slice] >= 0).sum())

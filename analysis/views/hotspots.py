@@ -276,7 +276,7 @@ def _floors(
     own1, own0, rest1, rest0 = sides
     ok = (table.rows[:, 1] >= min_support) & (own1.n >= min_support) & (rest1.n > 0)
     if kind == "regression":
-        ok &= (own0.n >= min_support) & (rest0.n > 0)
+        ok &= (table.rows[:, 0] >= min_support) & (own0.n > 0) & (rest0.n > 0)
     if not figure.is_rate:
         for win in (0, 1) if kind == "regression" else (1,):
             nn = table.sums["nn"][:, metric, win]
@@ -472,7 +472,8 @@ def _status(policy: Policy, family: _Family, member: Member) -> str:
     figure = family.pooled[member.metric]
     where = np.array([member.slice])
     own1, own0, rest1, rest0 = (_pick(s, where) for s in family.sides[member.metric])
-    if own0.n[0] < policy.hotspots.min_support or not rest0.n[0]:
+    few = family.table.rows[member.slice, 0] < policy.hotspots.min_support
+    if few or not own0.n[0] or not rest0.n[0]:
         return "new"
     hot = bool(level_p(figure, own0, rest0)[0] < PLAIN_LEVEL) and bool(
         own0.mean[0] >= policy.hotspots.min_ratio * rest0.mean[0]
@@ -528,7 +529,7 @@ def _resolved_and_better(
         p = family.p[[levels[k] for k in at]]
         with np.errstate(invalid="ignore"):
             calm = (p > PLAIN_LEVEL) & (own1.mean < settings.min_ratio * rest1.mean)
-            hot = (own0.n >= settings.min_support) & (rest0.n > 0)
+            hot = (family.table.rows[where, 0] >= settings.min_support) & (rest0.n > 0)
             hot &= own0.mean >= settings.min_ratio * rest0.mean
         if (calm & hot).any():
             was = np.nan_to_num(level_p(figure, own0, rest0), nan=1.0)
@@ -608,7 +609,7 @@ def _checks(
             "pass" if not levels else "fail",
             float(len(levels)),
             support,
-            f"{len(levels)} slices are worse than the rest of the traffic; "
+            f"Slices worse than the rest of the traffic: {len(levels)}; "
             f"the first: {_name(levels[0])}."
             if levels
             else "No slice is clearly worse than the rest of the traffic.",
@@ -646,7 +647,8 @@ def _regression_check(
         else "the evidence does not hold at the gate's error rate"
     )
     worst = f"; the first: {_name(regressions[0])}" if regressions else ""
-    count = f"{len(regressions)} slices worsened by more than the rest{worst}"
+    plural = "slice" if len(regressions) == 1 else "slices"
+    count = f"{len(regressions)} {plural} worsened by more than the rest{worst}"
     return RegressionTest(
         id="hotspots.regression",
         view="hotspots",

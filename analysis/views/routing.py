@@ -250,8 +250,8 @@ def recommend(
     if doubt is not None:
         return unknown, doubt
     return "adopt", (
-        f"it saves {saving.value:.4f} USD per request, at least {low:.4f} with {100 * level:g} % "
-        "confidence, and does not break more"
+        f"with {100 * level:g} % confidence it saves at least {low:.4f} USD per request, and it does not "
+        "break more"
     )
 
 
@@ -422,9 +422,10 @@ def _check(candidate: Candidate) -> Check:
     saving, outcome = candidate.saving_usd, _OUTCOMES[candidate.recommendation]
     figure = ""
     if saving.value is not None and saving.low is not None and saving.high is not None:
+        verb = "saved" if saving.value >= 0 else "cost"
         figure = (
-            f" It would have saved {saving.value:.4f} USD per request (95 % interval "
-            f"{saving.low:.4f} to {saving.high:.4f})."
+            f" In the window it would have {verb} {abs(saving.value):.4f} USD per request "
+            f"(95 % interval of the saving {saving.low:.4f} to {saving.high:.4f})."
         )
     return Check(
         id=f"routing.{candidate.name}",

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.errors import ContractError
+from analysis.policy import Policy
+from analysis.views.budget import BudgetSection, assess
+from analysis.views.result import ViewResult
+from analysis.views.spend import DriversSection, SpendSection
+from tests.views.world import DAY, START, at, check, dated, evenly, events, opened, policy, traffic
+
+Edit = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def assessed(
+    rows: pd.DataFrame, folder: Path, rules: Policy | None = None, **more: Any
+) -> ViewResult[BudgetSection]:
+    with opened(rows, folder, rules, **more) as telemetry:
+        result = assess(telemetry, telemetry.policy)
+    json.dumps(dataclasses.asdict(result.section), allow_nan=False)
+    assert not any("nan" in c.sentence for c in result.checks)
+    return result
+
+
+def spend_of(*given: Any, **more: Any) -> SpendSection:
+    return assessed(*given, **more).section.spend
+
+
+def drivers_of(*given: Any, **more: Any) -> DriversSection:
+    return assessed(*given, **more).section.drivers
+
+
+def late(rows: pd.DataFrame, day: float = 42) -> pd.Series:
+    return rows["timestamp_utc"] >= START + day * DAY
+
+
+def steady(cost: Callable[[int], float], n_days: int = 28, a_day: int = 24) -> pd.DataFrame:
+    """Rows that cost `cost(day)` USD each, on `n_days` days."""
+    rows = events(evenly(n_days, a_day), [False] * (n_days * a_day))
+    rows["cost_usd"] = [cost(k // a_day) for k in range(len(rows))]
+    return rows
+
+
+FORTNIGHTS = dated(0, 14, 28)
+
+
+class TestSpend:
+    def test_usd_a_day_is_the_total_by_the_length(self, tmp_path: Path) -> None:
+        rows = traffic(900)
+        spend = spend_of(rows, tmp_path, policy(spend={"budget_usd_per_day": 2.0}))
+        new = rows[late(rows)]
+        value = new["cost_usd"].sum() / 14
+        assert spend.usd_per_day.value == pytest.approx(value)
+        assert spend.usd_per_day.support == len(new)
+        assert spend.burn_rate.value == pytest.approx(value / 2.0)
+        assert spend.forecast_usd_per_day.value == pytest.approx(value)
+        assert spend.unseen_usd == 0
+
+    def test_its_interval_is_the_larger_of_days_and_clusters(self, tmp_path: Path) -> None:
+        wild = np.random.default_rng(4).gamma(2.0, 0.05, 28)
+        rows = steady(lambda d: round(float(wild[d]), 9), a_day=96)
+        spend = spend_of(rows, tmp_path / "a", policy(windows=FORTNIGHTS))
+        usd = np.round(wild[14:], 9) * 96
+        half = stats.t.ppf(0.975, 13) * usd.std(ddof=1) / math.sqrt(14)
+        assert spend.usd_per_day.low == pytest.approx(usd.mean() - half)
+        assert spend.usd_per_day.high == pytest.approx(usd.mean() + half)
+        ahead = stats.t.ppf(0.975, 13) * usd.std(ddof=1) * math.sqrt(2 / 14)
+        assert spend.forecast_usd_per_day.high == pytest.approx(usd.mean() + ahead)
+        # Days that are all alike leave the arrival of users: Σ y_c² of a compound Poisson total.
+        calm = spend_of(steady(lambda d: 0.1), tmp_path / "b", policy(windows=FORTNIGHTS))
+        half = stats.norm.ppf(0.975) * math.sqrt(14 * 24 * 0.1**2) / 14
+        assert calm.usd_per_day.high == pytest.approx(2.4 + half)
+
+    def test_weekdays_explain_variance_from_three_weeks_on(self, tmp_path: Path) -> None:
+        rows = steady(lambda d: 0.9 if d % 7 < 5 else 0.1, n_days=56)
+        long = spend_of(rows, tmp_path / "a", policy(windows=dated(0, 28, 56)))
+        short = spend_of(rows, tmp_path / "b", policy(windows=dated(28, 42, 56)))
+        assert long.forecast_usd_per_day.low == pytest.approx(long.forecast_usd_per_day.value)
+        assert short.forecast_usd_per_day.low is not None
+        assert short.forecast_usd_per_day.low < 0.8 * float(short.forecast_usd_per_day.value or 0)
+
+    def test_unknown_costs_stand_apart_at_the_mean_of_the_known(self, tmp_path: Path) -> None:
+        rows = steady(lambda d: 0.1)
+        rows.loc[rows.index % 30 == 3, "cost_usd"] = None
+        spend = spend_of(rows, tmp_path, policy(windows=FORTNIGHTS))
+        new = rows[late(rows, 14)]
+        assert spend.unseen_usd == pytest.approx(0.1 * new["cost_usd"].isna().sum())
+        assert spend.usd_per_day.value == pytest.approx(new["cost_usd"].sum() / 14)
+        assert spend.usd_per_day.support == new["cost_usd"].notna().sum()
+
+    @pytest.mark.parametrize(
+        ("budget", "outcome"), [(1.0, "fail"), (2.4, "inconclusive"), (4.0, "pass")]
+    )
+    def test_the_check_holds_the_interval_against_the_budget(
+        self, tmp_path: Path, budget: float, outcome: str
+    ) -> None:
+        rules = policy(windows=FORTNIGHTS, spend={"budget_usd_per_day": budget})
+        found = check(assessed(steady(lambda d: 0.1), tmp_path, rules), "budget.spend")
+        assert (found.outcome, found.severity) == (outcome, "hold")
+
+    def test_without_a_budget_or_costs_it_is_not_judged(self, tmp_path: Path) -> None:
+        rows = steady(lambda d: 0.1)
+        found = check(assessed(rows, tmp_path / "a", policy(windows=FORTNIGHTS)), "budget.spend")
+        assert (found.outcome, found.severity) == ("inconclusive", "note")
+        rules = policy(windows=FORTNIGHTS, spend={"budget_usd_per_day": 2})
+        lacking = assessed(rows.drop(columns="cost_usd"), tmp_path / "b", rules)
+        found = check(lacking, "budget.spend")
+        assert (found.outcome, found.severity) == ("inconclusive", "hold")
+        assert "cost_usd" in (found.reason or "")
+        assert lacking.section.spend.usd_per_day.value is None
+        assert lacking.section.drivers.change_usd_per_day is None
+
+    def test_negative_costs_are_refused(self, tmp_path: Path) -> None:
+        rows = steady(lambda d: 0.1)
+        rows.loc[7, "cost_usd"] = -0.1
+        with pytest.raises(ContractError, match="cost_usd"):
+            assessed(rows, tmp_path)
+
+    def test_free_traffic_costs_nothing(self, tmp_path: Path) -> None:
+        result = assessed(steady(lambda d: 0.0), tmp_path, policy(windows=FORTNIGHTS))
+        assert result.section.spend.usd_per_day.value == 0.0
+        assert result.section.drivers.change_usd_per_day == 0.0
+
+    @pytest.mark.parametrize("by_release", [False, True], ids=["dates", "canary"])
+    def test_an_excluded_incident_costs_neither_money_nor_time(
+        self, tmp_path: Path, by_release: bool
+    ) -> None:
+        rows = steady(lambda d: 100.0 if d == 20 else 0.1 + 0.01 * (d % 3))
+        rows["release_id"] = np.where(late(rows, 14) & (rows.index % 4 == 0), "r2", "r1")
+        exclude = [{"start": at(20), "end": at(21), "reason": "incident"}]
+        chosen: dict[str, Any] = dict(FORTNIGHTS)
+        if by_release:
+            chosen = {"candidate": {"release_id": "r2"}, "baseline": {"release_id": "r1"}}
+        rules = policy(windows={**chosen, "exclude": exclude})
+        result = assessed(rows, tmp_path, rules)
+        spend, days = result.section.spend, result.series["spend_days"]
+        usd = np.array([24 * (0.1 + 0.01 * (d % 3)) for d in range(14, 28) if d != 20])
+        value, coverage = float(spend.usd_per_day.value or 0), days["coverage"].to_numpy()
+        if by_release:  # the last hour of the span is the last in which the canary was seen
+            value *= 13 - float(1 - coverage[-1])
+            assert value == pytest.approx(usd.sum(), rel=0.02)
+        else:
+            assert value == pytest.approx(usd.mean())
+            assert spend.usd_per_day.support == 13 * 24
+        assert coverage[20 - 14] == 0.0
+        assert spend.forecast_usd_per_day.high is not None
+        assert spend.forecast_usd_per_day.high < 4.0
+
+    def test_a_canary_is_judged_by_all_traffic_of_its_span(self, tmp_path: Path) -> None:
+        rows = steady(lambda d: 0.1 if d < 14 else 0.2)
+        rows["release_id"] = np.where(late(rows, 14) & (rows.index % 4 < 2), "r2", "r1")
+        windows = {"candidate": {"release_id": "r2"}, "baseline": {"release_id": "r1"}}
+        result = assessed(rows, tmp_path, policy(windows=windows))
+        assert result.section.spend.usd_per_day.value == pytest.approx(24 * 0.2, rel=0.01)
+        assert result.section.drivers.change_usd_per_day is None
+        assert "releases share the traffic" in (result.section.drivers.reason or "")
+
+    def test_windows_of_hours_are_extrapolated_to_a_day(self, tmp_path: Path) -> None:
+        spend = spend_of(
+            steady(lambda d: 0.1, a_day=240), tmp_path, policy(windows=dated(26, 26.5, 26.75))
+        )
+        assert spend.usd_per_day.value == pytest.approx(24.0)
+        assert spend.forecast_usd_per_day.low is None
+
+
+def cheaper_mix(rows: pd.DataFrame) -> pd.DataFrame:
+    moved = late(rows) & (rows["model_name"] == "large") & (rows.index % 2 == 0)
+    rows.loc[moved, "model_name"] = "small"
+    rows.loc[moved, "cost_usd"] = (
+        (rows["prompt_tokens"] + 2 * rows["completion_tokens"]) * 1_500 / 1e9
+    )[moved]
+    return rows
+
+
+def longer_outputs(rows: pd.DataFrame) -> pd.DataFrame:
+    extra = np.where(late(rows), 900, 0)
+    price = np.where(rows["model_name"] == "large", 6_000, 1_500)
+    return rows.assign(
+        completion_tokens=rows["completion_tokens"] + extra,
+        total_tokens=rows["total_tokens"] + extra,
+        cost_usd=rows["cost_usd"] + 2 * extra * price / 1e9,
+    )
+
+
+def dearer(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(cost_usd=(rows["cost_usd"] * np.where(late(rows), 2, 1)).round(9))
+
+
+def retried(rows: pd.DataFrame) -> pd.DataFrame:
+    again = rows[late(rows)].copy()
+    again["interaction_id"] = again["interaction_id"] + "r"
+    again["retry_index"] = 1
+    return pd.concat([rows.assign(retry_index=0), again], ignore_index=True)
+
+
+def busier(rows: pd.DataFrame) -> pd.DataFrame:
+    more = rows[late(rows)].copy()
+    for column in ("interaction_id", "session_id"):
+        more[column] = more[column] + "b"
+    return pd.concat([rows, more], ignore_index=True)
+
+
+class TestDrivers:
+    @pytest.mark.parametrize(
+        ("edit", "driver"),
+        [(cheaper_mix, "mix"), (longer_outputs, "tokens"), (dearer, "price"),
+         (retried, "retries"), (busier, "volume")],
+    )  # fmt: skip
+    def test_the_planted_cause_is_the_largest_driver(
+        self, tmp_path: Path, edit: Edit, driver: str
+    ) -> None:
+        drivers = drivers_of(edit(traffic()), tmp_path)
+        assert max(drivers.effects, key=lambda e: abs(e.usd_per_day)).driver == driver
+
+    @pytest.mark.parametrize(
+        ("why", "windows"),
+        [("weeks", dated(0, 42, 56)), ("odd lengths", dated(5, 36, 46)),
+         ("hours", dated(40, 50.25, 55.5)),
+         ("an exclusion", {**dated(0, 42, 56),
+                           "exclude": [{"start": at(3), "end": at(4, 5), "reason": "x"}]})],
+    )  # fmt: skip
+    def test_effects_and_slices_sum_to_the_change_exactly(
+        self, tmp_path: Path, why: str, windows: dict[str, Any]
+    ) -> None:
+        result = assessed(longer_outputs(traffic()), tmp_path, policy(windows=windows))
+        drivers = result.section.drivers
+        change = drivers.change_nano_usd_days
+        assert change is not None
+        assert sum(e.nano_usd_days for e in drivers.effects) == change
+        assert sum(e.nano_usd_days for e in drivers.by_slice) == change
+        assert result.tables["spend_drivers.csv"]["nano_usd_days"].sum() == change
+        assert sum(e.usd_per_day for e in drivers.effects) == pytest.approx(
+            drivers.change_usd_per_day
+        )
+
+    def test_the_change_is_that_of_usd_a_day(self, tmp_path: Path) -> None:
+        rows = dearer(traffic())
+        new = rows[late(rows)]["cost_usd"].sum() / 14
+        old = rows[~late(rows)]["cost_usd"].sum() / 42
+        assert drivers_of(rows, tmp_path).change_usd_per_day == pytest.approx(new - old)
+
+    def test_an_odd_baseline_is_weighted_by_weekday_and_its_exclusions_shorten_it(
+        self, tmp_path: Path
+    ) -> None:
+        # The same cost on every day: whatever is left out, nothing changed.
+        rows = steady(lambda d: 0.1, n_days=56)
+        exclude = [{"start": at(10), "end": at(11, 6), "reason": "incident"}]
+        rules = policy(windows={**dated(5, 36, 46), "exclude": exclude})
+        drivers = drivers_of(rows, tmp_path, rules)
+        assert drivers.change_usd_per_day == pytest.approx(0.0, abs=1e-9)
+
+    def test_a_new_model_is_mix(self, tmp_path: Path) -> None:
+        rows = traffic()
+        rows.loc[late(rows) & (rows["model_name"] == "large"), "model_name"] = "huge"
+        drivers = drivers_of(rows, tmp_path)
+        own = {
+            (s.slice["model_name"], s.driver)
+            for s in drivers.by_slice
+            if s.slice["model_name"] in ("large", "huge")
+        }
+        assert own == {("large", "mix"), ("huge", "mix")}
+
+    def test_without_tokens_they_stand_under_price(self, tmp_path: Path) -> None:
+        rows = longer_outputs(traffic()).drop(
+            columns=["prompt_tokens", "completion_tokens", "total_tokens"]
+        )
+        drivers = drivers_of(rows, tmp_path)
+        effects = {e.driver: e.usd_per_day for e in drivers.effects}
+        assert effects["tokens"] == 0.0
+        assert max(effects, key=lambda d: effects[d]) == "price"
+        assert "no tokens" in (drivers.reason or "")
+
+    def test_a_first_release_has_no_drivers(self, tmp_path: Path) -> None:
+        rules = policy(windows={"candidate": {"days": 14}, "baseline": "none"})
+        drivers = drivers_of(traffic(600), tmp_path, rules)
+        assert drivers.effects == drivers.by_slice == ()
+        assert "first release" in (drivers.reason or "")
+
+    def test_models_without_a_name_are_one_slice(self, tmp_path: Path) -> None:
+        rows = traffic(600)
+        rows.loc[rows.index % 5 == 0, "model_name"] = None
+        names = {s.slice["model_name"] for s in drivers_of(rows, tmp_path).by_slice}
+        assert names == {"large", "small", None}
+
+    def test_the_order_of_rows_changes_nothing(self, tmp_path: Path) -> None:
+        rows = traffic(600)
+        first = assessed(rows, tmp_path / "a").section
+        again = assessed(rows.sample(frac=1.0, random_state=2), tmp_path / "b").section
+        assert first == again
