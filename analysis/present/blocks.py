@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.present.escape import SENTENCE, Html, escape, say
-from analysis.present.formats import NONE, Format, between, plural
+from analysis.present.formats import NONE, Format, between, plural, typeset
 
 Body = Mapping[str, Any]
 NOTHING = "Nothing to do."
@@ -115,7 +115,7 @@ def told(check: Body) -> Html:
     support = f" ({plural(check['support'], 'interaction')})" if check["support"] else ""
     return say(
         "{mark} {sentence}{support}",
-        mark=mark(check["outcome"]), sentence=check["sentence"], support=support,
+        mark=mark(check["outcome"]), sentence=typeset(check["sentence"]), support=support,
     )  # fmt: skip
 
 

@@ -22,7 +22,17 @@ from analysis.present.blocks import (
 )
 from analysis.present.escape import Html, say
 from analysis.present.forest import Line, Row, forest
-from analysis.present.formats import NONE, count, moment, number, percent, plural, tick, usd
+from analysis.present.formats import (
+    NONE,
+    count,
+    moment,
+    number,
+    percent,
+    plural,
+    tick,
+    typeset,
+    usd,
+)
 from analysis.present.grid import Column, table, text
 from analysis.review import Review
 
@@ -68,7 +78,7 @@ def _answer(body: Body) -> tuple[Html, ...]:
             say(
                 "<p><strong>{badge} {headline}</strong>{support}</p>",
                 badge=badge(decision["outcome"]),
-                headline=decision["headline"],
+                headline=typeset(decision["headline"]),
                 support=f" ({plural(said[0]['support'], 'interaction')})" if said else "",
             ),
             *_reasons(decision["outcome"], shown, len(others) - len(shown)),
@@ -127,7 +137,8 @@ def _needs(decision: Body) -> Html:
             "or the change is so near its limit that no traffic that can be waited for decides it."
         )
     return paragraph(
-        f"What would settle it: about {count(needs['interactions'])} interactions over both windows, "
+        f"What more traffic can settle needs about {count(needs['interactions'])} interactions over "
+        "both windows, "
         f"which is a candidate window of {needs['days']:g} days at current traffic."
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 NONE = "–"
+_MINUS = re.compile(r"(?<=[ (])-(?=\d)")
 _UNITS = (" %", " pp", " ms", "×")
 Format = Callable[[float | None], str]
 
@@ -157,3 +159,8 @@ def size(n_bytes: float | None) -> str:
 def plural(n: int, one: str, many: str | None = None) -> str:
     """A count with its noun."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def typeset(sentence: str) -> str:
+    """A check's sentence with a true minus before its numbers."""
+    return _MINUS.sub("−", sentence)

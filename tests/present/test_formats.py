@@ -76,3 +76,17 @@ def test_a_figure_without_a_value_claims_nothing() -> None:
 @pytest.mark.parametrize(("n", "told"), [(0, "0 days"), (1, "1 day"), (1200, "1,200 days")])
 def test_a_count_agrees_with_its_noun(n: int, told: str) -> None:
     assert f.plural(n, "day") == told
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("from 4 % to 3 % (-1.14 points, 95 % interval -7.64 to +8.64)",
+         "from 4 % to 3 % (−1.14 points, 95 % interval −7.64 to +8.64)"),
+        ("in “gpt-4-0613” since 2026-11-02", "in “gpt-4-0613” since 2026-11-02"),
+    ],
+)  # fmt: skip
+def test_a_sentence_has_true_minus_signs_and_names_keep_their_hyphens(
+    sentence: str, shown: str
+) -> None:
+    assert f.typeset(sentence) == shown
