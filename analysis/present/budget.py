@@ -167,7 +167,7 @@ def _remaining(section: Body, burn: pd.DataFrame) -> tuple[Html, ...]:
         ggplot(frame, aes("day", "left", color="colour"))
         + annotate("segment", x=first, xend=last, y=100, yend=0, color=MUTED, linetype="dotted",
                    size=0.6)
-        + geom_hline(yintercept=0, color=INK, size=0.6)
+        + annotate("segment", x=first, xend=last, y=0, yend=0, color=INK, size=0.6)
         + geom_line(aes(group="slo", linetype="type"), size=0.9)
         + geom_point(data=ends, size=2)
         + geom_text(aes(y="height", label="told"), data=ends, ha="left", size=NOTE,

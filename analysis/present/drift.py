@@ -26,7 +26,6 @@ MAX_BINS = 8
 # Below this a stability index is drawn at the edge of the logarithmic axis.
 _LEAST = 0.001
 _TONES = {"high": "fail", "medium": "inconclusive", "low": "plain", "none": "other"}
-_EFFECTS = {"total_variation": "of the traffic", "wasserstein": "standard deviations"}
 
 
 def parts(review: Review) -> Parts:
@@ -176,7 +175,7 @@ def _features(body: Body, section: Body) -> tuple[Html, ...]:
              Column("q"), Column("New values"), Column("Interactions")],
             rows,
             f"{spans.both(body)} PSI: population stability index, bias-corrected (about 0 without drift). "
-            "Effect: share of the traffic that moved, or the distance in baseline standard deviations. "
+            "Effect: share of the traffic that moved (%), or distance in baseline standard deviations (sd). "
             "q: Benjamini–Hochberg over columns. New values: candidate's share of values the baseline lacks.",
             file="drift_report.csv", total=len(features),
         ),
@@ -187,8 +186,8 @@ def _effect(feature: Body) -> str:
     if feature["effect"] is None:
         return NONE
     if feature["effect_unit"] == "total_variation":
-        return f"{percent(feature['effect'], 1)} {_EFFECTS['total_variation']}"
-    return f"{number(feature['effect'])} {_EFFECTS['wasserstein']}"
+        return percent(feature["effect"], 1)
+    return f"{number(feature['effect'])} sd"
 
 
 def _joint(joint: Body) -> Html:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from analysis.present.blocks import Body, mark, over
-from analysis.present.escape import Html, say
+from analysis.present.escape import Html, escape, say
 from analysis.present.formats import (
     NONE,
     Format,
@@ -81,7 +81,7 @@ def check_table(checks: Sequence[Body], title: str, source: str) -> Html:
         [text("Outcome, severity"), text("Check"), Column("Value, 95 % interval"),
          Column("Passes at"), Column("Interactions")],
         [
-            [_judged(c), c["id"], over(value(c), interval(c)), limit(c), count(c["support"])]
+            [_judged(c), _broken(c["id"]), over(value(c), interval(c)), limit(c), count(c["support"])]
             for c in by_weight(checks)
         ],
         source,
@@ -92,3 +92,8 @@ def _judged(check: Body) -> Html:
     return say(
         '{m}<br><span class="rr-range">{s}</span>', m=mark(check["outcome"]), s=check["severity"]
     )
+
+
+def _broken(check_id: str) -> Html:
+    """A check's id, which may break at its joints where a phone is narrow."""
+    return Html(escape(check_id).replace(".", ".<wbr>").replace("_", "_<wbr>"))

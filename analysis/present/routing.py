@@ -144,6 +144,7 @@ def _verdicts(body: Body, section: Body) -> tuple[Html, ...]:
 def _evidence(body: Body, section: Body) -> tuple[Html, ...]:
     if not section["candidates"]:
         return ()
+    bounded = any(c["bounds"] is not None for c in section["candidates"])
     rows = [
         [
             c["name"],
@@ -153,8 +154,7 @@ def _evidence(body: Body, section: Body) -> tuple[Html, ...]:
             number(c["effective_sample_size"], 0),
             count(c["matched_failures"]),
             number(c["max_weight"], 1),
-            NONE if c["bounds"] is None
-            else between(c["bounds"]["low"], c["bounds"]["high"], signed_usd),
+            *([_bounds(c)] if bounded else []),
         ]
         for c in section["candidates"]
     ]  # fmt: skip
@@ -163,14 +163,19 @@ def _evidence(body: Body, section: Body) -> tuple[Html, ...]:
             "What the log holds of each candidate",
             [text("Candidate"), text("Rules"), Column("Requests changed"), Column("Overlap"),
              Column("Effective clusters"), Column("Matched failures"), Column("Largest weight"),
-             Column("Bounds, USD")],
+             *([Column("Bounds, USD")] if bounded else [])],
             rows,
             "At least 200 effective clusters and 50 matched failures are needed. Overlap: share of the "
-            "changed requests whose new choice was ever logged in their cell; bounds of the saving where "
-            "that is below 100 %.",
+            "changed requests whose new choice was ever logged in their cell"
+            + ("; bounds of the saving where that is below 100 %." if bounded else "."),
             file="routing_policy.csv",
         ),
     )  # fmt: skip
+
+
+def _bounds(candidate: Mapping[str, Any]) -> str:
+    bounds = candidate["bounds"]
+    return NONE if bounds is None else between(bounds["low"], bounds["high"], signed_usd)
 
 
 def _rules(rules: list[Mapping[str, Any]]) -> Html:
