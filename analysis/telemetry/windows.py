@@ -111,6 +111,9 @@ def resolve(windows: Windows, data: DataRange, as_of: datetime | None) -> Resolv
     if problems or candidate is None:
         raise WindowError([*problems, data_range(data)], "windows")
     warnings: list[str] = []
+    candidate = _covered("candidate", candidate, data, as_of, warnings)
+    if baseline is not None:
+        baseline = _covered("baseline", baseline, data, as_of, warnings)
     weights = _weekday_weights(candidate, baseline, warnings)
     if baseline is not None and _overlap(candidate, baseline):
         raise WindowError(
@@ -171,6 +174,28 @@ def _baseline(
         return _release("baseline", window.release_id, data, None, problems)
     assert window.start is not None and window.end is not None
     return Span(utc(window.start), utc(window.end))
+
+
+def _covered(
+    which: str, span: Span, data: DataRange, as_of: datetime | None, warnings: list[str]
+) -> Span:
+    """The part of a window by time that the data cover, in whole UTC days.
+
+    Days before the data begin, or after they end, would count as days without traffic or spend. A
+    window without any day of the data is left as it is, and refused for its emptiness.
+    """
+    if span.release_id is not None:
+        return span
+    first, last = midnight(data.first_session), midnight(data.last_session) + DAY
+    start = max(span.start, first)
+    end = span.end if as_of is not None else min(span.end, last)
+    if (start, end) == (span.start, span.end) or start >= end:
+        return span
+    warnings.append(
+        f"the {which} window is [{iso(span.start)}, {iso(span.end)}), and the data cover "
+        f"[{iso(first)}, {iso(last)}): it is taken as [{iso(start)}, {iso(end)})"
+    )
+    return Span(start, end)
 
 
 def _release(

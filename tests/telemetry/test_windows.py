@@ -283,3 +283,44 @@ def test_days_are_numbered_from_1970(moment: datetime, number: int) -> None:
 )
 def test_moments_are_written_with_z(moment: datetime, text: str) -> None:
     assert iso(moment) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "as_of", "candidate", "baseline"),
+    [
+        (
+            "a baseline that begins before the data",
+            {"candidate": {"days": 14}, "baseline": {"days": 42}},
+            None,
+            (day(9, 21), day(10, 5)),
+            (day(9, 7), day(9, 21)),
+        ),
+        (
+            "a candidate that ends after the data",
+            {"candidate": {"start": "2026-09-21", "end": "2026-10-19"}, "baseline": {"days": 14}},
+            None,
+            (day(9, 21), day(10, 5)),
+            (day(9, 7), day(9, 21)),
+        ),
+        (
+            "with as-of, days without data until then are days without traffic",
+            {"candidate": {"days": 7}, "baseline": {"days": 7}},
+            day(10, 8),
+            (day(10, 1), day(10, 8)),
+            (day(9, 24), day(10, 1)),
+        ),
+    ],
+)
+def test_days_that_the_data_do_not_cover_count_as_no_days(
+    name: str,
+    settings: dict[str, Any],
+    as_of: datetime | None,
+    candidate: tuple[datetime, datetime],
+    baseline: tuple[datetime, datetime],
+) -> None:
+    found = resolve(windows(**settings), DATA, as_of)
+    assert found.baseline is not None
+    assert (found.candidate.start, found.candidate.end) == candidate, name
+    assert (found.baseline.start, found.baseline.end) == baseline, name
+    told = [w for w in found.warnings if "the data cover" in w]
+    assert len(told) == (0 if as_of else 1)
