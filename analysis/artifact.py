@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import jsonschema
 from pydantic import TypeAdapter
 
 from analysis.check import Check
@@ -282,6 +281,9 @@ def verify(body: Mapping[str, Any]) -> list[str]:
 
 
 def _schema_problems(body: Mapping[str, Any]) -> list[str]:
+    # Takes a second to import, and only a verification needs it.
+    import jsonschema
+
     validator = jsonschema.Draft202012Validator(json_schema())
     errors = sorted(
         validator.iter_errors(copy.deepcopy(dict(body))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -305,24 +305,6 @@ class Folder:
 
 
 # ── intervals ────────────────────────────────────────────────────────────────────────────
-
-
-def ratio_terms(
-    p: Pooled, kind: Kind, sides: tuple[Side, Side, Side, Side]
-) -> Callable[[int], list[LogTerm]]:
-    """Terms of log ratio, by the side (−1 lower, +1 upper) on which they are conservative.
-
-    sides: own candidate, own baseline, rest candidate, rest baseline.
-    """
-    own1, own0, rest1, rest0 = sides
-    layout = [(own1, 1), (rest1, -1)]
-    if kind == "regression":
-        layout = [(own1, 1), (own0, -1), (rest1, -1), (rest0, 1)]
-
-    def build(side: int) -> list[LogTerm]:
-        return [_term(p, counts, side * sign, sign) for counts, sign in layout]
-
-    return build
 
 
 def _term(p: Pooled, counts: Side, side: int, sign: int) -> LogTerm:

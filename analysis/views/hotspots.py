@@ -348,16 +348,45 @@ def _describe(
     status: str | None = None,
 ) -> tuple[Found, ...]:
     """Findings, ranked by the lower bound of shrunken excess."""
+    if not len(chosen):
+        return ()
     spreads = _prior_variances(family)
+    intervals = _effect_intervals(family, chosen.tolist(), confidence)
     ranked = []
     for index in chosen.tolist():
         member = family.members[index]
-        found, rank = _one(
-            policy, family, index, q, confidence, spreads[member.metric, member.kind], status
-        )
+        prior = spreads[member.metric, member.kind]
+        found, rank = _one(policy, family, index, q, intervals[index], prior, status)
         ranked.append((rank, found))
     ranked.sort(key=lambda r: (-r[0], r[1].metric, r[1].kind, _sort_key(r[1].slice)))
     return tuple(found for _, found in ranked)
+
+
+def _effect_intervals(
+    family: _Family, chosen: Sequence[int], confidence: float
+) -> dict[int, tuple[float, float]]:
+    """The interval of value − reference of each chosen member, recovered from both their limits."""
+    out: dict[int, tuple[float, float]] = {}
+    groups: dict[tuple[int, Kind], list[int]] = {}
+    for index in chosen:
+        member = family.members[index]
+        groups.setdefault((member.metric, member.kind), []).append(index)
+    for (metric, kind), indices in groups.items():
+        where = np.array([family.members[i].slice for i in indices])
+        own1, own0, rest1, rest0 = (_pick(s, where) for s in family.sides[metric])
+        layout = [(rest1, 1)] if kind == "level" else [(own0, 1), (rest1, 1), (rest0, -1)]
+        own_low, own_high = figure_limits(family.pooled[metric], [(own1, 1)], confidence)
+        ref_low, ref_high = figure_limits(family.pooled[metric], layout, confidence)
+        for k, index in enumerate(indices):
+            out[index] = mover_difference(
+                float(own1.mean[k]),
+                float(own_low[k]),
+                float(own_high[k]),
+                _reference(family.members[index], family.sides[metric]),
+                float(ref_low[k]),
+                float(ref_high[k]),
+            )
+    return out
 
 
 def _sort_key(labels: Mapping[str, str | None]) -> tuple[tuple[str, str], ...]:
@@ -369,26 +398,15 @@ def _one(
     family: _Family,
     index: int,
     q: np.ndarray,
-    confidence: float,
+    interval: tuple[float, float],
     prior: float,
     status: str | None,
 ) -> tuple[Found, float]:
     member = family.members[index]
     figure = family.pooled[member.metric]
-    where = np.array([member.slice])
-    own1, own0, rest1, rest0 = (_pick(s, where) for s in family.sides[member.metric])
-    value, reference = float(own1.mean[0]), _reference(member, family.sides[member.metric])
-    layout = [(rest1, 1)] if member.kind == "level" else [(own0, 1), (rest1, 1), (rest0, -1)]
-    own_low, own_high = figure_limits(figure, [(own1, 1)], confidence)
-    ref_low, ref_high = figure_limits(figure, layout, confidence)
-    low, high = mover_difference(
-        value,
-        float(own_low[0]),
-        float(own_high[0]),
-        reference,
-        float(ref_low[0]),
-        float(ref_high[0]),
-    )
+    value = float(family.sides[member.metric][0].mean[member.slice])
+    reference = _reference(member, family.sides[member.metric])
+    low, high = interval
     scale = 1.0 if figure.is_rate else 1e9
     support = int(family.table.rows[member.slice, 1])
     effect = value - reference
