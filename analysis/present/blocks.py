@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.present.escape import SENTENCE, Html, escape, say
-from analysis.present.formats import NONE, Format, between, plural, typeset
+from analysis.present.formats import NONE, Format, between, plural, sentence, typeset
 
 Body = Mapping[str, Any]
 NOTHING = "Nothing to do."
@@ -41,10 +41,14 @@ def bullets(items: Sequence[object], ordered: bool = False) -> Html:
 
 def notes(items: Iterable[object], lead: str) -> tuple[Html, ...]:
     """A small list under a lead, or nothing."""
-    told = list(dict.fromkeys(escape(item, SENTENCE) for item in items))
+    told = list(dict.fromkeys(_note(item) for item in items))
     if not told:
         return ()
     return (say('<div class="rr-note"><p>{lead}</p>{told}</div>', lead=lead, told=bullets(told)),)
+
+
+def _note(item: object) -> Html:
+    return item if isinstance(item, Html) else escape(sentence(str(item)), SENTENCE)
 
 
 def mark(outcome: str) -> Html:

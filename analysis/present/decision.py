@@ -29,11 +29,13 @@ from analysis.present.formats import (
     number,
     percent,
     plural,
+    sentence,
     tick,
     typeset,
     usd,
 )
 from analysis.present.grid import Column, table, text
+from analysis.present.health import headline
 from analysis.review import Review
 
 MAX_REASONS = 3
@@ -51,12 +53,15 @@ def parts(review: Review) -> Parts:
 
 
 def carrying(body: Body) -> list[Body]:
-    """The checks that the decision rests on: those that block or hold, else those that pass it."""
+    """The checks that the decision rests on: those that block or hold, else those that pass it.
+
+    Failures stand before doubts, as in the headline.
+    """
     decision = body["decision"]
     ids = [*decision["blocking"], *decision["holding"]]
     by_id = {c["id"]: c for c in body["checks"]}
     if ids:
-        return [by_id[i] for i in ids]
+        return sorted((by_id[i] for i in ids), key=lambda c: c["outcome"] != "fail")
     passed = [c for c in body["checks"] if c["outcome"] == "pass" and c["severity"] != "note"]
     return measures.by_weight(passed)
 
@@ -79,7 +84,9 @@ def _answer(body: Body) -> tuple[Html, ...]:
                 "<p><strong>{badge} {headline}</strong>{support}</p>",
                 badge=badge(decision["outcome"]),
                 headline=typeset(decision["headline"]),
-                support=f" ({plural(said[0]['support'], 'interaction')})" if said else "",
+                support=f" ({plural(said[0]['support'], 'interaction')})"
+                if said and said[0]["support"]
+                else "",
             ),
             *_reasons(decision["outcome"], shown, len(others) - len(shown)),
         ),
@@ -108,7 +115,8 @@ def _actions(body: Body) -> tuple[Html, ...]:
     if steps:
         out.append(bullets(steps, ordered=True))
     elif decision["outcome"] == "ship":
-        out.append(paragraph("Ship it."))
+        out.append(paragraph("Ship it, and watch what the table names."
+                             if decision["watch"] else "Ship it."))  # fmt: skip
     open_ = [c for c in carrying(body) if c["outcome"] == "inconclusive"]
     if decision["outcome"] == "hold" and open_:
         out.append(_needs(decision))
@@ -139,8 +147,12 @@ def _needs(decision: Body) -> Html:
     return paragraph(
         f"What more traffic can settle needs about {count(needs['interactions'])} interactions over "
         "both windows, "
-        f"which is a candidate window of {needs['days']:g} days at current traffic."
+        f"which is a candidate window of {_days(needs['days'])} at current traffic."
     )
+
+
+def _days(days: float) -> str:
+    return f"{number(days, 0 if days >= 30 else 1)} days"
 
 
 def _watch(decision: Body) -> list[Html]:
@@ -152,7 +164,8 @@ def _watch(decision: Body) -> list[Html]:
             [text("Watch"), Column("Roll back above"), Column("For, days")],
             [[w["what"], _watched(w["what"], w["limit"]), number(w["days"], 0)]
              for w in decision["watch"]],
-            "Each limit is the baseline's level plus what the gate accepted.",
+            "Each limit is the baseline's level plus what the gate accepted. Alert on each, and roll the "
+            "release back where one is exceeded.",
         )
     ]  # fmt: skip
 
@@ -163,11 +176,56 @@ def _watched(what: str, limit: float) -> str:
     return percent(limit) if what.endswith("rate") else number(limit, 4)
 
 
+# ── what changed ─────────────────────────────────────────────────────────────────────────
+
+_CHANGED = ("failure_rate", "latency_breach_rate", "cost_usd_per_interaction", "latency_ms_p95")
+_ELSEWHERE = ("hotspots.regression", "drift.high")
+
+
+def _changes(body: Body) -> tuple[Html, ...]:
+    """The figures that a release is known by, and the slices and columns that moved."""
+    told = _moved(body)
+    if body["windows"]["baseline"] is None:
+        return (paragraph("Nothing is compared: this is declared as a first release."),)
+    known = [n for n in _CHANGED if body["views"]["health"]["change"][n]["value"] is not None]
+    if not known:
+        return (
+            paragraph("No failure rate, latency or cost can be compared; the reasons follow."),
+            *told,
+        )
+    return (
+        headline(
+            body, known, "Candidate against baseline, with 95 % intervals",
+            say("{spans} More: {health}.", spans=spans.both(body),
+                health=link("health.html", "health page")),
+        ),
+        *told,
+    )  # fmt: skip
+
+
+def _moved(body: Body) -> tuple[Html, ...]:
+    moved = [
+        c
+        for c in body["checks"]
+        if c["id"] in _ELSEWHERE and c["outcome"] == "fail" and c["value"] is not None
+    ]
+    lines = [
+        say("{sentence} ({id})", sentence=typeset(c["sentence"]), id=measures.linked(c))
+        for c in moved
+    ]
+    return (bullets(lines),) if lines else ()
+
+
 # ── the evidence ─────────────────────────────────────────────────────────────────────────
 
 
 def _evidence(body: Body) -> tuple[Html, ...]:
     return (
+        *_changes(body),
+        paragraph(
+            "Each check compares the candidate window with a limit that the policy fixed beforehand. The "
+            "table has every check, with a link to its page."
+        ),
         *_forest(body),
         measures.check_table(body["checks"], "All checks, the deciding ones first", _source(body)),
         *_unjudged(body),
@@ -244,7 +302,14 @@ def _unjudged(body: Body) -> tuple[Html, ...]:
         table(
             "What could not be judged, and why",
             [text("Check"), text("Severity"), text("Reason")],
-            [[c["id"], c["severity"], prose(c["reason"] or NONE)] for c in open_],
+            [
+                [
+                    measures.linked(c),
+                    c["severity"],
+                    prose(sentence(c["reason"]) if c["reason"] else NONE),
+                ]
+                for c in open_
+            ],
             "Inconclusive is no pass: on a block check it holds the release.",
         ),
     )
@@ -262,6 +327,10 @@ def _windows(body: Body) -> Html:
             [name, moment(held["start_utc"]), moment(held["end_utc"]),
              count(held["n_interactions"]), count(held["n_sessions"]), count(held["n_users"])]
         )  # fmt: skip
+    n_excluded = len(windows["exclude"])
+    excluded = (
+        f" {plural(n_excluded, 'stretch', 'stretches')} of time left out." if n_excluded else ""
+    )
     kind = {
         "concurrent": "Both windows ran at the same time: their difference is the release.",
         "before_after": "The windows follow each other: what changed between them besides the "
@@ -272,8 +341,7 @@ def _windows(body: Body) -> Html:
         [text("Window"), Column("From, UTC"), Column("Until, UTC"), Column("Interactions"),
          Column("Sessions"), Column("Users")],
         rows,
-        f"{kind} Interactions of one {windows['cluster']} count as one cluster. "
-        f"{plural(len(windows['exclude']), 'stretch', 'stretches')} of time left out.",
+        f"{kind} Interactions of one {windows['cluster']} count as one cluster.{excluded}",
     )  # fmt: skip
 
 

@@ -161,6 +161,13 @@ def plural(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def sentence(words: str) -> str:
+    """`words` with a capital and a full stop; a column's name that begins it stays as it is."""
+    first = words.split(" ", 1)[0]
+    begun = words if "_" in first or "." in first else words[:1].upper() + words[1:]
+    return begun if begun.endswith((".", "?", "!")) else f"{begun}."
+
+
 def typeset(sentence: str) -> str:
     """A check's sentence with a true minus before its numbers."""
     return _MINUS.sub("−", sentence)

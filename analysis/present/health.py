@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from analysis.present import spans
@@ -46,7 +47,12 @@ def parts(review: Review) -> Parts:
             *_changes(body),
             *daily(body, result.series["days"]),
             *latency(body, result.series["latency"]),
-            _headline(body),
+            headline(
+                body,
+                tuple(NAMES),
+                "Headline figures with their 95 % intervals",
+                f"{spans.both(body)} Percentiles are read to within 1 %: a smaller change may show as none.",
+            ),
             *_more(body),
             _missing(body),
             *view_notes(body, "health", result.notes),
@@ -133,17 +139,18 @@ def _cut(change: Body, names: list[str], form: Format) -> str:
 # ── tables ───────────────────────────────────────────────────────────────────────────────
 
 
-def _headline(body: Body) -> Html:
+def headline(body: Body, names: Sequence[str], title: str, source: object) -> Html:
+    """The named figures of both windows and their change, with intervals."""
     health = body["views"]["health"]
     rows = []
-    for name, shown in NAMES.items():
+    for name in names:
         change: Format = points if name.endswith("rate") else ratio
         rows.append(
-            [shown, stacked(health["baseline"][name], LEVELS[name]),
+            [NAMES[name], stacked(health["baseline"][name], LEVELS[name]),
              stacked(health["candidate"][name], LEVELS[name]), stacked(health["change"][name], change),
              count(health["change"][name]["support"])]
         )  # fmt: skip
-    return table("Headline figures with their 95 % intervals", _COLUMNS, rows, spans.both(body))
+    return table(title, _COLUMNS, rows, source)
 
 
 _COLUMNS = [text("Figure"), Column("Baseline"), Column("Candidate"), Column("Change"),
@@ -172,7 +179,9 @@ def _kind(name: str) -> tuple[Format, Format]:
     """How a further figure's level and its change are written."""
     if name in _SCORES:
         return lambda v: number(v, 3), lambda v: signed(v)
-    if name.endswith(("tokens", "_ms", "_second", "_count")):
+    if name.endswith("_count"):
+        return lambda v: number(v, 2), ratio
+    if name.endswith(("tokens", "_ms", "_second")):
         return lambda v: number(v, 1), ratio
     return percent, points
 

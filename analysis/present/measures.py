@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.present.blocks import Body, mark, over
+from analysis.present.blocks import Body, link, mark, over
 from analysis.present.escape import Html, escape, say
 from analysis.present.formats import (
     NONE,
@@ -15,6 +15,7 @@ from analysis.present.formats import (
     points,
     ratio,
     signed_usd,
+    usd,
 )
 from analysis.present.grid import Column, table, text
 
@@ -44,8 +45,11 @@ _SEVERITIES = {"block": 0, "hold": 1, "note": 2}
 _OUTCOMES = {"fail": 0, "inconclusive": 1, "pass": 2}
 
 
-def form(unit: str) -> Format:
-    """How numbers of this unit are written, without the unit's noun."""
+def form(check: Body) -> Format:
+    """How the check's numbers are written, without the unit's noun; a maximum has no sign."""
+    unit = check["unit"]
+    if unit.startswith("USD") and check["comparison"] == "at_most":
+        return usd
     return _FORMATS.get(unit, number)
 
 
@@ -53,20 +57,20 @@ def value(check: Body) -> str:
     """The check's value with its unit."""
     if check["value"] is None:
         return NONE
-    written = form(check["unit"])(check["value"])
+    written = form(check)(check["value"])
     noun = _NOUNS.get(check["unit"], "")
     return f"{written} {noun.removesuffix('s') if written == '1' else noun}".rstrip()
 
 
 def interval(check: Body) -> str:
-    return between(check["low"], check["high"], form(check["unit"]))
+    return between(check["low"], check["high"], form(check))
 
 
 def limit(check: Body) -> str:
-    """The pass limit with its direction."""
-    if check["limit"] is None:
+    """The pass limit with its direction; none where the check passed without a value."""
+    if check["limit"] is None or (check["value"] is None and check["outcome"] == "pass"):
         return NONE
-    return f"{_SIGNS[check['comparison']]} {form(check['unit'])(check['limit'])}"
+    return f"{_SIGNS[check['comparison']]} {form(check)(check['limit'])}"
 
 
 def by_weight(checks: Sequence[Body]) -> list[Body]:
@@ -81,7 +85,7 @@ def check_table(checks: Sequence[Body], title: str, source: str) -> Html:
         [text("Outcome, severity"), text("Check"), Column("Value, 95 % interval"),
          Column("Passes at"), Column("Interactions")],
         [
-            [_judged(c), _broken(c["id"]), over(value(c), interval(c)), limit(c), count(c["support"])]
+            [_judged(c), linked(c), over(value(c), interval(c)), limit(c), count(c["support"])]
             for c in by_weight(checks)
         ],
         source,
@@ -94,6 +98,7 @@ def _judged(check: Body) -> Html:
     )
 
 
-def _broken(check_id: str) -> Html:
-    """A check's id, which may break at its joints where a phone is narrow."""
-    return Html(escape(check_id).replace(".", ".<wbr>").replace("_", "_<wbr>"))
+def linked(check: Body) -> Html:
+    """A check's id as a link to its page; it may break at its joints where a phone is narrow."""
+    broken = escape(check["id"]).replace(".", ".<wbr>").replace("_", "_<wbr>")
+    return link(f"{check['view']}.html", Html(broken))

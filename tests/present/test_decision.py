@@ -79,7 +79,7 @@ def test_a_hold_that_no_traffic_settles_says_so(review: Review) -> None:
 def test_what_could_not_be_judged_stands_with_its_reason(review: Review) -> None:
     text = told(review, "evidence")
     assert "What could not be judged" in text
-    assert "the joint comparison of context columns is not computed yet" in text
+    assert "The joint comparison of context columns is not computed yet." in text
 
 
 def test_exclusions_and_warnings_are_on_the_first_page(review: Review) -> None:
@@ -90,7 +90,7 @@ def test_exclusions_and_warnings_are_on_the_first_page(review: Review) -> None:
     text = told(review, "evidence")
     assert "an outage" in text
     assert "2026-11-04 06:00" in text
-    assert "the windows are no whole weeks" in text
+    assert "The windows are no whole weeks." in text
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,32 @@ def test_a_check_is_drawn_as_a_share_of_its_limit(
     unit: str, limit: float, value: float, share: float
 ) -> None:
     assert decision.relative({"unit": unit, "limit": limit}, value) == pytest.approx(share)
+
+
+def test_what_changed_stands_before_the_checks_and_names_the_slice(review: Review) -> None:
+    text = told(review, "evidence")
+    assert text.index("Candidate against baseline") < text.index("All checks")
+    assert "Latency, 95th percentile" in text
+    assert "2 slices worsened by more than the rest" in text
+
+
+def test_a_first_release_says_that_nothing_is_compared(review: Review) -> None:
+    review.body["windows"]["baseline"] = None
+    assert "Nothing is compared" in told(review, "evidence")
+
+
+def test_a_failure_stands_before_a_doubt_as_in_the_headline(review: Review) -> None:
+    checks = {c["id"]: c for c in review.body["checks"]}
+    checks["health.failure_rate"].update(outcome="inconclusive", reason="too little")
+    decide(review, outcome="hold", blocking=[], holding=["health.failure_rate", "drift.high"])
+    assert [c["id"] for c in decision.carrying(review.body)] == [
+        "drift.high",
+        "health.failure_rate",
+    ]
+
+
+def test_a_check_links_to_its_page_and_a_maximum_has_no_sign(review: Review) -> None:
+    text = told(review, "evidence")
+    assert '<a href="contract.html">contract.<wbr>bounds</a>' in text
+    assert "2.07 USD a request" in text
+    assert "+2.07" not in text

@@ -19,7 +19,21 @@ from analysis.review import Review
 from .conftest import HOSTILE, Compute, poisoned
 
 TAGS = frozenset(
-    ("p", "strong", "code", "span", "div", "ul", "ol", "li", "a", "br", "figure", "figcaption")
+    (
+        "p",
+        "strong",
+        "code",
+        "span",
+        "div",
+        "ul",
+        "ol",
+        "li",
+        "a",
+        "br",
+        "wbr",
+        "figure",
+        "figcaption",
+    )
     + ("img", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption", "colgroup", "col")
 )
 ATTRIBUTES = frozenset(

@@ -90,3 +90,15 @@ def test_a_sentence_has_true_minus_signs_and_names_keep_their_hyphens(
     sentence: str, shown: str
 ) -> None:
     assert f.typeset(sentence) == shown
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("no slice was tested", "No slice was tested."),
+        ("is_failure is missing in 9 %", "is_failure is missing in 9 %."),
+        ("Done.", "Done."),
+    ],
+)
+def test_a_reason_becomes_a_sentence_and_a_column_keeps_its_name(words: str, shown: str) -> None:
+    assert f.sentence(words) == shown
