@@ -365,11 +365,11 @@ def _burn_check(budget: SloBudget, m: Moments | None) -> Check:
     reason = budget.reason if burn.value is None else _too_little(m)
     outcome = "inconclusive"
     if burn.value is None:
-        sentence = f"The burn of {budget.name} cannot be computed: {reason}."
+        sentence = f"The burn of SLO {budget.name} cannot be computed: {reason}."
     else:
         assert burn.low is not None and burn.high is not None
         story = (
-            f"{budget.name} burns its error budget at {burn.value:.2f} times the sustainable rate "
+            f"SLO {budget.name} burns its error budget at {burn.value:.2f} times the sustainable rate "
             f"(95 % interval {burn.low:.2f} to {burn.high:.2f}, target {100 * budget.target:g} %)"
         )
         if reason is not None:
@@ -391,9 +391,12 @@ def _burn_check(budget: SloBudget, m: Moments | None) -> Check:
         reason,
         sentence,
         {
-            "fail": "Stop what burns the budget before shipping more change.",
+            "fail": "Find what burns the budget (the alert times are on the budgets page, the slices on the "
+            "hotspots page), and fix it before shipping more change.",
             "pass": "Nothing to do.",
-            "inconclusive": "Wait for more traffic, or provide what is missing.",
+            "inconclusive": "Provide what is missing, then review again."
+            if burn.value is None
+            else "Watch the burn rate; wait for more traffic, then review again.",
         },
     )
 
@@ -434,8 +437,8 @@ def _alert_check(budget: SloBudget) -> Check:
     sentence = (
         f"No burn alert on {budget.name} fires at the window's end, and none fired during it."
         if quiet
-        else f"Burn alerts on {budget.name} that fire at the window's end: {len(firing)}; "
-        f"episodes during the window: {n}."
+        else f"Burn alerts on {budget.name}: {len(firing)} firing at the window's end; "
+        f"{n} {'episode' if n == 1 else 'episodes'} during the window."
     )
     if barred:
         names = ", ".join(f"{a.long_hours:g} h" for a in barred)

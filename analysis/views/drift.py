@@ -183,7 +183,12 @@ def _high_check(
         f"with a stability index of {edge:g} or more: {_named(high)}"
         if high
         else f"{_none_drifts(counted)} strongly; the largest stability index is "
-        f"{worst.psi:.3f} (“{short(worst.feature)}”), and {edge:g} or more would count"
+        f"{worst.psi:.3f} (“{short(worst.feature)}”), "
+        + (
+            f"beyond {edge:g}, but within what chance explains"
+            if rounded(or_least(worst.psi)) >= edge
+            else f"and {edge:g} or more would count"
+        )
     )
     doubt = "it is not beyond chance at the gate's error rate" if high else None
     unresolved = floor or doubt
@@ -209,8 +214,8 @@ def _high_check(
         },
         actions={
             "pass": "Nothing to do.",
-            "fail": "Find out whether the change is meant: traffic, routing, or an upstream "
-            "change. Then move the baseline, or fix it.",
+            "fail": f"Find out why {_named(high, bare=True)} moved. If it is meant, move the baseline; if "
+            "not, fix the traffic, the routing or what feeds it.",
             "inconclusive": "Wait for more traffic, then review again.",
         },
     )
@@ -252,7 +257,9 @@ def _medium_check(policy: Policy, features: Sequence[Feature], floor: str | None
             if found
             else f"{_none_drifts(counted)} at medium or above ({edge})."
         ),
-        action="Look at these columns on the drift page." if found else "Nothing to do.",
+        action="Compare these columns before and after on the drift page, and say whether each change is meant."
+        if found
+        else "Nothing to do.",
     )
 
 
@@ -299,8 +306,8 @@ def _none_drifts(counted: Sequence[Feature]) -> str:
     return f"None of {_tested(counted)} drifts"
 
 
-def _named(features: Sequence[Feature]) -> str:
-    shown = [f"“{short(f.feature)}” ({f.psi:.3f})" for f in features[:5]]
+def _named(features: Sequence[Feature], *, bare: bool = False) -> str:
+    shown = [f"“{short(f.feature)}”" + ("" if bare else f" ({f.psi:.3f})") for f in features[:5]]
     more = f" and {len(features) - 5} more" if len(features) > 5 else ""
     return ", ".join(shown) + more
 

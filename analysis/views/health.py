@@ -425,7 +425,8 @@ def _rate_check(
     }
     actions: dict[Outcome, str] = {
         "pass": "Nothing to do.",
-        "fail": "Do not ship. Find the slice and the cause on the hotspots page, fix, and review again.",
+        "fail": "Do not ship. Find the slice on the hotspots page and what moved on the drift page; fix the "
+        "cause, and review again.",
         "inconclusive": "Wait for more traffic, then review again.",
     }
     return RegressionTest(
@@ -493,8 +494,8 @@ def _cost_check(telemetry: Telemetry, policy: Policy, m: Moments | None) -> Regr
         },
         actions={
             "pass": "Nothing to do.",
-            "fail": "Read the drivers on the budget page, and decide whether the rise is worth it.",
-            "inconclusive": "Watch the cost per interaction; wait for more traffic.",
+            "fail": "Read what moved the spend on the budgets page, then cut it, or accept the rise in writing.",
+            "inconclusive": "Watch the cost per interaction; wait for more traffic, then review again.",
         },
     )
 
@@ -528,7 +529,7 @@ def _closed(
         p_value=None,
         p_adjusted=None,
         reason=reason,
-        sentence=f"{subject} cannot be compared: {reason}.",
+        sentence=f"{subject} cannot be compared, because {reason}.",
         action="Nothing to do." if first else "Provide what is missing, then review again.",
     )
 

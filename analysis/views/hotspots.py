@@ -631,7 +631,9 @@ def _checks(
             f"the first: {_name(levels[0])}."
             if levels
             else "No slice is clearly worse than the rest of the traffic.",
-            "See which are new, and which were there before." if levels else "Nothing to do.",
+            "Fix those whose status is new or worsened first; unchanged ones are no work of this release."
+            if levels
+            else "Nothing to do.",
         ),
     )
 
@@ -664,7 +666,9 @@ def _regression_check(
         if coverage < MIN_COVERAGE
         else "the evidence does not hold at the gate's error rate"
     )
-    worst = f"; the first: {_name(regressions[0])}" if regressions else ""
+    first = _name(regressions[0]) if regressions else ""
+    worst = f"; the first: {first}" if regressions else ""
+    named = _where(regressions[0]) if regressions else "the slice"
     plural = "slice" if len(regressions) == 1 else "slices"
     count = f"{len(regressions)} {plural} worsened by more than the rest{worst}"
     return RegressionTest(
@@ -690,16 +694,19 @@ def _regression_check(
         },
         actions={
             "pass": "Nothing to do.",
-            "fail": "Look at the slice's failures first: it is where the release broke.",
+            "fail": f"Read what went wrong in {named}, and fix or roll back what the release changed there.",
             "inconclusive": "Wait for more traffic, or fold rare values of the dimensions.",
         },
     )
 
 
 def _name(found: Found) -> str:
-    parts = ", ".join(f"{k} “{_short(v)}”" for k, v in found.slice.items())
     ratio = "" if found.ratio is None else f", {found.ratio:.1f} times its reference"
-    return f"{found.metric} in {parts}{ratio}"
+    return f"{found.metric} in {_where(found)}{ratio}"
+
+
+def _where(found: Found) -> str:
+    return ", ".join(f"{k} “{_short(v)}”" for k, v in found.slice.items())
 
 
 def _short(value: str | None) -> str:

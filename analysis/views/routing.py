@@ -222,7 +222,7 @@ def recommend(
     if saving is None:
         return unknown, (
             f"{100 * (1 - result.overlap):.0f} % of the requests that it changes lie where its choice was "
-            f"never logged: the log cannot tell; an A/B test of about {result.test_size:,} requests an "
+            f"never logged, so that the log cannot tell; an A/B test of about {result.test_size:,} requests an "
             f"arm would tell whether failures rise by {100 * result.failure_limit:.1f} points"
         )
     floor = _below_floors(result)
@@ -422,9 +422,9 @@ def _check(candidate: Candidate) -> Check:
     saving, outcome = candidate.saving_usd, _OUTCOMES[candidate.recommendation]
     figure = ""
     if saving.value is not None and saving.low is not None and saving.high is not None:
-        verb = "saved" if saving.value >= 0 else "cost"
+        verb, more = ("saved", "") if saving.value >= 0 else ("cost", " more")
         figure = (
-            f" In the window it would have {verb} {abs(saving.value):.4f} USD per request "
+            f" In the window it would have {verb} {abs(saving.value):.4f} USD{more} per request "
             f"(95 % interval of the saving {saving.low:.4f} to {saving.high:.4f})."
         )
     return Check(

@@ -201,11 +201,13 @@ def _check(spend: SpendSection, reason: str | None) -> Check:
         day = spend.usd_per_day
         story = (
             f"Spend is {day.value:.2f} USD a day (95 % interval {day.low:.2f} to {day.high:.2f}) "
-            f"against a budget of {spend.budget_usd_per_day:g}"
+            f"against a budget of {spend.budget_usd_per_day:g} USD a day"
         )
         if rounded(burn.low) > 1:
             outcome, sentence = "fail", f"{story}: over budget."
-            action = "Read the drivers below, and cut the largest or raise the budget."
+            action = (
+                "Read the drivers on the budgets page, and cut the largest or raise the budget."
+            )
         elif rounded(burn.high) <= 1:
             outcome, sentence, action = "pass", f"{story}: within budget.", "Nothing to do."
         else:

@@ -248,7 +248,7 @@ def _learn(reader: Reader, parts: Parts, policy: Policy) -> Learned | str:
     if not parts.complete:
         return (
             "the model needs labelled history before the candidate window; the telemetry has "
-            f"{sum(parts.n_rows)} interactions on too few days there"
+            f"{sum(parts.n_rows):,} interactions there, on too few days"
         )
     columns = feature_columns(
         telemetry.contract, telemetry.columns, settings.decide_at, settings.label
@@ -278,9 +278,9 @@ def _too_little(fit_bad: Bools, cal_bad: Bools, choosing: Queue | None = None) -
         positives = int(everything.sum())
         if len(everything) < MIN_ROWS or positives < MIN_POSITIVES:
             return (
-                f"the history before the candidate window has {len(everything)} labelled "
-                f"interactions, {positives} of them positive; the model needs {MIN_ROWS} and "
-                f"{MIN_POSITIVES}"
+                f"the history before the candidate window has {len(everything):,} labelled "
+                f"interactions, {positives:,} of them positive; the model needs {MIN_ROWS:,} and "
+                f"{MIN_POSITIVES:,}"
             )
         if int(choosing.full_days.sum()) < MIN_CHOOSE_DAYS:
             return f"the part of the history that chooses has fewer than {MIN_CHOOSE_DAYS} days"
@@ -288,9 +288,9 @@ def _too_little(fit_bad: Bools, cal_bad: Bools, choosing: Queue | None = None) -
         fewest = min(int(bad.sum()), int((~bad).sum()))
         if fewest < MIN_PART_POSITIVES:
             return (
-                f"the part of the history that is used to {name} has {len(bad)} labelled "
-                f"interactions, {int(bad.sum())} of them positive; each label must stand there at "
-                f"least {MIN_PART_POSITIVES} times"
+                f"the part of the history that is used to {name} has {len(bad):,} labelled "
+                f"interactions, {int(bad.sum()):,} of them positive; at least {MIN_PART_POSITIVES} "
+                "positive and as many negative ones are needed"
             )
     return None
 
@@ -474,7 +474,7 @@ def _queue_check(
         sentence = f"The review queue is not judged: {reason}."
     elif mode == "review_none":
         result, action = "pass", "Nothing to do."
-        sentence = "Nothing is queued for review: no model or volume makes reviews pay."
+        sentence = "Nothing is queued for review: the mode, chosen before the window, is to review nothing."
     elif ahead.low is None or ahead.high is None:
         reason = "the window has fewer than three days"
         sentence = f"{story}: {reason}."
@@ -522,7 +522,10 @@ def _mode_check(
         action = "Provide the missing labels."
     elif choice.mode != "selective":
         which = "all that arrives" if choice.mode == "review_all" else "nothing"
-        sentence = f"Review {which}: before the window the model did not surely beat doing without."
+        sentence = (
+            f"Review {which}: before the window, reviewing by the model's risk did not surely cost less "
+            "than working without the model."
+        )
     else:
         others = {r.name: reviewed_by(window, costs, r.name, None) for r in choice.rivals}
         best = min(others, key=lambda n: (float(row_costs(window, costs, others[n]).sum()), n))

@@ -319,7 +319,7 @@ class TestWhatCannotBeTold:
             ("few failures", lambda r: r.assign(is_failure=r.index % 300 == 0),
              policy(triage=PAYS), "positive"),
             ("only failures", lambda r: r.assign(is_failure=True), policy(triage=PAYS),
-             "at least 10 times"),
+             "at least 10 positive"),
         ],
     )  # fmt: skip
     def test_the_checks_are_inconclusive_and_the_rest_is_told(
