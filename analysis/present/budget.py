@@ -69,6 +69,7 @@ from analysis.present.theme import (
 )
 from analysis.review import Review
 
+MAX_EPISODES = 5
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)
 _TYPES = ("solid", "dashed", "dotted", "dashdot", "solid")
 _DRIVERS = {
@@ -242,7 +243,7 @@ def _episodes(section: Body) -> tuple[Html, ...]:
     if not held:
         return ()
     held.sort(key=lambda pair: -pair[1]["peak_burn"])
-    worst = held[:10]
+    worst = held[:MAX_EPISODES]
     return (
         table(
             "When alerts fired during the candidate window, the strongest first",
@@ -250,7 +251,7 @@ def _episodes(section: Body) -> tuple[Html, ...]:
              Column("Peak burn, ×")],
             [[name, moment(e["start_utc"]), moment(e["end_utc"]), hours(e["long_hours"]),
               number(e["peak_burn"])] for name, e in worst],
-            f"{plural(len(held), 'episode')}; times are those at which the alert would have stood.",
+            f"{plural(len(held), 'episode')}; the times are those at which the alert would have been firing.",
             total=len(held),
         ),
     )  # fmt: skip
@@ -268,7 +269,7 @@ def _spend(body: Body, spend: Body, days: pd.DataFrame) -> tuple[Html, ...]:
         ["Spend, USD a day", stacked(spend["usd_per_day"], usd)],
         ["Budget, USD a day", "none is set" if budget is None else usd(budget)],
         ["Spend as a share of the budget", stacked(spend["burn_rate"], percent)],
-        ["Forecast of the mean of as many days to come, USD a day",
+        ["Forecast: mean of the next days, as many as in the window, USD a day",
          over(usd(ahead["value"]), between(ahead["low"], ahead["high"], usd))],
         ["Spend without a known cost, USD in the window", usd(spend["unseen_usd"])],
     ]  # fmt: skip

@@ -193,7 +193,8 @@ def _effect(feature: Body) -> str:
 def _joint(joint: Body) -> Html:
     if joint["auc"] is None:
         return say(
-            '<p class="rr-note">All context columns together: null, because {r}.</p>',
+            '<p class="rr-note">Whether all context columns together tell the windows apart is not '
+            "known: {r}.</p>",
             r=joint["reason"],
         )
     return say(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from analysis.present import spans
-from analysis.present.blocks import Body, Parts, answer, badge, paragraph, stacked
+from analysis.present.blocks import Body, Parts, answer, badge, joined, link, stacked
 from analysis.present.escape import Html, say
 from analysis.present.formats import NONE, moment, percent, ratio, usd
 from analysis.present.grid import Column, table, text
 from analysis.review import Review
 
 REASON = (
-    "no ledger of recorded releases is kept yet, so there is no earlier release, no weekly baseline "
-    "and no trend to compare with; they are null, not guessed"
+    "no ledger of recorded releases is kept yet; so there is no earlier release, no weekly baseline "
+    "and no trend to compare with, and none is guessed"
 )
 
 
@@ -23,18 +23,20 @@ def parts(review: Review) -> Parts:
         (
             answer(
                 "inconclusive",
-                say("<p>Earlier releases: none is known, because {reason}.</p>", reason=REASON),
+                say("<p>No earlier release is known: {reason}.</p>", reason=REASON),
                 say(
-                    "<p>This release, {id}, is the only row.</p>",
+                    "<p>This release, {id}, is the only one below.</p>",
                     id=say("<strong>{id}</strong>", id=release),
                 ),
             ),
         ),
         (_releases(body),),
         (
-            paragraph(
-                "Keep decision_artifact.json of this release: it is what a ledger will be filled from. "
-                "The comparison with the baseline window is on the health page."
+            say(
+                "<p>Keep {artifact} of this release: a ledger can be filled from it. The comparison with "
+                "the baseline window is on the {health}.</p>",
+                artifact=link("../decision_artifact.json", "decision_artifact.json"),
+                health=link("health.html", "health page"),
             ),
         ),
     )
@@ -42,8 +44,12 @@ def parts(review: Review) -> Parts:
 
 def _releases(body: Body) -> Html:
     health = body["views"]["health"]["candidate"]
-    burns = "; ".join(
-        f"{s['name']} {ratio(s['burn_rate']['value'])}" for s in body["views"]["budget"]["slos"]
+    burns = joined(
+        (
+            say("{name}: {burn}", name=s["name"], burn=stacked(s["burn_rate"], ratio))
+            for s in body["views"]["budget"]["slos"]
+        ),
+        "<br>",
     )
     return table(
         "Recorded releases",
@@ -57,7 +63,7 @@ def _releases(body: Body) -> Html:
                 stacked(health["failure_rate"], percent),
                 stacked(health["latency_breach_rate"], percent),
                 stacked(health["cost_usd_per_interaction"], usd),
-                say("{b}", b=burns or NONE),
+                burns or NONE,
             ]
         ],
         f"Below each value its 95 % interval. {spans.candidate(body)}",

@@ -11,6 +11,7 @@ from analysis.present.blocks import (
     Parts,
     figure,
     joined,
+    link,
     over,
     paragraph,
     prose,
@@ -34,12 +35,13 @@ from analysis.present.formats import (
     tick,
     usd,
 )
-from analysis.present.grid import Column, table, text
+from analysis.present.grid import MAX_ROWS, Column, table, text
 from analysis.review import Review
 
 MAX_DRAWN = 8
 _METRICS = {"failure": "Failure rate", "latency_breach": "Latency breach rate", "cost": "Cost"}
 _KINDS = {"level": "than the rest", "regression": "than before"}
+MAX_LISTED = 8
 
 
 def parts(review: Review) -> Parts:
@@ -152,9 +154,11 @@ def _found(body: Body, section: Body) -> tuple[Html, ...]:
     source = (
         f"{spans.candidate(body)} Effect: value minus reference, with its joint interval. Excess: "
         "interactions that went wrong beyond the reference, or USD beyond it, in the window. "
-        "The file has p- and q-values."
+        "Status: new, worsened or unchanged since the baseline. The file has p- and q-values."
     )
-    return (_table("Findings, the costliest certain excess first", found, source, section),)
+    return (
+        _table("Slices that stand out, the costliest certain excess first", found, source, section),
+    )
 
 
 def _listed(body: Body, section: Body) -> tuple[Html, ...]:
@@ -165,17 +169,22 @@ def _listed(body: Body, section: Body) -> tuple[Html, ...]:
         "None of these is a finding."
     )
     title = "Also listed: resolved, or better than the rest"
-    return (_table(title, section["listed"][:12], source, section),)
+    return (_table(title, section["listed"], source, section, MAX_LISTED),)
 
 
-def _table(title: str, found: Sequence[Body], source: str, section: Body) -> Html:
+def _table(
+    title: str, found: Sequence[Body], source: str, section: Body, most: int = MAX_ROWS
+) -> Html:
+    shown = found[:most]
+    cut = f" The first {len(shown)} of {len(found):,}." if len(shown) < len(found) else ""
+    where = link("../tables/hotspots.csv", "tables/hotspots.csv")
+    tests = plural(section["n_tested"], "test")
     return table(
         title,
         [text("Slice"), text("Measure, status"), Column("Value, ratio"),
          Column("Effect, interval"), Column("Excess"), Column("Interactions")],
-        [_cells(f) for f in found],
-        source,
-        file="hotspots.csv", total=section["n_tested"],
+        [_cells(f) for f in shown],
+        say("{source}{cut} All {tests}: {where}.", source=source, cut=cut, tests=tests, where=where),
     )  # fmt: skip
 
 
@@ -183,20 +192,32 @@ def _cells(found: Body) -> list[object]:
     money = found["metric"] == "cost"
     level: Format = usd if money else percent
     change: Format = signed_usd if money else points
+    unit = " USD" if money else ""
     effect: object = NONE
     if found["effect"] is not None:
-        effect = over(change(found["effect"]), between(found["low"], found["high"], change))
+        effect = over(
+            f"{change(found['effect'])}{unit}", between(found["low"], found["high"], change)
+        )
     excess = NONE
     if found["excess"] is not None:
         excess = number(found["excess"], 0) + (" USD" if money else "")
     return [
         prose(name(found["slice"])),
-        over(f"{found['metric']}, {found['kind']}", found["status"]),
+        over(_measure(found), found["status"]),
         over(
-            f"{level(found['value'])}, {ratio(found['ratio'])}",
-            f"reference {level(found['reference'])}",
+            f"{level(found['value'])}{unit}, {ratio(found['ratio'])}",
+            f"reference {level(found['reference'])}{unit}",
         ),
         effect,
         excess,
         count(found["support"]),
     ]
+
+
+def _measure(found: Body) -> str:
+    """What was compared, and with what; a resolved slice stands out no more."""
+    metric = str(_METRICS.get(found["metric"], found["metric"]))
+    if found["status"] == "resolved":
+        return metric
+    side = "better" if found["status"] == "better" else "worse"
+    return f"{metric}, {side} {_KINDS.get(found['kind'], found['kind'])}"

@@ -73,7 +73,7 @@ def _inputs(body: Body) -> Html:
 
 def _producer(body: Body) -> Html:
     made = body["producer"]
-    commit = made["commit"] or "null: the code is in no checkout"
+    commit = made["commit"] or "not known: the code is in no checkout"
     rows = [["release review", made["version"]], ["commit", commit], ["Python", made["python"]]]
     rows += [[name, version] for name, version in made["packages"].items()]
     rows.append(["policy file, SHA-256", say("<code>{s}</code>", s=body["policy"]["sha256"])])
@@ -97,11 +97,17 @@ def _policy(body: Body) -> tuple[Html, ...]:
     plain = {k: v for k, v in settings.items() if not isinstance(v, Mapping)}
     groups = [("general", plain)] + [(k, v) for k, v in settings.items() if isinstance(v, Mapping)]
     rows = [
-        [name if index == 0 else "", path, say("{v}", v=value)]
+        (name, index == 0, path, say("{v}", v=value))
         for name, held in groups
         for index, (path, value) in enumerate(given for given in flat(held) if given[1] != NOT_SET)
     ]
-    chunks = [rows[at : at + 25] for at in range(0, len(rows), 25)]
+    chunks = [
+        [
+            [name if first or not place else "", path, value]
+            for place, (name, first, path, value) in enumerate(rows[at : at + 25])
+        ]
+        for at in range(0, len(rows), 25)
+    ]
     return tuple(
         table(
             "The policy that was applied" + (", continued" if index else ""),
