@@ -157,7 +157,9 @@ def _headline(
         return "Ship: a first release; every budget check and the review queue pass."
     if not any(c.severity == "block" for c in checks):
         return "Ship: no regression was found; the policy lets no check block."
-    return "Ship: no regression was found, and the blocking checks show that none beyond the limits is there."
+    return (
+        "Ship: no regression was found, and the blocking checks rule out one beyond their limits."
+    )
 
 
 def _lower(sentence: str) -> str:

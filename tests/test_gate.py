@@ -363,7 +363,7 @@ def test_only_a_release_that_ships_is_watched() -> None:
 HEADLINES: dict[str, tuple[dict[str, Outcome], str]] = {
     "ship": (
         {},
-        "Ship: no regression was found, and the blocking checks show that none beyond the limits is there.",
+        "Ship: no regression was found, and the blocking checks rule out one beyond their limits.",
     ),
     "block": (
         {"health.failure_rate": "fail"},

@@ -70,6 +70,7 @@ from analysis.present.theme import (
 from analysis.review import Review
 
 MAX_EPISODES = 5
+MAX_DRIVERS = 5
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)
 _TYPES = ("solid", "dashed", "dotted", "dashdot", "solid")
 _DRIVERS = {
@@ -365,7 +366,7 @@ def _by_model(body: Body, drivers: Body) -> tuple[Html, ...]:
         table(
             "The largest parts of the change, by model",
             [text("Model"), text("Driver"), Column("USD a day")],
-            rows[:10],
+            rows[:MAX_DRIVERS],
             spans.both(body),
             file="spend_drivers.csv", total=len(drivers["by_slice"]),
         ),

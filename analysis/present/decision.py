@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from analysis.present import measures, spans
@@ -39,6 +40,10 @@ from analysis.present.health import headline
 from analysis.review import Review
 
 MAX_REASONS = 3
+MAX_COLUMNS = 12
+_LACKING = re.compile(
+    r"the policy names the column '(?P<column>.*)', which the telemetry lacks: left out"
+)
 # Beyond this many times its limit a check is drawn at the edge, and its number says how far.
 _EDGE = 4.0
 
@@ -119,7 +124,7 @@ def _actions(body: Body) -> tuple[Html, ...]:
                              if decision["watch"] else "Ship it."))  # fmt: skip
     open_ = [c for c in carrying(body) if c["outcome"] == "inconclusive"]
     if decision["outcome"] == "hold" and open_:
-        out.append(_needs(decision))
+        out.append(_needs(decision, open_))
     out += _watch(decision)
     return tuple(out) or (paragraph(NOTHING),)
 
@@ -137,8 +142,12 @@ def _steps(body: Body) -> list[Html]:
     return steps
 
 
-def _needs(decision: Body) -> Html:
+def _needs(decision: Body, open_: Sequence[Body]) -> Html:
     needs = decision["needs"]
+    if all(c["value"] is None for c in open_):
+        return paragraph(
+            "More traffic alone does not settle this: what is missing must come first."
+        )
     if needs["interactions"] is None:
         return paragraph(
             "How much more traffic would settle it cannot be said: something is missing or has failed, "
@@ -162,7 +171,7 @@ def _watch(decision: Body) -> list[Html]:
         table(
             "After shipping: what to watch, and when to roll back",
             [text("Watch"), Column("Roll back above"), Column("For, days")],
-            [[w["what"], _watched(w["what"], w["limit"]), number(w["days"], 0)]
+            [[w["what"].capitalize().replace(" in usd", ""), _watched(w["what"], w["limit"]), number(w["days"], 0)]
              for w in decision["watch"]],
             "Each limit is the baseline's level plus what the gate accepted. Alert on each, and roll the "
             "release back where one is exceeded.",
@@ -231,8 +240,20 @@ def _evidence(body: Body) -> tuple[Html, ...]:
         *_unjudged(body),
         _windows(body),
         *_exclusions(body),
-        *notes(body["windows"]["warnings"], "Warnings:"),
+        *notes(_warnings(body), "Warnings:"),
     )
+
+
+def _warnings(body: Body) -> list[str]:
+    """The review's warnings; those about columns that are not there become one."""
+    warnings = body["windows"]["warnings"]
+    lacking = [m["column"] for w in warnings if (m := _LACKING.fullmatch(w))]
+    if len(lacking) < 2:
+        return list(warnings)
+    shown = ", ".join(lacking[:MAX_COLUMNS])
+    more = f" and {len(lacking) - MAX_COLUMNS} more" if len(lacking) > MAX_COLUMNS else ""
+    one = f"the telemetry lacks {len(lacking)} columns of the policy, which are left out: {shown}{more}"
+    return [*(w for w in warnings if not _LACKING.fullmatch(w)), one]
 
 
 def _source(body: Body) -> str:

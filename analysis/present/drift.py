@@ -112,7 +112,7 @@ def _distribution(body: Body, own: pd.DataFrame) -> Html:
     )  # fmt: skip
     more = "" if len(own) <= MAX_BINS else f" The {MAX_BINS} of {len(own)} values that moved most."
     alt = f"{feature}, baseline to candidate: {'; '.join(stories)}."
-    caption = f"{feature}. Tick: baseline; circle: candidate. {spans.both(body)}{more}"
+    caption = f"Column {feature}. Tick: baseline; circle: candidate. {spans.both(body)}{more}"
     return figure(drawn, alt, caption)
 
 

@@ -150,6 +150,8 @@ def headline(body: Body, names: Sequence[str], title: str, source: object) -> Ht
              stacked(health["candidate"][name], LEVELS[name]), stacked(health["change"][name], change),
              count(health["change"][name]["support"])]
         )  # fmt: skip
+    if all(health[w][n]["value"] is None for w in ("baseline", "candidate") for n in names):
+        return paragraph("No failure rate, latency or cost is known; the checks above say why.")
     return table(title, _COLUMNS, rows, source)
 
 

@@ -41,6 +41,7 @@ from analysis.review import Review
 MAX_DRAWN = 8
 _METRICS = {"failure": "Failure rate", "latency_breach": "Latency breach rate", "cost": "Cost"}
 _KINDS = {"level": "than the rest", "regression": "than before"}
+_SHORT = {"failure": "Failures", "latency_breach": "Latency", "cost": "Cost"}
 MAX_LISTED = 8
 
 
@@ -51,7 +52,7 @@ def parts(review: Review) -> Parts:
     return Parts(
         view_answer(body, "hotspots", _tested(section)),
         (
-            *_figures(body, section["found"]),
+            *_figures(section["found"]),
             *_found(body, section),
             *_listed(body, section),
             *view_notes(body, "hotspots", result.notes),
@@ -82,16 +83,16 @@ def _tested(section: Body) -> tuple[Html, ...]:
 # ── figures ──────────────────────────────────────────────────────────────────────────────
 
 
-def _figures(body: Body, found: Sequence[Body]) -> tuple[Html, ...]:
-    out = []
+def _figures(found: Sequence[Body]) -> tuple[Html, ...]:
+    out: list[Html] = []
     for metric in _METRICS:
         own = [f for f in found if f["metric"] == metric and f["value"] is not None]
         if own:
-            out.append(_figure(body, metric, own))
+            out.append(_figure(metric, own, first=not out))
     return tuple(out)
 
 
-def _figure(body: Body, metric: str, own: Sequence[Body]) -> Html:
+def _figure(metric: str, own: Sequence[Body], *, first: bool) -> Html:
     money = metric == "cost"
     form: Format = usd if money else percent
     rows = [_row(f, form) for f in own[:MAX_DRAWN]]
@@ -109,12 +110,12 @@ def _figure(body: Body, metric: str, own: Sequence[Body]) -> Html:
     )  # fmt: skip
     alt = say("{metric}, {unit}: {stories}", metric=_METRICS[metric], unit=unit, stories=stories)
     more = f" The first {MAX_DRAWN} of {len(own)}." if len(own) > MAX_DRAWN else ""
-    caption = (
+    how = (
         "Bars: intervals that hold jointly over all findings (false-coverage rate). Tick: the "
         "reference, which is the rest of the traffic, or what the slice would be had it moved with the "
-        f"rest. Cross: worse than before; circle: worse than the rest.{more}"
+        "rest. Cross: worse than before; circle: worse than the rest."
     )
-    return figure(drawn, alt, caption)
+    return figure(drawn, alt, f"{how if first else 'To be read as the figure above.'}{more}")
 
 
 def _row(found: Body, form: Format) -> Row:
@@ -154,7 +155,7 @@ def _found(body: Body, section: Body) -> tuple[Html, ...]:
     source = (
         f"{spans.candidate(body)} Effect: value minus reference, with its joint interval. Excess: "
         "interactions that went wrong beyond the reference, or USD beyond it, in the window. "
-        "Status: new, worsened or unchanged since the baseline. The file has p- and q-values."
+        "Vs rest: against all other traffic; vs before: against its own past. The file has p- and q-values."
     )
     return (
         _table("Slices that stand out, the costliest certain excess first", found, source, section),
@@ -216,8 +217,7 @@ def _cells(found: Body) -> list[object]:
 
 def _measure(found: Body) -> str:
     """What was compared, and with what; a resolved slice stands out no more."""
-    metric = str(_METRICS.get(found["metric"], found["metric"]))
+    metric = str(_SHORT.get(found["metric"], found["metric"]))
     if found["status"] == "resolved":
         return metric
-    side = "better" if found["status"] == "better" else "worse"
-    return f"{metric}, {side} {_KINDS.get(found['kind'], found['kind'])}"
+    return f"{metric} vs {'before' if found['kind'] == 'regression' else 'rest'}"

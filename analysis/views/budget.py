@@ -456,7 +456,10 @@ def _alert_check(budget: SloBudget) -> Check:
         "alerts",
         None,
         sentence,
-        {"pass": "Nothing to do.", "fail": "Look at the episodes on the budget page."},
+        {
+            "pass": "Nothing to do.",
+            "fail": "See on the budgets page when the alerts fired, and find what broke then.",
+        },
     )
 
 

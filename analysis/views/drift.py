@@ -288,7 +288,7 @@ def _unjudged(check_id: str, severity: Literal["hold", "note"], reason: str) -> 
         p_adjusted=None,
         reason=reason,
         sentence=f"{_SUBJECTS[check_id]} is not judged: {reason}.",
-        action="Read the columns one by one."
+        action="Read the drift page column by column."
         if joint and reason == JOINT_REASON
         else "Nothing to do."
         if reason == FIRST_RELEASE

@@ -631,7 +631,7 @@ def _checks(
             f"the first: {_name(levels[0])}."
             if levels
             else "No slice is clearly worse than the rest of the traffic.",
-            "Fix those whose status is new or worsened first; unchanged ones are no work of this release."
+            "Fix the slices whose status is new or worsened first; this release did not make the unchanged ones."
             if levels
             else "Nothing to do.",
         ),

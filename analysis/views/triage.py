@@ -474,7 +474,7 @@ def _queue_check(
         sentence = f"The review queue is not judged: {reason}."
     elif mode == "review_none":
         result, action = "pass", "Nothing to do."
-        sentence = "Nothing is queued for review: the mode, chosen before the window, is to review nothing."
+        sentence = "Nothing is queued for review: the mode chosen is to review nothing."
     elif ahead.low is None or ahead.high is None:
         reason = "the window has fewer than three days"
         sentence = f"{story}: {reason}."
@@ -522,10 +522,7 @@ def _mode_check(
         action = "Provide the missing labels."
     elif choice.mode != "selective":
         which = "all that arrives" if choice.mode == "review_all" else "nothing"
-        sentence = (
-            f"Review {which}: before the window, reviewing by the model's risk did not surely cost less "
-            "than working without the model."
-        )
+        sentence = f"Review {which}: before the window, the model was not surely cheaper than working without it."
     else:
         others = {r.name: reviewed_by(window, costs, r.name, None) for r in choice.rivals}
         best = min(others, key=lambda n: (float(row_costs(window, costs, others[n]).sum()), n))

@@ -136,3 +136,20 @@ def test_a_check_links_to_its_page_and_a_maximum_has_no_sign(review: Review) -> 
     assert '<a href="contract.html">contract.<wbr>bounds</a>' in text
     assert "2.07 USD a request" in text
     assert "+2.07" not in text
+
+
+def test_columns_that_are_not_there_make_one_warning(review: Review) -> None:
+    review.body["windows"]["warnings"] = [
+        "the windows are no whole weeks",
+        *(f"the policy names the column '{c}', which the telemetry lacks: left out" for c in "abc"),
+    ]
+    text = told(review, "evidence")
+    assert "The telemetry lacks 3 columns of the policy, which are left out: a, b, c." in text
+    assert "The windows are no whole weeks." in text
+    assert "which the telemetry lacks" not in text
+
+
+def test_a_hold_for_a_missing_column_does_not_ask_for_traffic(review: Review) -> None:
+    check = next(c for c in review.body["checks"] if c["id"] == "health.failure_rate")
+    check.update(value=None, low=None, high=None)
+    assert "what is missing must come first" in hold_open(review, None, None)
