@@ -148,8 +148,10 @@ def view_answer(
 
 
 def view_notes(body: Body, view: str, more: Iterable[object] = ()) -> tuple[Html, ...]:
-    """The view's remaining checks, and what the reader must know."""
+    """The view's remaining checks, and what the reader must know beyond what a check says."""
     own = checks_of(body, view)
+    said = " ".join(c["sentence"] for c in own)
+    more = [m for m in more if str(m).rstrip(".") not in said]
     if all(c["severity"] == "note" for c in own):
         own = []
     minor = [told(c) for c in own if c["severity"] == "note"]

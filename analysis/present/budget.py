@@ -269,7 +269,8 @@ def _spend(body: Body, spend: Body, days: pd.DataFrame) -> tuple[Html, ...]:
     rows = [
         ["Spend, USD a day", stacked(spend["usd_per_day"], usd)],
         ["Budget, USD a day", "none is set" if budget is None else usd(budget)],
-        ["Spend as a share of the budget", stacked(spend["burn_rate"], percent)],
+        *([] if budget is None else
+          [["Spend as a share of the budget", stacked(spend["burn_rate"], percent)]]),
         ["Forecast: mean of the next days, as many as in the window, USD a day",
          over(usd(ahead["value"]), between(ahead["low"], ahead["high"], usd))],
         ["Spend without a known cost, USD in the window", usd(spend["unseen_usd"])],

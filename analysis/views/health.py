@@ -466,11 +466,13 @@ def _cost_check(telemetry: Telemetry, policy: Policy, m: Moments | None) -> Regr
     limit = policy.gate.limits.get(check_id, COST_LIMIT)
     old, new = m.baseline.y / m.baseline.n / 1e9, m.candidate.y / m.candidate.n / 1e9
     limits = (
-        f", 95 % interval {100 * (r.low - 1):+.1f} to {100 * (r.high - 1):+.1f} %"
+        f", 95 % interval {100 * (r.low - 1):+,.1f} to {100 * (r.high - 1):+,.1f} %"
         if math.isfinite(r.low) and math.isfinite(r.high)
         else ""
     )
-    story = f"{subject} went from {old:.4g} to {new:.4g} USD ({100 * (r.ratio - 1):+.1f} %{limits})"
+    story = (
+        f"{subject} went from {old:.4g} to {new:.4g} USD ({100 * (r.ratio - 1):+,.1f} %{limits})"
+    )
     unresolved = floor or f"the interval reaches beyond the limit of {100 * (limit - 1):+.0f} %"
     return RegressionTest(
         id=check_id,

@@ -193,7 +193,7 @@ def _check(spend: SpendSection, reason: str | None) -> Check:
         severity, reason = "note", "the policy sets no budget (spend.budget_usd_per_day)"
         sentence, action = (
             f"Spend is not judged: {reason}.",
-            "Set a budget if spend should be judged.",
+            "Set spend.budget_usd_per_day in the policy if spend should be judged.",
         )
     elif reason is not None or burn.value is None or burn.low is None or burn.high is None:
         sentence = f"Spend cannot be judged: {reason}."
