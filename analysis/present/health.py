@@ -146,8 +146,8 @@ def headline(body: Body, names: Sequence[str], title: str, source: object) -> Ht
     for name in names:
         change: Format = points if name.endswith("rate") else ratio
         rows.append(
-            [NAMES[name], stacked(health["baseline"][name], LEVELS[name]),
-             stacked(health["candidate"][name], LEVELS[name]), stacked(health["change"][name], change),
+            [NAMES[name], stacked(health["change"][name], change),
+             stacked(health["baseline"][name], LEVELS[name]), stacked(health["candidate"][name], LEVELS[name]),
              count(health["change"][name]["support"])]
         )  # fmt: skip
     if all(health[w][n]["value"] is None for w in ("baseline", "candidate") for n in names):
@@ -155,7 +155,8 @@ def headline(body: Body, names: Sequence[str], title: str, source: object) -> Ht
     return table(title, _COLUMNS, rows, source)
 
 
-_COLUMNS = [text("Figure"), Column("Baseline"), Column("Candidate"), Column("Change"),
+# The change stands first: a phone shows no more than three columns at once.
+_COLUMNS = [text("Figure"), Column("Change"), Column("Baseline"), Column("Candidate"),
             Column("Interactions")]  # fmt: skip
 
 
@@ -165,8 +166,8 @@ def _more(body: Body) -> tuple[Html, ...]:
     for name, held in more.items():
         level, change = _kind(name)
         rows.append(
-            [name, stacked(held["baseline"], level), stacked(held["candidate"], level),
-             stacked(held["change"], change), count(held["change"]["support"])]
+            [name, stacked(held["change"], change), stacked(held["baseline"], level),
+             stacked(held["candidate"], level), count(held["change"]["support"])]
         )  # fmt: skip
     if not rows:
         return ()
