@@ -24,7 +24,7 @@ _FORMATS: Mapping[str, Format] = {
     "rate": points,
     "ratio": ratio,
     "burn rate": ratio,
-    "alerts": count,
+    "episodes": count,
     "slices": count,
     "features": count,
     "reviews a day": lambda value: number(value, 1),
@@ -32,7 +32,7 @@ _FORMATS: Mapping[str, Format] = {
     "USD": signed_usd,
 }
 _NOUNS = {
-    "alerts": "at the end",
+    "episodes": "episodes",
     "slices": "slices",
     "features": "columns",
     "reviews a day": "reviews a day",
@@ -70,8 +70,6 @@ def limit(check: Body) -> str:
     """The pass limit with its direction; none where the check passed without a value."""
     if check["limit"] is None or (check["value"] is None and check["outcome"] == "pass"):
         return NONE
-    if check["unit"] == "alerts":
-        return "none in the window"
     return f"{_SIGNS[check['comparison']]} {form(check)(check['limit'])}"
 
 

@@ -425,7 +425,7 @@ def _alert_check(budget: SloBudget) -> Check:
             "note",
             Interval.unknown(),
             0.0,
-            "alerts",
+            "episodes",
             budget.reason,
             f"Alerts on {budget.name} cannot be evaluated: {budget.reason}.",
             {"inconclusive": "Provide what is missing."},
@@ -446,14 +446,15 @@ def _alert_check(budget: SloBudget) -> Check:
             f" The {names} rows can never fire: their threshold is beyond the burn of a full outage "
             f"({1 / budget.error_budget:.1f})."
         )
-    shown = Interval(float(len(firing)), None, None, budget.burn_rate.support)
+    # What fires at the end is an episode too; the grid of the episodes may just miss it.
+    shown = Interval(float(max(n, len(firing))), None, None, budget.burn_rate.support)
     return _check(
         check_id,
         "pass" if quiet else "fail",
         "note",
         shown,
         0.0,
-        "alerts",
+        "episodes",
         None,
         sentence,
         {

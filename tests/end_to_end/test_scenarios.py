@@ -198,3 +198,10 @@ def test_the_committed_sample_is_what_its_command_makes(tmp_path: Path) -> None:
 
 def test_the_policy_of_the_report_names_the_sample() -> None:
     assert load(POLICY).policy.data == "data/sample"
+
+
+def test_a_count_fails_where_it_is_above_its_limit_and_nowhere_else(body: dict) -> None:
+    counted = [c for c in body["checks"] if c["unit"] in ("episodes", "slices", "features")]
+    assert len(counted) >= 5
+    for c in counted:
+        assert (c["outcome"] == "fail") == (c["value"] > c["limit"]), c["id"]
