@@ -30,15 +30,21 @@ Ints = npt.NDArray[np.int64]
 KEEP = -1
 DROS_GRID = (0.01, 0.1, 1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
 MIN_TAIL = 5
+LEAST_PROPENSITY = 1e-12
 
 
 # ── scores ───────────────────────────────────────────────────────────────────────────────
 
 
 def importance_weights(action: Ints, target: Ints, propensity: Floats) -> Floats:
-    """w, shape (n,). action, target: codes; propensity: e(a | x) of the logged action, in (0, 1]."""
+    """w, shape (n,). action, target: codes; propensity: e(a | x) of the logged action, in (0, 1].
+
+    A propensity below `LEAST_PROPENSITY` counts as that: no log is long enough to show such a
+    choice, and the squares of larger weights leave the range of floats.
+    """
     matched = (target != KEEP) & (action == target)
-    return np.where(matched, 1.0 / np.where(matched, propensity, 1.0), 0.0)
+    known = np.maximum(np.where(matched, propensity, 1.0), LEAST_PROPENSITY)
+    return np.where(matched, 1.0 / known, 0.0)
 
 
 def direct_method_scores(y: Floats, q_target: Floats, target: Ints) -> Floats:
@@ -299,8 +305,13 @@ def imbens_manski(
 
 def ab_test_size(
     rate: float, change: float, deff: float = 1.0, level: float = 0.975, power: float = 0.8
-) -> int:
-    """Requests an arm to tell a rate from rate + change: one-sided `level`, `power` (Fleiss 1981)."""
+) -> int | None:
+    """Requests an arm to tell a rate from rate + change: one-sided `level`, `power` (Fleiss 1981).
+
+    None where `deff` is infinite: of a single cluster nobody knows how much clusters differ.
+    """
+    if math.isinf(deff):
+        return None
     other = min(1.0, max(0.0, rate + change))
     spread = rate * (1 - rate) + other * (1 - other)
     z = float(special.ndtri(level) + special.ndtri(power))

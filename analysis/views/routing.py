@@ -220,9 +220,14 @@ def recommend(
         return "keep", "its rules match no request of the window"
     saving = result.saving
     if saving is None:
-        return unknown, (
+        untold = (
             f"{100 * (1 - result.overlap):.0f} % of the requests that it changes lie where its choice was "
-            f"never logged, so that the log cannot tell; an A/B test of about {result.test_size:,} requests an "
+            "never logged, so that the log cannot tell"
+        )
+        if result.test_size is None:
+            return unknown, untold
+        return unknown, (
+            f"{untold}; an A/B test of about {result.test_size:,} requests an "
             f"arm would tell whether failures rise by {100 * result.failure_limit:.1f} points"
         )
     floor = _below_floors(result)

@@ -53,7 +53,8 @@ class Backtest:
     saving: present − candidate, of the unit cost. failure_change: candidate − present.
     failure_limit: how much the failure rate may rise. protected: the same change in each slice of
     `routing.protect` with changed requests, by "column “value”". bounds: of the saving, where a
-    part of the changed requests has no support. test_size: requests an arm that would tell.
+    part of the changed requests has no support. test_size: requests an arm that would tell. Both are
+    None too where a single cluster leaves no variance.
     """
 
     n_changed: int
@@ -74,7 +75,7 @@ class Backtest:
     max_weight: float
     pareto_k: float
     propensity_fault: str | None
-    test_size: int
+    test_size: int | None
     plan: Plan
     weights: Floats
 
@@ -201,20 +202,21 @@ def _propensity_fault(log: Log, weights: Floats, changed: Bools) -> str | None:
     )
 
 
-def _bounds(log: Log, policy: Policy, chosen: Plan, phi: Floats) -> tuple[float, float]:
+def _bounds(log: Log, policy: Policy, chosen: Plan, phi: Floats) -> tuple[float, float] | None:
     """Bounds of the saving: requests without support cost anything that an outcome can."""
     y = log.outcomes[:, UNIT_COST]
     cheapest, dearest = policy.routing.bounds.get("cost_usd", (0.0, 1.0))
     dearest += policy.routing.failure_cost_usd + policy.routing.latency_breach_cost_usd
     least = clustered_mean(y - np.where(chosen.unsupported, dearest, phi), log.cluster)
     most = clustered_mean(y - np.where(chosen.unsupported, cheapest, phi), log.cluster)
-    return imbens_manski(
+    low, high = imbens_manski(
         least.value,
         least.standard_error,
         most.value,
         most.standard_error,
         policy.routing.confidence,
     )
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
 def _design_effect(log: Log) -> float:

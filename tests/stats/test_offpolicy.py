@@ -271,6 +271,17 @@ class TestBoundsAndSizes:
         assert ab_test_size(0.05, 0.05) == 432
         assert ab_test_size(0.05, 0.05, deff=2.0) == 864
 
+    def test_of_a_single_cluster_no_size_is_known(self) -> None:
+        assert ab_test_size(0.05, 0.05, deff=math.inf) is None
+
+
+def test_a_propensity_next_to_nothing_leaves_all_estimates_finite() -> None:
+    ones = np.ones(4, dtype=np.int64)
+    w = importance_weights(ones, ones, np.array([0.5, 1e-300, 5e-324, 1.0]))
+    assert w.tolist() == [2.0, 1e12, 1e12, 1.0]
+    assert effective_sample_size(w, np.arange(4)) == pytest.approx(2.0)
+    assert math.isfinite(clustered_mean(w, np.arange(4)).variance)
+
 
 def test_the_outcome_models_predict_other_folds_than_they_saw() -> None:
     rng = np.random.default_rng(7)
