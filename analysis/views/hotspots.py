@@ -94,10 +94,13 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
     settings = policy.hotspots
     metrics, notes = _metrics(telemetry, policy)
     if not metrics or not telemetry.dimensions:
+        what, names = (
+            ("dimensions", policy.dimensions) if metrics else ("hotspot metrics", settings.metrics)
+        )
         reason = (
-            "the telemetry has none of the policy's dimensions"
-            if metrics
-            else "the telemetry has none of the policy's hotspot metrics"
+            f"the telemetry has none of the policy's {what} ({', '.join(names)})"
+            if names
+            else f"the policy names no {what}"
         )
         return _empty(telemetry, settings.fdr, reason, notes)
     moments = telemetry.moments(metrics)
@@ -458,8 +461,8 @@ def _log_ratio(family: _Family, member: Member) -> tuple[float, float]:
         else:
             variance += float(side.cv2[i]) / max(float(side.n[i]), 1.0)
     value, reference = float(own1.mean[i]), _reference(member, family.sides[member.metric])
-    if not (value > 0 and reference > 0):
-        value, reference = max(value, 1e-12), max(reference, 1e-12)
+    # Without a bad event in the rest's baseline, a regression's reference is infinite.
+    value, reference = (min(x, 1e16) if x > 1e-12 else 1e-12 for x in (value, reference))
     return math.log(value / reference), variance
 
 
