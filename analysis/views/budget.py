@@ -131,7 +131,7 @@ def _budget(telemetry: Telemetry, slo: Slo, m: Moments | None) -> SloBudget:
             Range(None, None, None),
             (),
             (),
-            reason or "the candidate window has no known outcome",
+            reason or f"the candidate window has no known outcome ({slo.rule.column})",
         )
     bad = telemetry.bad(slo.rule)
     rho = intraclass_correlation(m.candidate)

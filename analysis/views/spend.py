@@ -149,6 +149,9 @@ def _spend(telemetry: Telemetry, days: pd.DataFrame, budget: float | None) -> Sp
     ).fetchall()[0]
     n_rows, n_known, total, squares = (int(v) for v in row)
     length = telemetry.candidate_days
+    if not n_known:
+        nothing = Interval.unknown()
+        return SpendSection(nothing, budget, nothing, Range(None, None, None), None)
     value = total / NANO / length
     # Days that are cut short, by the window's ends or an exclusion, do not vary like whole ones.
     whole = days[days["coverage"] == 1.0]
@@ -196,6 +199,7 @@ def _check(spend: SpendSection, reason: str | None) -> Check:
             "Set spend.budget_usd_per_day in the policy if spend should be judged.",
         )
     elif reason is not None or burn.value is None or burn.low is None or burn.high is None:
+        reason = reason or "no interaction has a known cost (cost_usd)"
         sentence = f"Spend cannot be judged: {reason}."
     else:
         day = spend.usd_per_day
