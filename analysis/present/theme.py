@@ -6,6 +6,7 @@ import functools
 import io
 import re
 import textwrap
+import warnings
 
 import matplotlib as mpl
 import pandas as pd
@@ -19,6 +20,7 @@ from plotnine import (
     theme,
     theme_minimal,
 )
+from plotnine.exceptions import PlotnineWarning
 
 from analysis.present.escape import visible
 
@@ -83,7 +85,12 @@ def _letters() -> frozenset[int]:
 def svg(plot: ggplot, height: float, width: float = WIDTH) -> bytes:
     """The plot as SVG of `width` × `height` inches, lettering as paths; the same bytes every time."""
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "release-review", "svg.fonttype": "path"}):
+    with (
+        mpl.rc_context({"svg.hashsalt": "release-review", "svg.fonttype": "path"}),
+        warnings.catch_warnings(),
+    ):
+        # A day or group that stands alone has no line: that is no news to who reads stderr.
+        warnings.filterwarnings("ignore", "geom_path: Each group", PlotnineWarning)
         plot.save(
             buffer, format="svg", width=width, height=height, verbose=False, metadata={"Date": None}
         )

@@ -231,6 +231,8 @@ def _reliability(body: Body, section: Body, bins: pd.DataFrame | None) -> tuple[
     frame = bins.assign(
         x=100 * bins["risk"], y=100 * bins["rate"], low=100 * bins["low"], high=100 * bins["high"]
     ).dropna(subset=["x", "y", "low", "high"])
+    if frame.empty:
+        return ()
     edge = 1.08 * max(frame["high"].max(), frame["x"].max())
     plot = (
         ggplot(frame, aes("x", "y"))
