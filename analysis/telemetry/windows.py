@@ -119,6 +119,11 @@ def resolve(windows: Windows, data: DataRange, as_of: datetime | None) -> Resolv
         raise WindowError(
             ["baseline and candidate overlap; windows by time must not share a moment"], "windows"
         )
+    if baseline is not None and _mixed(candidate, baseline):
+        warnings.append(
+            "one window is a release and the other a stretch of time, and they overlap: rows that "
+            "belong to both count as candidate"
+        )
     return ResolvedWindows(
         comparison="before_after",
         candidate=candidate,
@@ -223,6 +228,12 @@ def _overlap(a: Span, b: Span) -> bool:
     return False
 
 
+def _mixed(a: Span, b: Span) -> bool:
+    """Whether a release and a stretch of time share moments."""
+    one_release = (a.release_id is None) != (b.release_id is None)
+    return one_release and a.start < b.end and b.start < a.end
+
+
 def _weekday_weights(
     candidate: Span, baseline: Span | None, warnings: list[str]
 ) -> tuple[int, ...]:
@@ -240,12 +251,12 @@ def _weekday_weights(
     lengths = f"{candidate.days:g} and {baseline.days:g} days"
     if any(n and not o for n, o in zip(new, old, strict=True)):
         warnings.append(
-            f"the windows have {lengths}, no multiples of 7, and the baseline lacks a weekday of "
+            f"the windows have {lengths}, not both whole weeks, and the baseline lacks a weekday of "
             "the candidate: weekdays are not balanced"
         )
         return flat
     warnings.append(
-        f"the windows have {lengths}, no multiples of 7: the baseline is weighted by weekday"
+        f"the windows have {lengths}, not both whole weeks: the baseline is weighted by weekday"
     )
     scale = math.lcm(*[o for n, o in zip(new, old, strict=True) if n])
     weights = [n * scale // o if o else 0 for n, o in zip(new, old, strict=True)]

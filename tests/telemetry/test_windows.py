@@ -324,3 +324,19 @@ def test_days_that_the_data_do_not_cover_count_as_no_days(
     assert (found.baseline.start, found.baseline.end) == baseline, name
     told = [w for w in found.warnings if "the data cover" in w]
     assert len(told) == (0 if as_of else 1)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "warns"),
+    [
+        ({"days": 14}, {"release_id": "r2"}, True),
+        ({"release_id": "r2"}, {"start": "2026-09-15", "end": "2026-09-30"}, True),
+        ({"days": 7}, {"release_id": "r1"}, False),
+        ({"release_id": "r2"}, {"release_id": "r1"}, False),
+    ],
+)
+def test_a_release_and_a_stretch_of_time_that_overlap_warn(
+    candidate: dict[str, Any], baseline: dict[str, Any], warns: bool
+) -> None:
+    found = resolve(windows(candidate=candidate, baseline=baseline), DATA, None)
+    assert any("count as candidate" in w for w in found.warnings) == warns
