@@ -44,9 +44,16 @@ def summary(body: Body) -> str:
         )
     for watch in decision["watch"]:
         lines.append(
-            f"  watch {_text(watch['what'])}: roll back above {watch['limit']:.4g}, for {watch['days']:g} days"
+            f"  watch {_text(watch['what'])}: roll back above {_level(watch)}, for {watch['days']:g} days"
         )
     return "\n".join(lines)
+
+
+def _level(watch: Mapping[str, Any]) -> str:
+    """The limit of a rate in per cent, of anything else as it stands."""
+    if watch["what"].endswith("rate"):
+        return f"{100 * watch['limit']:.2f} %"
+    return f"{watch['limit']:.4g}"
 
 
 def as_text(body: Body) -> str:

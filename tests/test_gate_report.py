@@ -101,7 +101,7 @@ def test_the_summary_says_what_is_needed_and_what_to_watch(body: Body) -> None:
     text = gate_report.summary(body)
     assert "about 16,000 interactions over both windows" in text
     assert "28.5 days" in text
-    assert "watch failure rate: roll back above 0.05123, for 14 days" in text
+    assert "watch failure rate: roll back above 5.12 %, for 14 days" in text
     body["decision"].update(needs={"interactions": None, "days": None}, watch=[])
     assert "To settle" not in gate_report.summary(body)
 
