@@ -35,6 +35,7 @@ from analysis.artifact import DecisionArtifact
 from analysis.check import Check, RegressionTest
 from analysis.errors import PolicyError, UsageError
 from analysis.policy import LoadedPolicy, Policy, utc
+from analysis.running import is_running
 from analysis.tables import write_tables
 from analysis.telemetry import Telemetry, open_telemetry
 from analysis.telemetry.source import digest_inputs
@@ -368,18 +369,8 @@ def _remove_leftovers(root: Path) -> None:
     """Removes what killed runs were building; a run that is alive keeps its own."""
     for path in root.glob(".building-*"):
         number = path.name.split("-")[1]
-        if not (number.isdigit() and _alive(int(number))):
+        if not (number.isdigit() and is_running(int(number))):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def save(review: Review, directory: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ from plotnine import (
     annotate,
     coord_cartesian,
     geom_col,
-    geom_hline,
     geom_line,
     geom_point,
     geom_text,
@@ -53,6 +51,7 @@ from analysis.present.formats import (
     usd,
 )
 from analysis.present.grid import Column, table, text
+from analysis.present.levels import Level, apart, with_levels
 from analysis.present.theme import (
     BLUE,
     GREEN,
@@ -193,15 +192,6 @@ def _remaining(section: Body, burn: pd.DataFrame) -> tuple[Html, ...]:
     return (figure(svg(plot, height=3.2), f"Error budgets at the window's end: {story}.", caption),)
 
 
-def apart(heights: list[float], gap: float) -> list[float]:
-    """The heights moved up as little as keeps each `gap` from the one below."""
-    order = sorted(range(len(heights)), key=lambda i: heights[i])
-    out = list(heights)
-    for below, above in itertools.pairwise(order):
-        out[above] = max(out[above], out[below] + gap)
-    return out
-
-
 def _alerts(section: Body) -> tuple[Html, ...]:
     rows = [
         [
@@ -289,21 +279,14 @@ def _spend(body: Body, spend: Body, days: pd.DataFrame) -> tuple[Html, ...]:
 def _spend_figure(spend: Body, days: pd.DataFrame) -> Html:
     frame = days.assign(day=days["day"].dt.tz_localize(None))
     budget, value = spend["budget_usd_per_day"], spend["usd_per_day"]["value"]
-    lines: list[tuple[float, str, str]] = [(value, f"mean {usd(value)}", INK)]
+    lines: list[Level] = [(value, f"mean {usd(value)}", INK)]
     if budget is not None:
         lines.append((budget, f"budget {number(budget, 0)}", VERMILLION))
     top = max(frame["usd"].max(), *(at for at, _, _ in lines))
     first, last = frame["day"].min(), frame["day"].max()
     room = (last - first) * 0.28
-    spread = apart([at for at, _, _ in lines], 0.08 * top)
     plot = ggplot(frame, aes("day", "usd")) + geom_col(fill=BLUE, width=0.75)
-    for (at, name, colour), height in zip(lines, spread, strict=True):
-        plot = (
-            plot
-            + geom_hline(yintercept=at, color=colour, linetype="dashed", size=0.7)
-            + annotate("text", x=last + room, y=height + 0.015 * top, label=label(name), ha="right",
-                       va="bottom", size=NOTE, color=colour)
-        )  # fmt: skip
+    plot = with_levels(plot, lines, last + room, top, gap=0.08)
     plot = (
         plot
         + scale_x_datetime(date_labels="%d %b")

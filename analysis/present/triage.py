@@ -10,7 +10,6 @@ from plotnine import (
     facet_wrap,
     geom_abline,
     geom_col,
-    geom_hline,
     geom_line,
     geom_linerange,
     geom_point,
@@ -33,7 +32,6 @@ from analysis.present.blocks import (
     view_answer,
     view_notes,
 )
-from analysis.present.budget import apart
 from analysis.present.escape import Html
 from analysis.present.formats import (
     count,
@@ -46,6 +44,7 @@ from analysis.present.formats import (
     usd,
 )
 from analysis.present.grid import Column, table, text
+from analysis.present.levels import with_levels
 from analysis.present.theme import (
     BLUE,
     INK,
@@ -191,19 +190,12 @@ def _queue(body: Body, section: Body, days: pd.DataFrame | None) -> tuple[Html, 
         (capacity, f"capacity {number(capacity, 0)}", INK),
         (guard, f"guard {number(guard, 0)}", VERMILLION),
     ]
-    heights = apart([at for at, _, _ in lines], 0.09 * top)
     plot = ggplot(frame, aes("day", "demand"))
     for part, colour in colours.items():
         own = frame[frame["part"] == part]
         if len(own):
             plot = plot + geom_col(data=own, fill=colour, width=0.75)
-    for (at, name, colour), height in zip(lines, heights, strict=True):
-        plot = (
-            plot
-            + geom_hline(yintercept=at, color=colour, linetype="dashed", size=0.7)
-            + annotate("text", x=last + room, y=height + 0.015 * top, label=label(name), ha="right",
-                       va="bottom", size=NOTE, color=colour)
-        )  # fmt: skip
+    plot = with_levels(plot, lines, last + room, top, gap=0.09)
     plot = (
         plot
         + scale_x_datetime(date_labels="%d %b")

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from analysis.errors import RenderError
+from analysis.running import is_running
 
 _MARKS_OF_A_SITE = frozenset({"site_libs", "decision_artifact.json", "index.html"})
 _AT_FDCWD = -100
@@ -92,15 +93,7 @@ def _clean(out: Path) -> None:
 
 def _alive(pid: int) -> bool:
     """Whether another process has this id: its folder is then still being built."""
-    if pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError, OSError):
-        return True
-    return True
+    return pid != os.getpid() and is_running(pid)
 
 
 def _exchange(first: Path, second: Path) -> bool:

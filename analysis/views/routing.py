@@ -122,17 +122,20 @@ def _assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
     log = read_log(telemetry, policy)
     if not len(log.frame):
         return _without(telemetry, policy, "no request has a known outcome, choice and propensity")
+    support = int(log.frame["attempts"].sum())
+    refused = {c.name: _refused(telemetry, policy, c) for c in policy.routing.candidates}
     found = {
-        c.name: backtest(log, policy, plan(log, policy, c.rules))
+        c.name: backtest(log, policy, plan(log, policy, c.rules or ()))
         for c in policy.routing.candidates
-        if c.rules is not None and refuse_rules(telemetry, policy, c) is None
+        if refused[c.name] is None
     }
     adjusted = _adjusted(found)
     candidates = tuple(
-        _candidate(telemetry, policy, log, c, found.get(c.name), adjusted.get(c.name))
+        _untold(c, reason)
+        if (reason := refused[c.name]) is not None
+        else _candidate(telemetry, policy, log, c, found[c.name], adjusted.get(c.name), support)
         for c in policy.routing.candidates
     )
-    support = int(log.frame["attempts"].sum())
     section = RoutingSection("logged", _on_policy(log, support), candidates, log.n_requests, None)
     return ViewResult(
         section=section,
@@ -144,6 +147,11 @@ def _assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
         series={"routing_savings": routing_tables.savings(found)},
         notes=_notes(log),
     )
+
+
+def _refused(telemetry: Telemetry, policy: Policy, candidate: RoutingCandidate) -> str | None:
+    """Why a candidate is not backtested, or None."""
+    return NOT_LEARNED if candidate.rules is None else refuse_rules(telemetry, policy, candidate)
 
 
 def _notes(log: Log) -> tuple[str, ...]:
@@ -173,15 +181,11 @@ def _candidate(
     policy: Policy,
     log: Log,
     candidate: RoutingCandidate,
-    result: Backtest | None,
+    result: Backtest,
     adjusted: float | None,
+    support: int,
 ) -> Candidate:
-    if candidate.rules is None:
-        return _untold(candidate, NOT_LEARNED)
-    if result is None:
-        return _untold(candidate, str(refuse_rules(telemetry, policy, candidate)))
     recommendation, reason = recommend(policy, candidate, result, adjusted)
-    support = int(log.frame["attempts"].sum())
     per_day = None
     if result.saving is not None and not telemetry.windows.by_release:
         per_day = result.saving.value * log.n_requests / telemetry.candidate_days

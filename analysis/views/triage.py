@@ -169,7 +169,7 @@ def _assess(
     model = None if isinstance(learned, str) else learned.model
     window, ids = reader.queue(model, names, None, parts)
     if isinstance(learned, str) or model is None:
-        return _without(telemetry, policy, costs, str(learned), window, parts, notes)
+        return _without(telemetry, policy, costs, str(learned), window, notes)
     choice = choose(learned, costs)
     wanted = _wanted(window, choice)
     ahead = forecast(last_weeks(window.daily(wanted)[window.full_days]), costs.capacity_per_day)
@@ -206,6 +206,9 @@ def _assess(
     )
     unusable = telemetry.unusable(settings.label)
     history = _wanted(learned.choosing, choice)
+    curve = triage_tables.threshold_curve(
+        {"choose": learned.choosing, "candidate": window}, learned.choosing, choice.threshold, costs
+    )
     return ViewResult(
         section=section,
         checks=(
@@ -213,23 +216,13 @@ def _assess(
             _mode_check(section, window, choice, reviewed["selected"], costs, unusable),
         ),
         tables={
-            "triage_threshold_curve.csv": triage_tables.threshold_curve(
-                {"choose": learned.choosing, "candidate": window},
-                learned.choosing,
-                choice.threshold,
-                costs,
-            ),
+            "triage_threshold_curve.csv": curve,
             "triage_actions.csv": triage_tables.actions(
                 telemetry, model, window, ids, reviewed["selected"], names, costs
             ),
         },
         series={
-            "triage_curve": triage_tables.threshold_curve(
-                {"choose": learned.choosing, "candidate": window},
-                learned.choosing,
-                choice.threshold,
-                costs,
-            ),
+            "triage_curve": curve,
             "triage_reliability": triage_tables.reliability_bins(window),
             "triage_days": triage_tables.daily_queue(
                 {"history": (learned.choosing, history), "candidate": (window, wanted)}, costs
@@ -386,7 +379,6 @@ def _without(
     costs: Costs,
     reason: str,
     window: Queue | None = None,
-    parts: Parts | None = None,
     notes: tuple[str, ...] = (),
 ) -> ViewResult[TriageSection]:
     """The view without a model: what needs none is still told."""
@@ -397,7 +389,6 @@ def _without(
             told.append(PolicyResult.unknown(name, 0))
         else:
             told.append(outcome(window, costs, name, reviewed_by(window, costs, name, None)))
-    del parts
     section = TriageSection(
         label=policy.triage.label,
         decide_at=policy.triage.decide_at,

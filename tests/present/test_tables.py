@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from analysis.present import measures
-from analysis.present.budget import apart
 from analysis.present.grid import MAX_ROWS, Column, table, text
+from analysis.present.levels import apart
 from analysis.present.provenance import flat
 
 
