@@ -52,6 +52,12 @@ RuleId = Literal[
     "session_order",
     "duplicate_rows",
     "missing_rate",
+    "near_duplicates",
+    "clock",
+    "missing_days",
+    "constant",
+    "missing_jump",
+    "cardinality",
 ]
 RULES: tuple[RuleId, ...] = RuleId.__args__  # type: ignore[attr-defined]
 
@@ -103,6 +109,7 @@ class Column(_Model):
     min_exclusive: bool = False
     max: float | None = None
     allowed: tuple[str, ...] | None = None
+    max_missing: float | None = None
     role: Role
     known_at: KnownAt
     description: str
@@ -124,6 +131,7 @@ class Table(_Model):
     key: str
     columns: dict[str, Column]
     foreign_keys: dict[str, str] = {}
+    names: dict[str, str] = {}
     patterns: dict[str, Column] = {}
     token_sums: tuple[TokenSum, ...] = ()
     token_parts: tuple[TokenPart, ...] = ()
@@ -144,6 +152,7 @@ class Contract(_Model):
 
     severities: dict[RuleId, RuleSeverity]
     tables: dict[str, Table]
+    rules: tuple[str, ...] = ()
 
     def column(self, name: str) -> Column | None:
         """The declaration of an interactions column."""

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
@@ -73,7 +74,7 @@ def records(path: Path, names: tuple[str, ...], *, gzipped: bool) -> pa.RecordBa
     Raises NoCsv, or an Arrow error while it is read (see `reason`).
     """
     options = {
-        "read_options": pa_csv.ReadOptions(use_threads=False, block_size=MAX_RECORD_BYTES),
+        "read_options": pa_csv.ReadOptions(use_threads=True, block_size=MAX_RECORD_BYTES),
         "parse_options": pa_csv.ParseOptions(newlines_in_values=True),
         "convert_options": pa_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
@@ -90,7 +91,7 @@ def records(path: Path, names: tuple[str, ...], *, gzipped: bool) -> pa.RecordBa
         first, last = 1, None
         for batch in reader:
             if batch.num_rows:
-                rows = pa.array(range(first, first + batch.num_rows), pa.int64())
+                rows = pa.array(np.arange(first, first + batch.num_rows))
                 yield pa.RecordBatch.from_arrays([*batch.columns, rows], schema=schema)
                 first, last = first + batch.num_rows, batch.column(len(names) - 1)[-1].as_py()
         if last is not None and stream.ends_in_quotes(last):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.contract import Column
-from analysis.telemetry.cells import cast, filled, foreign_offset
+from analysis.telemetry.cells import cast, foreign_offset, misfit
 from analysis.telemetry.sql import literal
 from tests.telemetry.worlds import CONTRACT
 
@@ -208,8 +208,9 @@ def test_a_text_is_never_taken_for_a_missing_value(text: str) -> None:
 def test_an_empty_cell_is_null_and_not_a_fault(kind: str) -> None:
     assert read(kind, "") is None
     for empty in ("''", "'  '", "NULL"):
-        sql = f"SELECT {filled('x', 'VARCHAR')} FROM (SELECT CAST({empty} AS VARCHAR) AS x)"
-        assert CON.execute(sql).fetchall()[0][0] is not True
+        typed = cast("x", "VARCHAR", declared(kind))
+        sql = f"SELECT {misfit('x', 'VARCHAR', typed)} FROM (SELECT CAST({empty} AS VARCHAR) AS x)"
+        assert CON.execute(sql).fetchall() == [(None,)]
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ class TestColumns:
                 "weight",
                 "cluster",
                 "source_row",
-                "Part",
+                "Source_Hash",
                 "select",
                 "line",
                 "filename",
@@ -179,7 +179,7 @@ class TestColumns:
             *('a"b', "{x}", "{{< env HOME >}}", "ü", "x\ny", "\u202ex", "'); DROP TABLE fact;--"),
             *("a,b", "name with space", "x" * 300, "<script>", "\x1b[31m", "=1+1", "\t"),
         ]
-        own = {"source_row": "source_row (2)", "Part": "Part (2)"}
+        own = {"source_row": "source_row (2)", "Source_Hash": "Source_Hash (2)"}
         for name in names:
             world.add(INTERACTIONS, name, [f"{name}{k}" for k in range(8)])
         own["\t"] = f"column {len(world.tables[INTERACTIONS].columns)}"

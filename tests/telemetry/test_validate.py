@@ -17,13 +17,16 @@ from analysis.telemetry.violations import Violation
 from tests.telemetry.worlds import CONTRACT, World, tiny, validated, world_of
 
 Break = Callable[[World], object]
+SUSPICIONS = {  # test_suspicions and test_copies
+    "near_duplicates", "clock", "missing_days", "constant", "missing_jump", "cardinality"
+}  # fmt: skip
 KINDS = ("csv", "csv.gz", "parquet", "parts")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_valid_telemetry_has_no_violation(world: World, kind: str) -> None:
     report = world.validated(kind)
-    assert (report.n_rules, report.n_errors, report.n_warnings) == (15, 0, 0)
+    assert (report.n_rules, report.n_errors, report.n_warnings) == (len(RULES), 0, 0)
     assert report.violations == ()
 
 
@@ -272,7 +275,7 @@ def follows(violation: Violation, case: Case) -> bool:
 
 
 def test_every_rule_has_a_case() -> None:
-    elsewhere = {"files", "columns", "missing_rate"}
+    elsewhere = {"files", "columns", "missing_rate", *SUSPICIONS}
     assert {c.rule for c in CASES} | elsewhere == set(RULES)
 
 
@@ -289,7 +292,8 @@ class TestWhatIsNoViolation:
             ("a total is unknown", cell(SESSIONS, "session_total_cost_usd", 1, None)),
             ("a column that nobody declared", cell(ROWS, "mood", 1, "{{< env HOME >}}")),
             ("+00:00", cell(ROWS, "timestamp_utc", 1, f"{AT}+00:00")),
-            ("no offset", cell(ROWS, "timestamp_utc", 1, AT)),
+            ("no offset anywhere", lambda world: world.add(
+                ROWS, "timestamp_utc", [t[:-1] for t in world.tables[ROWS]["timestamp_utc"]])),
             ("a fraction of a second that the session lacks",
              cell(ROWS, "timestamp_utc", 3, "2026-09-07T02:00:00.999Z")),
             ("a total of the unknown failures too", cell(SESSIONS, "session_total_failures", 3, "2")),
@@ -333,7 +337,7 @@ class TestRollups:
         world = world_of(rows, tmp_path / "data")
         for total, valid in (("0.000400", True), ("0.000900", True), ("0.000901", False)):
             world.set(USERS, "user_total_cost_usd", 1, total)
-            assert (world.violations() == ()) == valid, total
+            assert (not [v for v in world.violations() if v.rule == "rollup"]) == valid, total
 
     @pytest.mark.parametrize(
         ("column", "known", "below", "above"),
@@ -379,7 +383,9 @@ class TestEverythingAtOnce:
             SESSIONS, "session_total_requests", 1, "4"
         )
         report = world.validated()
-        assert [v.rule for v in report.violations] == ["types"] * 3 + ["key_unique", "rollup"]
+        assert [(v.rule, v.cause) for v in report.violations] == [
+            ("types", None), ("types", 1), ("types", 1), ("rollup", 1), ("key_unique", None)
+        ]  # fmt: skip
         assert report.n_errors == 5
 
     def test_many_violations_are_counted_and_five_rows_are_named(self, tmp_path: Path) -> None:
@@ -492,10 +498,10 @@ def test_a_violation_is_the_same_in_every_format(tmp_path: Path, kind: str) -> N
     found = [(v.rule, v.table, v.column, v.n_rows, v.first_rows) for v in world.violations(kind)]
     assert found == [
         ("ranges", ROWS, "cost_usd", 1, (3,)),
-        ("foreign_key", SESSIONS, "session_id", 1, (5,)),
-        ("token_sum", ROWS, "cached_prompt_tokens", 1, (2,)),
         ("rollup", SESSIONS, "session_total_cost_usd", 1, (1,)),
         ("rollup", USERS, "user_total_cost_usd", 1, (1,)),
+        ("foreign_key", SESSIONS, "session_id", 1, (5,)),
+        ("token_sum", ROWS, "cached_prompt_tokens", 1, (2,)),
     ]
 
 
@@ -532,6 +538,6 @@ def test_the_shares_of_a_large_table_are_of_its_rows(tmp_path: Path) -> None:
     many["interaction_id"] = [f"i{k}" for k in range(1000)]
     many["latency_ms"] = [str(-k - 1 if k % 4 == 0 else k) for k in range(1000)]
     world = world_of(many, tmp_path / "data")
-    (violation,) = world.violations()
+    (violation,) = [v for v in world.violations() if v.severity == "error"]
     assert (violation.n_rows, violation.share) == (250, 0.25)
     assert violation.first_rows == (1, 5, 9, 13, 17)

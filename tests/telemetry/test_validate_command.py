@@ -61,10 +61,12 @@ def test_json_is_the_contract_section_with_first_rows(
     world.set(INTERACTIONS, "latency_ms", 4, "-1").set(INTERACTIONS, "latency_ms", 6, "-2")
     assert validate("--data", world.write(), "--format", "json") == 1
     body = json.loads(capsys.readouterr().out)
-    assert set(body) == {"n_rules", "n_errors", "n_warnings", "violations"}
+    assert set(body) == {"n_rules", "n_errors", "n_warnings", "violations", "below"}
     violation, _label_not_known = body["violations"]
     hint = violation.pop("hint")
     assert violation == {
+        "examples": ["-1.0", "-2.0"],
+        "cause": None,
         "rule": "ranges",
         "table": INTERACTIONS,
         "column": "latency_ms",

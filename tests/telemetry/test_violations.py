@@ -20,7 +20,8 @@ from analysis.telemetry.violations import (
     section,
 )
 
-ERROR = Violation("ranges", INTERACTIONS, "cost_usd", "error", 1234, 0.5, "at least 0", (1, 2, 3))
+ERROR = Violation("ranges", INTERACTIONS, "cost_usd", "error", 1234, 0.5, "at least 0", (1, 2, 3),
+                  ("-9",))  # fmt: skip
 WARNING = Violation("duplicate_rows", INTERACTIONS, None, "warning", 1, 1e-6, "twice?", (7,))
 WHOLE = Violation("files", SESSIONS, None, "error", 0, 1.0, "no file")
 HOSTILE = "\x1b[31mred\x1b[0m \u202e \x00 \x9b ]]> </system-out> ::error::no \uffff \n::error::yes"
@@ -44,7 +45,7 @@ def test_nothing_that_came_from_telemetry_reaches_a_terminal_raw(write: object) 
 def test_telemetry_cannot_begin_a_line(write: object) -> None:
     lines = write(REPORT).splitlines()  # type: ignore[operator]
     assert not [line for line in lines if line.lstrip().startswith("::error::")]
-    assert len(lines) == (9 if write is as_text else 4)
+    assert len(lines) == (10 if write is as_text else 4)
 
 
 def test_text_says_where_how_many_and_what_to_do() -> None:
@@ -55,7 +56,8 @@ def test_text_says_where_how_many_and_what_to_do() -> None:
         f"  error   ranges               {INTERACTIONS}.cost_usd: 1,234 rows (50 %); "
         "first rows 1, 2, 3",
         "          at least 0",
-        f"  warning duplicate_rows       {INTERACTIONS}: 1 rows (0.0001 %); first rows 7",
+        "          such as -9",
+        f"  warning duplicate_rows       {INTERACTIONS}: 1 row (0.0001 %); first rows 7",
         "          twice?",
     ]
 
@@ -63,7 +65,7 @@ def test_text_says_where_how_many_and_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("violations", "words"),
     [
-        ([], "keeps the contract: 15 rules, no violation."),
+        ([], "keeps the contract: 21 rules, no violation."),
         ([WARNING], "keeps the contract, with 1 warning."),
         ([ERROR], "violates the contract: 1 error, 0 warnings."),
     ],
@@ -75,7 +77,7 @@ def test_text_begins_with_the_outcome(violations: list[Violation], words: str) -
 def test_json_is_the_object_of_the_artifact_with_first_rows() -> None:
     body = json.loads(as_json(section([ERROR, WARNING])))
     assert body == {
-        "n_rules": 15,
+        "n_rules": 21,
         "n_errors": 1,
         "n_warnings": 1,
         "violations": [
@@ -88,6 +90,8 @@ def test_json_is_the_object_of_the_artifact_with_first_rows() -> None:
                 "share": 0.5,
                 "hint": "at least 0",
                 "first_rows": [1, 2, 3],
+                "examples": ["-9"],
+                "cause": None,
             },
             {
                 "rule": "duplicate_rows",
@@ -98,8 +102,11 @@ def test_json_is_the_object_of_the_artifact_with_first_rows() -> None:
                 "share": 1e-6,
                 "hint": "twice?",
                 "first_rows": [7],
+                "examples": [],
+                "cause": None,
             },
         ],
+        "below": [],
     }
 
 
@@ -117,18 +124,18 @@ def test_junit_has_a_case_a_rule_that_fails_on_errors_only() -> None:
     assert failed == {"files", "types", "ranges"}
     out = cases["duplicate_rows"].find("system-out")
     assert out is not None
-    assert "1 rows" in str(out.text)
+    assert "1 row (0.0001 %)" in str(out.text)
     (suite,) = suites.iter("testsuite")
-    assert (suite.get("tests"), suite.get("failures")) == ("15", "3")
+    assert (suite.get("tests"), suite.get("failures")) == ("21", "3")
 
 
 def test_github_annotates_each_violation() -> None:
     lines = as_github(section([ERROR, WARNING])).splitlines()
     assert lines == [
-        f"::error title=ranges::{INTERACTIONS}.cost_usd: 1234 rows (50 %25). at least 0",
-        f"::warning title=duplicate_rows::{INTERACTIONS}: 1 rows (0.0001 %25). twice?",
+        f"::error title=ranges::{INTERACTIONS}.cost_usd: 1,234 rows (50 %25). at least 0. Such as -9.",
+        f"::warning title=duplicate_rows::{INTERACTIONS}.*: 1 row (0.0001 %25). twice?",
     ]
-    assert as_github(section([])) == "::notice title=contract::15 rules, no violation"
+    assert as_github(section([])) == "::notice title=contract::21 rules, no violation"
 
 
 @pytest.mark.parametrize(
@@ -155,4 +162,4 @@ def test_one_line_has_no_line_feed_either() -> None:
 
 
 def test_an_empty_report_is_valid() -> None:
-    assert section([]) == ContractSection(15, 0, 0, ())
+    assert section([]) == ContractSection(21, 0, 0, ())

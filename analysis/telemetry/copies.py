@@ -1,0 +1,111 @@
+"""Interactions that stand more than once under new ids, to the letter or nearly.
+
+One scan of hashes over what a copy cannot change finds the few candidates; only those are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.contract import INTERACTIONS, Contract
+from analysis.telemetry.rules import Rule
+from analysis.telemetry.source import Source
+from analysis.telemetry.sql import identifier
+
+IDENTITY = ("interaction_id", "trace_id")
+NEAR_SECONDS = 5
+_TOKENS = ("prompt_tokens", "completion_tokens")
+_COUNTS = (*_TOKENS, "cached_prompt_tokens", "reasoning_tokens", "retry_index")
+
+
+def copy_rules(source: Source, contract: Contract) -> list[Rule]:
+    """Rules `duplicate_rows` and `near_duplicates`, where some row breaks them.
+
+    A duplicate equals another row in everything but its ids; each copy counts, the original does
+    not, and which one is the original does not show in the count. A near duplicate belongs to the
+    same session and user, asked for the same and got as many tokens, and either came within
+    `NEAR_SECONDS` of the other or took the very same time: one call that two layers logged, or a
+    batch that was loaded again with other stamps. Without token counts nobody can tell it from two
+    calls that are alike, and the rule has nothing to say.
+    """
+    columns = source.columns[INTERACTIONS]
+    whole = [c for c in columns if c not in IDENTITY]
+    if not whole:
+        return []
+    near = _near_key(columns, contract)
+    con = source.con
+    # Few calls of a session share all their counts, or their very time: enough to begin with.
+    counts = [c for c in near if c in _COUNTS]
+    telling = ["session_id", *(counts or ["timestamp_utc"])]
+    hashed = (
+        f"hash({', '.join(identifier(c) for c in telling if c in whole) or identifier(whole[0])})"
+    )
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE alike AS SELECT source_hash FROM "
+        f"(SELECT {hashed} AS source_hash FROM {INTERACTIONS}) GROUP BY source_hash HAVING count(*) > 1"
+    )
+    if not con.execute("SELECT 1 FROM alike LIMIT 1").fetchall():
+        return []
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE candidates AS SELECT * FROM "
+        f"(SELECT *, {hashed} AS source_hash FROM {INTERACTIONS}) JOIN alike USING (source_hash)"
+    )
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE copies AS SELECT source_row FROM candidates QUALIFY "
+        f"row_number() OVER (PARTITION BY {', '.join(map(identifier, whole))} ORDER BY source_row) > 1"
+    )
+    found = [
+        _rule(contract, "duplicate_rows", "copies",
+              "rows equal another one in everything but their id; was a batch loaded twice?")
+    ]  # fmt: skip
+    if near:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE near_copies AS {_near_copies(near, columns)}")
+        found.append(
+            _rule(contract, "near_duplicates", "near_copies",
+                  "rows repeat a call of the same session under a new id, within "
+                  f"{NEAR_SECONDS} s or with the very same latency; is a call logged twice?")
+        )  # fmt: skip
+    con.execute("DROP TABLE candidates")
+    return [r for r in found if con.execute(f"SELECT 1 FROM {r.relation} LIMIT 1").fetchall()]
+
+
+def _near_key(columns: Sequence[str], contract: Contract) -> list[str]:
+    """What a second record of one call shares with the first; empty where it cannot be told."""
+    if not {"session_id", "user_id", "timestamp_utc", *_TOKENS} <= set(columns):
+        return []
+    key = ["session_id", "user_id"]
+    for name in columns:
+        declared = contract.column(name)
+        if declared is None or name in ("trace_id", "routing_propensity"):
+            continue
+        if declared.role in ("context", "action") or declared.unit == "tokens":
+            key.append(name)
+    return key
+
+
+def _near_copies(near: Sequence[str], columns: Sequence[str]) -> str:
+    listed = ", ".join(map(identifier, near))
+    order = "ORDER BY timestamp_utc, source_row"
+    soon = (
+        f"epoch_us(timestamp_utc) - epoch_us(lag(timestamp_utc) OVER (PARTITION BY {listed} {order})) "
+        f"<= {NEAR_SECONDS * 1_000_000}"
+    )
+    if "latency_ms" in columns:
+        same = f"row_number() OVER (PARTITION BY {listed}, latency_ms {order}) > 1"
+        soon = f"({soon}) OR (latency_ms > 0 AND {same})"
+    return (
+        f"SELECT source_row FROM (SELECT source_row, {soon} AS source_hash FROM candidates) "
+        "WHERE source_hash AND source_row NOT IN (SELECT source_row FROM copies)"
+    )
+
+
+def _rule(contract: Contract, rule: str, table: str, hint: str) -> Rule:
+    return Rule(
+        rule,
+        INTERACTIONS,
+        None,
+        "true",
+        hint,
+        contract.severities[rule],  # type: ignore[index]
+        f"{INTERACTIONS} t JOIN {table} USING (source_row)",
+    )
