@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,11 +22,12 @@ from pydantic import (
     model_validator,
 )
 
+from analysis import strict_yaml
 from analysis.errors import PolicyError, UsageError
 from analysis.policy_problems import Checked, again, hint_for, listed, refuse, twice
-from analysis.strict_yaml import DATE, Tree, unreadable
+from analysis.strict_yaml import DATE
 
-MAX_POLICY_BYTES = 1_000_000
+MAX_POLICY_BYTES = strict_yaml.MAX_BYTES
 
 
 def utc(moment: datetime) -> datetime:
@@ -417,14 +417,7 @@ def load(path: Path, *, release_id: str | None = None) -> LoadedPolicy:
 
     Raises UsageError where the file cannot be read, PolicyError with every problem otherwise.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_POLICY_BYTES + 1)
-    except OSError as error:
-        reason = error.strerror or "cannot be read"
-        raise UsageError(f"policy {path}: {reason}; give another file with --policy") from None
-    if len(raw) > MAX_POLICY_BYTES:
-        raise PolicyError([f"the file is larger than {MAX_POLICY_BYTES:,} bytes"], str(path))
+    raw = strict_yaml.read(path, "policy")
     policy = parse(raw, source=str(path), release_id=release_id)
     return LoadedPolicy(policy, hashlib.sha256(raw).hexdigest(), path)
 
@@ -433,25 +426,10 @@ def parse(raw: bytes, *, source: str = "policy", release_id: str | None = None) 
     """The policy in YAML bytes. Raises PolicyError with every problem."""
     if release_id is not None and any("\ud800" <= c <= "\udfff" for c in release_id):
         raise UsageError("--release: the id is not UTF-8")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PolicyError(
-            [f"byte {error.start} is not UTF-8; save the file as UTF-8"], source
-        ) from None
-    try:
-        tree = Tree(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise PolicyError([unreadable(error)], source) from None
-    data = {} if tree.data is None else tree.data
-    if not isinstance(data, dict):
-        kind = "a list" if isinstance(data, list) else "a single value"
-        raise PolicyError(
-            [*tree.problems.values(), f"expected keys and values, found {kind}"], source
-        )
+    data, refused = strict_yaml.document(raw, source)
     if release_id is not None and isinstance(data.get("release", {}), dict):
         data["release"] = {**data.get("release", {}), "id": release_id}
-    checked = Checked(Policy, data, tree.problems, _DEPENDENT)
+    checked = Checked(Policy, data, refused, _DEPENDENT)
     if checked.model is None:
         raise PolicyError(checked.problems, source)
     return checked.model

@@ -1,4 +1,4 @@
-"""Every problem of a policy at once: its path, what was found, what was expected, and a hint.
+"""Every problem of a policy or a contract at once: path, what was found, what was expected, a hint.
 
 Models say their contradictions by `refuse`: one line a problem; a line that starts with a dot goes
 on with the path, as in `.candidates[1].name: …`.
@@ -58,7 +58,8 @@ class Checked(Generic[M]):
     """JSON values checked against a model; `model` is None where there are problems.
 
     Pydantic looks for contradictions in a model only once all below it is sound. So whatever was
-    refused is taken out, and the rest is checked again, until nothing new is found.
+    refused is taken out, and the rest is checked again, until nothing new is found. `rest` is the
+    model of what is left then, None where that is none; `refused` are the paths taken out.
 
     found: problems by path that are known before. dependent: the starts of paths whose names exist
     only as long as nothing has been taken out.
@@ -78,6 +79,7 @@ class Checked(Generic[M]):
         refused = set(found)
         problems = list(found.values())
         self.model: M | None = None
+        self.rest: M | None = None
         while True:
             try:
                 text = json.dumps(_without_gaps(data))
@@ -95,9 +97,18 @@ class Checked(Generic[M]):
                 if not any(taken):
                     break
                 continue
+            self.rest = checked
             self.model = None if problems else checked
             break
+        self.refused = frozenset(refused)
         self.problems = list(dict.fromkeys(problems))
+
+    def places(self, key: str) -> tuple[int, ...]:
+        """Where the items of a list at the top stand that are left."""
+        items = self._data.get(key)
+        if not isinstance(items, list):
+            return ()
+        return tuple(place for place, item in enumerate(items) if item is not GONE)
 
     def _follows(self, path: str, refused: set[str], whole: bool) -> bool:
         """Whether a problem may only be there because something was taken out.

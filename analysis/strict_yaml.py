@@ -1,16 +1,61 @@
-"""YAML as JSON values, without the surprises that YAML has for a person who writes a policy."""
+"""YAML as JSON values, without the surprises that it has for a person who writes a policy or a contract."""
 
 from __future__ import annotations
 
 import json
 import math
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from analysis.errors import PolicyError, UsageError
+
+MAX_BYTES = 1_000_000
+
 DATE = "date"
 """The one key of the object that stands for a date or a time."""
+
+
+def read(path: Path, what: str) -> bytes:
+    """The bytes of the file that `--<what>` names.
+
+    Raises UsageError where it cannot be read, PolicyError where it is too large to be one.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or "cannot be read"
+        raise UsageError(f"{what} {path}: {reason}; give another file with --{what}") from None
+    if len(raw) > MAX_BYTES:
+        raise PolicyError([f"the file is larger than {MAX_BYTES:,} bytes"], str(path))
+    return raw
+
+
+def document(raw: bytes, source: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The keys and values in `raw`, none where it is empty, and what was refused, by its path.
+
+    Raises PolicyError where it holds anything else.
+    """
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PolicyError(
+            [f"byte {error.start} is not UTF-8; save the file as UTF-8"], source
+        ) from None
+    try:
+        tree = Tree(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise PolicyError([unreadable(error)], source) from None
+    data = {} if tree.data is None else tree.data
+    if not isinstance(data, dict):
+        kind = "a list" if isinstance(data, list) else "a single value"
+        raise PolicyError(
+            [*tree.problems.values(), f"expected keys and values, found {kind}"], source
+        )
+    return data, tree.problems
 
 
 class Gone:
