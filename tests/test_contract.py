@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 import yaml
 
 from analysis import contract as contracts
-from analysis.contract import DEFAULT_PATH, INTERACTIONS, RULES, SESSIONS, TABLES, USERS, Contract
+from analysis import contract_file
+from analysis.contract import DEFAULT_PATH, INTERACTIONS, RULES, SESSIONS, TABLES, USERS
 from analysis.errors import PolicyError, UsageError
 
 CONTRACT = contracts.load()
@@ -73,10 +75,26 @@ def test_rollups_go_by_their_own_and_by_other_names(table: str, prefix: str) -> 
         assert (column.role, column.known_at) == ("rollup", "later")
 
 
-def test_warnings_are_missing_rate_and_duplicate_rows_and_no_other_rule() -> None:
+def test_what_may_be_as_it_should_be_warns_and_what_cannot_be_is_an_error() -> None:
     assert tuple(CONTRACT.severities) == RULES
     warnings = {rule for rule, severity in CONTRACT.severities.items() if severity == "warning"}
-    assert warnings == {"missing_rate", "duplicate_rows"}
+    assert warnings == {
+        "missing_rate",
+        "duplicate_rows",
+        "near_duplicates",
+        "clock",
+        "missing_days",
+        "constant",
+        "missing_jump",
+        "cardinality",
+    }
+
+
+def test_every_rule_says_what_it_says_in_one_sentence() -> None:
+    assert tuple(CONTRACT.descriptions) == RULES
+    for rule, sentence in CONTRACT.descriptions.items():
+        assert re.fullmatch(r"[A-Z][^|\n]+\.", sentence), rule
+    assert len(set(CONTRACT.descriptions.values())) == len(RULES)
 
 
 @pytest.mark.parametrize(
@@ -99,17 +117,28 @@ def test_a_column_is_knowable_from_its_moment_on(
     assert moments == [request_, response, later]
 
 
-def test_the_readme_lists_every_column_as_it_is_declared() -> None:
+def section_of_the_readme(heading: str) -> list[str]:
+    """The rows of the table below a heading."""
     text = (DEFAULT_PATH.parent / "README.md").read_text(encoding="utf-8")
+    below = re.split(r"^#+ ", text.split(f"# {heading}\n")[1], flags=re.MULTILINE)[0]
+    return [line for line in below.splitlines() if line.startswith("| `")]
+
+
+def test_the_readme_lists_every_column_as_it_is_declared() -> None:
     for table in TABLES:
         declared = CONTRACT.tables[table]
-        listed = text.split(f"### `{table}`")[1].split("###")[0]
-        rows = [line for line in listed.splitlines() if line.startswith("| `")]
-        assert rows == [
+        assert section_of_the_readme(f"`{table}`") == [
             f"| `{name}` | {c.type} | {c.unit or ''} | {'yes' if c.required else ''} | {c.role} | "
             f"{c.known_at} | {c.description} |"
             for name, c in [*declared.columns.items(), *declared.patterns.items()]
         ], table
+
+
+def test_the_readme_lists_every_rule_as_it_is_declared() -> None:
+    assert section_of_the_readme("Rules") == [
+        f"| `{rule}` | {CONTRACT.severities[rule]} | {CONTRACT.descriptions[rule]} |"
+        for rule in RULES
+    ]
 
 
 Change = Callable[[dict[str, Any]], object]
@@ -130,6 +159,9 @@ def without_column(name: str, of: str = INTERACTIONS) -> Change:
     return lambda raw: raw["tables"][of]["columns"].pop(name)
 
 
+# ── a contract by itself ─────────────────────────────────────────────────────────────────
+
+
 @pytest.mark.parametrize(
     ("name", "change", "problem"),
     [
@@ -137,6 +169,11 @@ def without_column(name: str, of: str = INTERACTIONS) -> Change:
             "a rule left out",
             lambda r: r["severities"].pop("rollup"),
             "severities.rollup: is missing",
+        ),
+        (
+            "a rule that says nothing",
+            lambda r: r["descriptions"].pop("rollup"),
+            "descriptions.rollup: is missing",
         ),
         ("an unknown rule", lambda r: r["severities"].update(rule="error"), "severities"),
         ("an unknown severity", lambda r: r["severities"].update(rollup="fatal"), "rollup"),
@@ -161,7 +198,7 @@ def without_column(name: str, of: str = INTERACTIONS) -> Change:
         (
             "two names that differ in case",
             lambda r: r["tables"][INTERACTIONS]["columns"].update(
-                Use_Case=r["tables"][INTERACTIONS]["columns"]["use_case"]
+                Use_Case=dict(r["tables"][INTERACTIONS]["columns"]["use_case"])
             ),
             "columns.Use_Case: differs from use_case only in case",
         ),
@@ -196,7 +233,7 @@ def test_a_contract_that_contradicts_itself_is_refused_with_the_place(
     path = tmp_path / "contract.yml"
     path.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     with pytest.raises(PolicyError) as refused:
-        contracts.load(path)
+        contract_file.read(path, extends=None)
     assert refused.value.exit_code == 2
     assert any(problem in p for p in refused.value.problems), refused.value.problems
 
@@ -209,14 +246,17 @@ def test_all_contradictions_are_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "contract.yml"
     path.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     with pytest.raises(PolicyError) as refused:
-        contracts.load(path)
-    assert len(refused.value.problems) >= 4
+        contract_file.read(path, extends=None)
+    assert refused.value.problems == (
+        "severities.rollup: is missing",
+        f"tables.{USERS}: is missing",
+        f"tables.{INTERACTIONS}.key: expected interaction_id, found trace_id",
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("nothing", b""),
         ("a list", b"- a\n- b\n"),
         ("not YAML", b"a: [1,\n"),
         ("not UTF-8", b"a: \xff\n"),
@@ -242,8 +282,3 @@ def test_the_contract_survives_being_written_and_read(tmp_path: Path) -> None:
     path = tmp_path / "contract.yml"
     path.write_text(yaml.safe_dump(CONTRACT.model_dump(mode="json")), encoding="utf-8")
     assert contracts.load(path) == CONTRACT
-
-
-def test_the_models_describe_the_file() -> None:
-    schema = Contract.model_json_schema()
-    assert set(schema["properties"]) == set(RAW)
