@@ -88,7 +88,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 }
 KEPT = {
     "source_row",
-    "part",
+    "source_hash",
     "ts",
     "day",
     "session",

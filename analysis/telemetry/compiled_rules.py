@@ -15,7 +15,9 @@ from analysis.contract import Contract, RuleSeverity, Table
 from analysis.errors import PolicyError
 from analysis.own_rules import Condition, NoCondition, condition
 from analysis.telemetry.cells import TYPES
-from analysis.telemetry.sql import identifier
+from analysis.telemetry.rules import Rule, shown
+from analysis.telemetry.source import Source
+from analysis.telemetry.sql import identifier, literal
 from analysis.telemetry.violations import one_line
 
 
@@ -34,6 +36,32 @@ class CompiledRule:
     sql: str
     severity: RuleSeverity
     hint: str
+
+
+def own_rules(source: Source, contract: Contract) -> dict[str, list[Rule]]:
+    """Table → the rules of one's own that its columns allow to ask. Raises PolicyError."""
+    out: dict[str, list[Rule]] = {}
+    for rule in compiled(contract):
+        if not set(rule.columns) <= set(source.columns.get(rule.table, ())):
+            continue
+        table = contract.tables[rule.table]
+        values = [
+            f"{literal(c)} || ' ' || coalesce({shown(c, table.column(c))}, 'null')"
+            for c in rule.columns
+        ]
+        out.setdefault(rule.table, []).append(
+            Rule(
+                rule.name,
+                rule.table,
+                rule.columns[0] if len(rule.columns) == 1 else None,
+                f"NOT ({rule.sql})",
+                rule.hint,
+                rule.severity,
+                f"cells_{rule.table} t",
+                " || ', ' || ".join(values),
+            )
+        )
+    return out
 
 
 def compiled(contract: Contract, *, source: str = "contract") -> tuple[CompiledRule, ...]:

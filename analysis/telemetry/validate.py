@@ -14,6 +14,7 @@ import duckdb
 
 from analysis.contract import INTERACTIONS, TABLES, Contract
 from analysis.telemetry import suspicions
+from analysis.telemetry.compiled_rules import own_rules
 from analysis.telemetry.copies import copy_rules
 from analysis.telemetry.faults import grouped, located
 from analysis.telemetry.joins import join_rules, zone_shift
@@ -54,10 +55,12 @@ def validate(
 def _validated(
     source: Source, contract: Contract, used: frozenset[str], max_missing: float
 ) -> ContractSection:
+    own = own_rules(source, contract)
     rules: list[Rule] = []
     for name in TABLES:
         if name in source.columns:
-            rules += _broken(source, column_rules(source, contract, name))
+            members = [*column_rules(source, contract, name), *own.get(name, ())]
+            rules += _broken(source, members)
             rules += key_unique(source, contract, name)
     whole = list(source.violations)
     below: list[Violation] = []
