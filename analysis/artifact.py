@@ -20,8 +20,9 @@ from pydantic import TypeAdapter
 from analysis.check import Check
 from analysis.errors import ArtifactError, UsageError
 from analysis.gate import Decision
-from analysis.telemetry.source import InputFile
+from analysis.telemetry.files import InputFile
 from analysis.views.budget import BudgetSection
+from analysis.views.contract import ContractInfo
 from analysis.views.drift import DriftSection
 from analysis.views.health import HealthSection
 from analysis.views.hotspots import HotspotsSection
@@ -66,25 +67,6 @@ class WindowsInfo:
     cluster: Literal["user", "session"]
     as_of: str | None
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ViolationInfo:
-    rule: str
-    table: str
-    column: str | None
-    severity: Literal["error", "warning"]
-    n_rows: int
-    share: float
-    hint: str
-
-
-@dataclass(frozen=True)
-class ContractInfo:
-    n_rules: int
-    n_errors: int
-    n_warnings: int
-    violations: tuple[ViolationInfo, ...]
 
 
 @dataclass(frozen=True)

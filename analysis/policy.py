@@ -186,6 +186,13 @@ class Missing(Model):
     max_rate: Rate = 0.05
 
 
+class Quarantine(Model):
+    """Whether rows that break the contract may be set aside, and what share of interactions at most."""
+
+    allow: bool = False
+    max_share: Rate = 0.05
+
+
 class Hotspots(Model):
     metrics: tuple[Name, ...] = ("failure", "latency_breach", "cost")
     max_depth: Annotated[int, Field(ge=1, le=4)] = 3
@@ -320,6 +327,7 @@ class Policy(Model):
     )
     spend: Spend = Spend()
     missing: Missing = Missing()
+    quarantine: Quarantine = Quarantine()
     hotspots: Hotspots = Hotspots()
     routing: Routing = Routing()
     drift: Drift = Drift()

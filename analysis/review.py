@@ -28,8 +28,8 @@ from typing import Any
 import pandas as pd
 
 from analysis import artifact as artifacts
+from analysis import bounds, gate
 from analysis import contract as contracts
-from analysis import gate
 from analysis import policy as policies
 from analysis.artifact import DecisionArtifact
 from analysis.check import Check, RegressionTest
@@ -40,7 +40,7 @@ from analysis.tables import write_tables
 from analysis.telemetry import Telemetry, open_telemetry
 from analysis.telemetry.source import digest_inputs
 from analysis.telemetry.windows import iso
-from analysis.views import budget, drift, health, hotspots, routing, triage
+from analysis.views import budget, contract, drift, health, hotspots, routing, triage
 from analysis.views.looks import gate_error
 from analysis.views.result import ViewResult
 
@@ -138,11 +138,11 @@ def _exists(path: Path, given: str) -> bool:
 def compute(wanted: Request, progress: Progress = lambda _: None) -> Review:
     """Computes a review. Raises ContractError, WindowError, UsageError."""
     policy = wanted.loaded.policy
-    contract = contracts.load(wanted.contract_path)
+    declared = contracts.load(wanted.contract_path)
     progress("reading and validating the telemetry")
     telemetry = open_telemetry(
         wanted.data,
-        contract,
+        declared,
         policy,
         as_of=wanted.as_of,
         threads=wanted.threads,
@@ -163,8 +163,13 @@ def _artifact(
     telemetry: Telemetry, loaded: LoadedPolicy, results: Mapping[str, ViewResult[Any]]
 ) -> DecisionArtifact:
     policy = loaded.policy
-    tests: list[Check | RegressionTest] = [c for r in results.values() for c in r.checks]
     first = telemetry.baseline is None
+    errors = contract.errors_check(telemetry)
+    own = [] if errors is None else [errors]
+    without = bounds.decision(telemetry, policy, results, own)
+    hidden = bounds.assess(telemetry, policy, results, own)
+    own.append(contract.bounds_check(without.outcome, hidden, _support(telemetry)))
+    tests: list[Check | RegressionTest] = [*own, *(c for r in results.values() for c in r.checks)]
     checks = gate.judge(tests, policy, gate_error(policy, telemetry.windows), first_release=first)
     decision = gate.decide(
         checks,
@@ -172,7 +177,6 @@ def _artifact(
         first_release=first,
         watch=_watch(telemetry, results["health"], checks),
     )
-    validation = telemetry.validation
     return DecisionArtifact(
         schema="decision-artifact/1",
         release=artifacts.ReleaseInfo(policy.release.id, policy.release.title, None),
@@ -180,23 +184,19 @@ def _artifact(
         windows=_windows(telemetry),
         checks=checks,
         views=artifacts.Views(
-            contract=artifacts.ContractInfo(
-                validation.n_rules,
-                validation.n_errors,
-                validation.n_warnings,
-                tuple(
-                    artifacts.ViolationInfo(
-                        v.rule, v.table, v.column, v.severity, v.n_rows, v.share, v.hint
-                    )
-                    for v in validation.violations
-                ),
-            ),
+            contract=contract.section(telemetry, hidden),
             **{name: result.section for name, result in results.items()},
         ),
         inputs=telemetry.inputs,
         policy=artifacts.PolicyInfo(loaded.sha256, policy.settings()),
         producer=producer(),
     )
+
+
+def _support(telemetry: Telemetry) -> int:
+    """Interactions of both windows."""
+    base = telemetry.baseline
+    return telemetry.candidate.n_interactions + (0 if base is None else base.n_interactions)
 
 
 def _windows(telemetry: Telemetry) -> artifacts.WindowsInfo:
@@ -292,7 +292,11 @@ def cache_key(wanted: Request, inputs: Sequence[tuple[str, str]] | None = None) 
         "inputs": digest_inputs(wanted.data) if inputs is None else inputs,
         "policy": wanted.loaded.policy.settings(),
         "policy_file": wanted.loaded.sha256,
-        "contract": hashlib.sha256(wanted.contract_path.read_bytes()).hexdigest(),
+        # A contract of one's own extends the project's: both count.
+        "contract": [
+            hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in (contracts.DEFAULT_PATH, wanted.contract_path)
+        ],
         "as_of": None if wanted.as_of is None else utc(wanted.as_of).isoformat(),
         "code": _code_digest(),
         "producer": dataclasses.asdict(producer()),

@@ -195,11 +195,8 @@ def _rows(
     if slo is not None and slo.rule.column in have:
         breach = bad_when(slo.rule, types[slo.rule.column])
         breach = breach.replace(identifier(slo.rule.column), f"i.{identifier(slo.rule.column)}")
-    window, parameters = _window_case(windows)
+    window, parameters = window_of(windows)
     day = "i.timestamp_utc" if windows.by_release else "s.started"
-    weights = " ".join(
-        f"WHEN {index} THEN {weight}" for index, weight in enumerate(windows.weekday_weights)
-    )
     edges = pd.DataFrame(
         {
             "edge": np.asarray(EDGES_US, dtype=np.int64),
@@ -224,7 +221,7 @@ def _rows(
             WHERE i.timestamp_utc < $limit
         )
         SELECT rows.*,
-               CAST(CASE WHEN win = 0 THEN CASE (day + 3) % 7 {weights} END ELSE 1 END AS INTEGER) AS weight,
+               {weight_of(windows)} AS weight,
                CAST(CASE WHEN latency_us IS NULL THEN NULL ELSE coalesce(e.bin, 0) END AS SMALLINT)
                    AS latency_bin
         FROM rows ASOF LEFT JOIN sketch_edges e ON rows.latency_us >= e.edge
@@ -234,7 +231,21 @@ def _rows(
     con.unregister("sketch_edges")
 
 
-def _window_case(windows: ResolvedWindows) -> tuple[str, dict[str, Any]]:
+def weight_of(windows: ResolvedWindows) -> str:
+    """The weight of a row by `win` and `day` as SQL: it balances weekdays in the baseline."""
+    weights = " ".join(
+        f"WHEN {i} THEN {weight}" for i, weight in enumerate(windows.weekday_weights)
+    )
+    return f"CAST(CASE WHEN win = 0 THEN CASE (day + 3) % 7 {weights} END ELSE 1 END AS INTEGER)"
+
+
+def window_of(
+    windows: ResolvedWindows, ts: str = "i.timestamp_utc", started: str = "s.started"
+) -> tuple[str, dict[str, Any]]:
+    """The window of an interaction as SQL (1, 0 or null), with its parameters.
+
+    ts: when the call was made; started: when its session began. `i.release_id` is the release.
+    """
     parameters: dict[str, Any] = {}
 
     def member(span: Span, name: str) -> str:
@@ -242,17 +253,15 @@ def _window_case(windows: ResolvedWindows) -> tuple[str, dict[str, Any]]:
         parameters[f"{name}_end"] = _naive(span.end)
         if span.release_id is not None:
             parameters[f"{name}_release"] = span.release_id
-            inside = f"i.timestamp_utc >= ${name}_start AND i.timestamp_utc < ${name}_end"
+            inside = f"{ts} >= ${name}_start AND {ts} < ${name}_end"
             return f"(i.release_id = ${name}_release AND {inside})"
-        return f"(s.started >= ${name}_start AND s.started < ${name}_end)"
+        return f"({started} >= ${name}_start AND {started} < ${name}_end)"
 
     cases = []
     for index, exclusion in enumerate(windows.exclude):
         parameters[f"out_{index}_start"] = _naive(utc(exclusion.start))
         parameters[f"out_{index}_end"] = _naive(utc(exclusion.end))
-        cases.append(
-            f"WHEN i.timestamp_utc >= $out_{index}_start AND i.timestamp_utc < $out_{index}_end THEN NULL"
-        )
+        cases.append(f"WHEN {ts} >= $out_{index}_start AND {ts} < $out_{index}_end THEN NULL")
     cases.append(f"WHEN {member(windows.candidate, 'candidate')} THEN 1")
     if windows.baseline is not None:
         cases.append(f"WHEN {member(windows.baseline, 'baseline')} THEN 0")

@@ -19,6 +19,7 @@ from analysis.contract import INTERACTIONS, Contract
 from analysis.errors import ContractError, UsageError, WindowError
 from analysis.policy import Bad, Policy
 from analysis.telemetry import fact as fact_table
+from analysis.telemetry import quarantine
 from analysis.telemetry.moments import Metric, Moments, measure
 from analysis.telemetry.source import TOO_LITTLE_MEMORY, InputFile, Source, open_source
 from analysis.telemetry.sql import bad_when, identifier
@@ -53,7 +54,8 @@ class Telemetry:
     con: the engine, with the table `fact` (see `telemetry.fact` for its columns).
     columns: the interactions columns that are there and that the contract declares or the policy
     names. types: DuckDB types of `fact`, derived columns included.
-    dimensions: the policy's dimensions that are there.
+    dimensions: the policy's dimensions that are there. aside: rows of each table that were set aside
+    for breaking the contract, None where none did.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -69,6 +71,7 @@ class Telemetry:
     baseline: WindowCounts | None
     inputs: tuple[InputFile, ...]
     validation: ContractSection
+    aside: Mapping[str, int] | None = None
     warnings: tuple[str, ...] = ()
     _source: Source | None = field(default=None, repr=False, compare=False)
 
@@ -76,6 +79,12 @@ class Telemetry:
         """Ends the engine's connection."""
         if self._source is not None:
             self._source.close()
+
+    @property
+    def source(self) -> Source:
+        """What the telemetry was opened from."""
+        assert self._source is not None
+        return self._source
 
     # ── what is there ────────────────────────────────────────────────────────────────────
 
@@ -221,9 +230,9 @@ def open_telemetry(
             used_columns=policy_columns(policy),
             max_missing=policy.missing.max_rate,
         )
-        if validation.n_errors:
-            raise ContractError(as_text(validation), validation.violations)
+        aside = _set_aside(source, policy, validation) if validation.n_errors else None
         built = fact_table.build(source, contract, policy, as_of)
+        source.check_unchanged()
         counts = {win: _counts(source.con, win) for win in (1, 0)}
         _refuse_empty(source, built.windows, counts)
         wanted = tuple(dict.fromkeys(policy.dimensions))
@@ -250,6 +259,7 @@ def open_telemetry(
             baseline=counts[0] if built.windows.baseline is not None else None,
             inputs=source.inputs,
             validation=validation,
+            aside=aside,
             warnings=tuple(warnings),
             _source=source,
         )
@@ -259,6 +269,25 @@ def open_telemetry(
     except BaseException:
         source.close()
         raise
+
+
+def _set_aside(source: Source, policy: Policy, report: ContractSection) -> Mapping[str, int]:
+    """Takes the rows that break the contract away, where the policy lets that be done.
+
+    Raises ContractError where it does not, where a table as a whole is broken, or too much is.
+    """
+    if not policy.quarantine.allow or not quarantine.can_be_set_aside(report):
+        raise ContractError(as_text(report), report.violations)
+    aside = quarantine.find_broken(source)
+    share = aside[INTERACTIONS] / source.rows(INTERACTIONS)
+    if share > policy.quarantine.max_share or share == 1:
+        raise ContractError(
+            f"{as_text(report)}\n{100 * share:.3g} % of the interactions would be set aside; the policy "
+            f"accepts {100 * policy.quarantine.max_share:g} % (quarantine.max_share)",
+            report.violations,
+        )
+    quarantine.set_aside(source)
+    return aside
 
 
 def policy_columns(policy: Policy) -> frozenset[str]:

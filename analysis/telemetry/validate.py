@@ -142,7 +142,8 @@ def _missing(
             continue
         cap = _cap(column, contract, max_missing)
         who = "the contract" if capped else "the policy uses the column and"
-        so = "; checks that need it are inconclusive" if column in used else ""
+        above = total - n > cap * total
+        so = "; checks that need it are inconclusive" if column in used and above else ""
         rules.append(
             Rule(
                 "missing_rate",

@@ -139,13 +139,10 @@ def _assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
     section = RoutingSection("logged", _on_policy(log, support), candidates, log.n_requests, None)
     return ViewResult(
         section=section,
-        checks=(
-            *(_check(c) for c in candidates),
-            _bounds_check(policy, log.outcomes[:, COST], support),
-        ),
+        checks=tuple(_check(c) for c in candidates),
         tables=routing_tables.tables(log, policy, found),
         series={"routing_savings": routing_tables.savings(found)},
-        notes=_notes(log),
+        notes=(*_notes(log), *_beyond_bounds(policy, log.outcomes[:, COST])),
     )
 
 
@@ -382,17 +379,13 @@ def _without(telemetry: Telemetry, policy: Policy, reason: str) -> ViewResult[Ro
     )
     return ViewResult(
         section=section,
-        checks=(
-            *(_check(c) for c in candidates),
-            _bounds_check(
-                policy,
-                requests.rows["cost_nano"].to_numpy(dtype=float) / 1e9,
-                int(requests.rows["attempts"].sum()),
-            ),
-        ),
+        checks=tuple(_check(c) for c in candidates),
         tables=routing_tables.empty(),
         series={"routing_savings": routing_tables.savings({})},
-        notes=(f"No routing policy is backtested: {reason}.",),
+        notes=(
+            f"No routing policy is backtested: {reason}.",
+            *_beyond_bounds(policy, requests.rows["cost_nano"].to_numpy(dtype=float) / 1e9),
+        ),
     )
 
 
@@ -460,41 +453,17 @@ def _check(candidate: Candidate) -> Check:
     )
 
 
-def _bounds_check(policy: Policy, cost: Floats, support: int) -> Check:
-    """Whether the costs that were seen lie within `routing.bounds.cost_usd`.
+def _beyond_bounds(policy: Policy, cost: Floats) -> tuple[str, ...]:
+    """A note where costs were seen beyond `routing.bounds.cost_usd`.
 
     Bounds of a saving that has no support are only as true as these.
     """
     low, high = policy.routing.bounds.get("cost_usd", (0.0, 1.0))
     known = cost[np.isfinite(cost)]
-    reason = None if known.size else "no request has a known cost"
-    largest = float(known.max()) if known.size else None
     outside = int(((known < low) | (known > high)).sum())
-    outcome: Outcome = "inconclusive" if reason else "fail" if outside else "pass"
-    return Check(
-        id="contract.bounds",
-        view="contract",
-        outcome=outcome,
-        severity="note",
-        value=finite(largest),
-        low=None,
-        high=None,
-        limit=high,
-        comparison="at_most",
-        unit="USD per request",
-        support=support if known.size else 0,
-        p_value=None,
-        p_adjusted=None,
-        reason=reason,
-        sentence={
-            "pass": f"Every request cost between {low:g} and {high:g} USD, as routing.bounds says.",
-            "fail": f"{outside:,} of {known.size:,} requests cost less than {low:g} or more than {high:g} "
-            "USD: bounds of routing savings do not hold.",
-            "inconclusive": f"The bounds of a request's cost are not checked: {reason}.",
-        }[outcome],
-        action={
-            "pass": "Nothing to do.",
-            "fail": "Widen routing.bounds.cost_usd in the policy.",
-            "inconclusive": "Provide cost_usd, then review again.",
-        }[outcome],
+    if not outside:
+        return ()
+    return (
+        f"{outside:,} of {known.size:,} requests cost less than {low:g} or more than {high:g} USD: "
+        "bounds of routing savings do not hold; widen routing.bounds.cost_usd in the policy.",
     )
