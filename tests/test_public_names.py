@@ -119,8 +119,13 @@ RANKS = [
     {"commands"},
     {"__main__"},
 ]
-# Beside the flow: the sample is nobody's input but the contract's; `ingest` writes tables.
-ASIDE = {"sample": {"errors", "contract"}, "ingest": {"errors", "contract", "telemetry"}}
+# Beside the flow: the sample is nobody's input but the contract's; `ingest` writes tables, and
+# `propose` drafts a contract and a policy from them.
+ASIDE = {
+    "sample": {"errors", "contract"},
+    "ingest": {"errors", "contract", "telemetry"},
+    "propose": {"errors", "contract", "policy", "telemetry"},
+}
 
 
 def part_of(module: str) -> str:
