@@ -63,9 +63,8 @@ def parser() -> argparse.ArgumentParser:
         sub, "validate", commands.validate, "list every violation of the telemetry contract"
     )
     _data(p, required=True)
-    p.add_argument(
-        "--contract", type=Path, metavar="F", help="contract file (default: data/contract.yml)"
-    )
+    _contract(p)
+    _quarantine(p)
     p.add_argument("--format", choices=["text", "json", "junit", "github"], default="text")
     _out(p, "write the report to this file instead of stdout")
 
@@ -117,10 +116,20 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("artifact", type=Path, metavar="ARTIFACT")
 
     p = _command(
-        sub, "schema", commands.schema, "JSON Schema of the policy, the artifact or the contract"
+        sub,
+        "schema",
+        commands.schema,
+        "JSON Schema of the policy, the artifact or the contract, or a first file from your data",
     )
     p.add_argument("what", choices=["policy", "artifact", "contract"])
-    _out(p, "write the schema to this file instead of stdout")
+    p.add_argument(
+        "--propose",
+        action="store_true",
+        help="write a first policy or contract from your own data instead, with comments",
+    )
+    _data(p)
+    _contract(p)
+    _out(p, "write to this file instead of stdout")
     return top
 
 
@@ -141,6 +150,24 @@ def _data(p: argparse.ArgumentParser, *, required: bool = False) -> None:
     )
 
 
+def _contract(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--contract",
+        type=Path,
+        metavar="F",
+        help="a contract of your own, which extends data/contract.yml",
+    )
+
+
+def _quarantine(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--quarantine",
+        type=Path,
+        metavar="DIR",
+        help="write the rows that break the contract to this directory",
+    )
+
+
 def _out(p: argparse.ArgumentParser, text: str, *, required: bool = False) -> None:
     p.add_argument("--out", type=Path, required=required, metavar="PATH", help=text)
 
@@ -154,6 +181,8 @@ def _review_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--policy", type=Path, metavar="F", help="policy file (default: report/policy.yml)"
     )
+    _contract(p)
+    _quarantine(p)
     p.add_argument("--release", metavar="ID", help="replaces release.id")
     p.add_argument(
         "--as-of", metavar="TIME", help="ends the candidate at the last UTC midnight not after TIME"

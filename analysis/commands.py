@@ -27,10 +27,14 @@ def validate(a: Namespace) -> int:
     from analysis.telemetry.validate import validate as run
 
     contract = contracts.load(a.contract) if a.contract else contracts.load()
+    if a.quarantine is not None:
+        _check_quarantine(a.quarantine)
     source = open_source(_existing(a.data), contract)
     try:
         # No policy is at hand: what a policy without any key uses must be there.
         section = run(source, contract, used_columns=policy_columns(Policy()))
+        if a.quarantine is not None:
+            _write_quarantine(a, source, section)
     finally:
         source.close()
     formats: dict[str, Callable[[Any], str]] = {
@@ -62,6 +66,7 @@ def review(a: Namespace) -> int:
 
     if a.out is not None:
         _check_directory(a.out)
+    _quarantine(a)
     finished = reviews.cached(_request(a), None, project=reviews.PROJECT, progress=_progress(a))
     place = finished
     if a.out is not None:
@@ -80,6 +85,7 @@ def render(a: Namespace) -> int:
     from analysis.render import render_site
 
     progress = _progress(a)
+    _quarantine(a)
     finished = reviews.cached(_request(a), draw, project=reviews.PROJECT, progress=progress)
     out = a.out if a.out is not None else reviews.PROJECT / "_site"
     result = render_site(reviews.PROJECT, finished, out, engine=a.engine, report=progress)
@@ -124,18 +130,105 @@ def verify(a: Namespace) -> int:
 
 
 def schema(a: Namespace) -> int:
-    """The JSON Schema from the models."""
+    """The JSON Schema from the models, or a first file from one's own data."""
+    if a.propose:
+        _emit(_proposal(a), a.out)
+        return 0
+    if a.data is not None or a.contract is not None:
+        raise UsageError("--data and --contract go with --propose")
     from analysis import artifact as artifacts
     from analysis.policy import Policy
 
     schemas: dict[str, Callable[[], dict[str, Any]]] = {
         "policy": Policy.model_json_schema,
         "artifact": artifacts.json_schema,
-        "contract": contracts.Contract.model_json_schema,
+        "contract": contracts.json_schema,
     }
     made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schemas[a.what]()}
     _emit(json.dumps(made, indent=2, sort_keys=True), a.out)
     return 0
+
+
+def _proposal(a: Namespace) -> str:
+    from analysis.propose import contract_text, policy_text
+
+    if a.data is None:
+        raise UsageError("--propose: needs --data, the directory with your three tables")
+    if a.what == "artifact":
+        raise UsageError("--propose: makes a policy or a contract; an artifact comes from a review")
+    data = _existing(a.data)
+    if a.what == "policy":
+        return policy_text(data, a.contract)
+    if a.contract is not None:
+        raise UsageError(
+            "--contract: is for `schema policy --propose`; a contract is what this makes"
+        )
+    return contract_text(data)
+
+
+# ── quarantine ───────────────────────────────────────────────────────────────────────────
+
+
+def _quarantine(a: Namespace) -> None:
+    """Writes the rows that a review sets aside, or would, before it is known whether it may."""
+    if a.quarantine is None:
+        return
+    from analysis.telemetry import policy_columns
+    from analysis.telemetry.source import open_source
+    from analysis.telemetry.validate import validate as run
+
+    _check_quarantine(a.quarantine)
+    wanted = _request(a)
+    policy = wanted.loaded.policy
+    contract = contracts.load(wanted.contract_path)
+    source = open_source(
+        wanted.data, contract, threads=wanted.threads, memory_limit=wanted.memory_limit
+    )
+    try:
+        section = run(
+            source,
+            contract,
+            used_columns=policy_columns(policy),
+            max_missing=policy.missing.max_rate,
+        )
+        _write_quarantine(a, source, section)
+    finally:
+        source.close()
+
+
+def _check_quarantine(directory: Path) -> None:
+    """Refuses a place that holds something else: what lies there would be replaced."""
+    from analysis.contract import TABLES
+
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise UsageError(f"--quarantine {directory}: is a file; expected a directory, or none yet")
+    ours = {"violations.json", *(f"{table}.csv" for table in TABLES)}
+    other = sorted(p.name for p in directory.iterdir() if p.name not in ours)
+    if other:
+        raise UsageError(
+            f"--quarantine {directory}: holds {other[0]!r}; give a new or an empty directory"
+        )
+
+
+def _write_quarantine(a: Namespace, source: Any, section: Any) -> None:
+    """Puts the rows that are set aside, and the violations, at `--quarantine`, whole or not at all."""
+    from analysis.render.publish import put_in_place, staging
+    from analysis.telemetry import quarantine, violations
+
+    try:
+        with staging(a.quarantine.resolve()) as building:
+            held = quarantine.find_broken(source)
+            quarantine.write(source, building)
+            (building / "violations.json").write_text(
+                violations.as_json(section) + "\n", encoding="utf-8"
+            )
+            put_in_place(building, a.quarantine.resolve())
+    except OSError as error:
+        raise UsageError(f"--quarantine {a.quarantine}: {error.strerror or error}") from None
+    rows = ", ".join(f"{n:,} of {table}" for table, n in held.items() if n) or "none"
+    _say(a, f"rows set aside in {a.quarantine}: {rows}")
 
 
 def _check_directory(out: Path) -> None:
@@ -212,6 +305,7 @@ def _request(a: Namespace) -> Any:
         as_of=_moment(a.as_of),
         threads=a.threads,
         memory_limit=_size(a.memory_limit),
+        contract=a.contract,
         project=reviews.PROJECT,
     )
 

@@ -50,14 +50,17 @@ def always_fits(held: str, rule: Column) -> bool:
     return held == TYPES[rule.type] and rule.type in ("boolean", "integer")
 
 
+def filled(quoted: str, held: str) -> str:
+    """Whether a cell holds more than spaces: an empty cell is null, not a fault."""
+    return f"({_text(quoted)} <> '')" if held in ("VARCHAR", "BLOB") else f"({quoted} IS NOT NULL)"
+
+
 def misfit(quoted: str, held: str, typed: str) -> str:
     """The text of a cell that holds something and is not of its type; null where all is well.
 
-    A cell of spaces is empty, not a fault. typed: the cell as `cast` reads it.
+    typed: the cell as `cast` reads it.
     """
-    text = _text(quoted)
-    filled = f"{text} <> ''" if held in ("VARCHAR", "BLOB") else f"{quoted} IS NOT NULL"
-    return f"CASE WHEN ({typed}) IS NULL AND {filled} THEN {text} END"
+    return f"CASE WHEN ({typed}) IS NULL AND {filled(quoted, held)} THEN {_text(quoted)} END"
 
 
 def zoned(quoted: str) -> str:
