@@ -21,7 +21,7 @@ from plotnine import (
     scale_x_datetime,
 )
 
-from analysis.present import spans
+from analysis.present import bounded, spans
 from analysis.present.blocks import (
     Body,
     Parts,
@@ -107,7 +107,8 @@ def _slos(body: Body, section: Body) -> tuple[Html, ...]:
     if not section["slos"]:
         return (paragraph("The policy names no objectives (slos): no error budget is judged."),)
     rows = [
-        [s["name"], percent(s["target"], 1), stacked(s["burn_rate"], ratio),
+        [s["name"], percent(s["target"], 1),
+         bounded.stacked(body, s["burn_rate"], ratio, f"{s['name']}_burn_rate", "candidate"),
          percent(s["budget_consumed"], 1), percent(s["budget_remaining"], 1), _exhausts(s),
          count(s["burn_rate"]["support"])]
         for s in section["slos"]
@@ -257,7 +258,7 @@ def _spend(body: Body, spend: Body, days: pd.DataFrame) -> tuple[Html, ...]:
     ahead = spend["forecast_usd_per_day"]
     budget = spend["budget_usd_per_day"]
     rows = [
-        ["Spend, USD a day", stacked(spend["usd_per_day"], usd)],
+        ["Spend, USD a day", bounded.stacked(body, spend["usd_per_day"], usd, "usd_per_day", "candidate")],
         ["Budget, USD a day", "none is set" if budget is None else usd(budget)],
         *([] if budget is None else
           [["Spend as a share of the budget", stacked(spend["burn_rate"], percent)]]),

@@ -1,8 +1,10 @@
-"""The contract page: what the telemetry violates, and what was read."""
+"""The contract page: what the telemetry violates, what that could hide, and what was read."""
 
 from __future__ import annotations
 
-from analysis.present import spans
+from collections.abc import Sequence
+
+from analysis.present import bounded, spans
 from analysis.present.blocks import (
     Body,
     Parts,
@@ -11,13 +13,25 @@ from analysis.present.blocks import (
     checks_of,
     mark,
     notes,
+    over,
     paragraph,
     prose,
     told,
     view_actions,
 )
-from analysis.present.escape import Html, say
-from analysis.present.formats import count, percent, plural, size
+from analysis.present.escape import Html, escape, say
+from analysis.present.formats import (
+    Format,
+    between,
+    count,
+    ms,
+    percent,
+    plural,
+    points,
+    ratio,
+    size,
+    usd,
+)
 from analysis.present.grid import Column, table, text
 from analysis.review import Review
 
@@ -47,27 +61,153 @@ def _answer(body: Body) -> tuple[Html, ...]:
 
 def _evidence(body: Body) -> tuple[Html, ...]:
     judged = [told(c) for c in checks_of(body, "contract")]
-    return (*_violations(body), _inputs(body), *notes(judged, "Checks on the contract:"))
+    return (
+        *_violations(body),
+        *_set_aside(body),
+        *_below(body),
+        *_unknown(body),
+        *_bounds(body),
+        _inputs(body),
+        *notes(judged, "Checks on the contract:"),
+    )
 
 
 def _violations(body: Body) -> tuple[Html, ...]:
     found = body["views"]["contract"]["violations"]
     if not found:
         return (paragraph("There is no violation to list."),)
-    ordered = sorted(found, key=lambda v: v["severity"] != "error")
     return (
         table(
             "Violations, errors first",
-            [text("Severity"), text("Rule"), text("Table"), text("Column"), Column("Rows"),
-             Column("Share of rows"), text("What to do")],
+            [text("Severity"), text("Rule"), text("Where"), Column("Rows"), text("What to do")],
             [
-                [v["severity"], v["rule"], v["table"], v["column"], count(v["n_rows"]),
-                 percent(v["share"]), prose(v["hint"])]
-                for v in ordered
+                [v["severity"], _rule(v), _where(v), _rows(v), _hint(v)]
+                for v in found
             ],
-            "Over all rows of the table, both windows and what lies outside of them.",
+            "Over all rows of the table, both windows and what lies outside of them. Rules of one cause "
+            "fail on the same rows. Examples are masked: letters stand as a, digits as 9.",
         ),
     )  # fmt: skip
+
+
+def _rule(v: Body) -> Html:
+    return over(v["rule"], "" if v["cause"] is None else f"cause {v['cause']}")
+
+
+def _where(v: Body) -> Html:
+    """The column above its table; a name may break where a phone is narrow."""
+    name = escape(v["table"]).replace("_", "_<wbr>")
+    if v["column"] is None:
+        return Html(name)
+    column = escape(v["column"], 80).replace("_", "_<wbr>")
+    return say('{c}<br><span class="rr-range">{t}</span>', c=Html(column), t=Html(name))
+
+
+def _rows(v: Body) -> Html:
+    if not v["n_rows"]:
+        return Html("the table")
+    return over(count(v["n_rows"]), percent(v["share"]))
+
+
+def _hint(v: Body) -> Html:
+    if not v["examples"]:
+        return prose(v["hint"])
+    return say(
+        '<span class="rr-prose">{h}<br><span class="rr-range">such as {e}</span></span>',
+        h=v["hint"],
+        e="; ".join(v["examples"]),
+    )
+
+
+def _set_aside(body: Body) -> tuple[Html, ...]:
+    aside = body["views"]["contract"]["quarantine"]
+    if aside is None:
+        return ()
+    rows = ", ".join(f"{count(n)} of {name}" for name, n in aside["rows"].items() if n)
+    return (
+        paragraph(
+            f"Set aside, and not reviewed: {rows} ({percent(aside['share'])} of the interactions). "
+            "The option --quarantine DIR writes them to a directory."
+        ),
+    )
+
+
+def _below(body: Body) -> tuple[Html, ...]:
+    counted = body["views"]["contract"]["below"]
+    if not counted:
+        return ()
+    return (
+        table(
+            "Counted, and below what is worth a warning",
+            [text("Rule"), text("Where"), Column("Rows"), text("What it says")],
+            [[v["rule"], _where(v), _rows(v), prose(v["hint"])] for v in counted],
+            "Not nothing: shown so that nobody takes it for zero.",
+        ),
+    )
+
+
+def _unknown(body: Body) -> tuple[Html, ...]:
+    bounds = body["views"]["contract"]["bounds"]
+    if bounds is None:
+        return ()
+    sides = [bounds[w] for w in ("baseline", "candidate")]
+    rows: list[list[object]] = [
+        [f"{column} not known", *(count(s["missing"].get(column)) for s in sides)]
+        for column in sorted(set(sides[0]["missing"]) | set(sides[1]["missing"]))
+    ]
+    rows.append(["Set aside for breaking the contract", *(count(s["set_aside"]) for s in sides)])
+    rows.append(["Lost: counted by sessions, not there", *(count(s["lost"]) for s in sides)])
+    return (
+        table(
+            "Interactions that nobody knows the outcome, latency or cost of",
+            [text("What"), Column("Baseline"), Column("Candidate")],
+            rows,
+            f"{spans.both(body)} A row that was set aside and has no time counts in both windows.",
+        ),
+    )
+
+
+_FIGURES: dict[str, tuple[str, Format, Format]] = {
+    "failure_rate": ("Failure rate", percent, points),
+    "latency_breach_rate": ("Latency breach rate", percent, points),
+    "cost_usd_per_interaction": ("Cost per interaction, USD", usd, ratio),
+    "latency_ms_p50": ("Latency, median", ms, ratio),
+    "latency_ms_p95": ("Latency, 95th percentile", ms, ratio),
+    "latency_ms_p99": ("Latency, 99th percentile", ms, ratio),
+    "usd_per_day": ("Spend, USD a day", usd, usd),
+}
+
+
+def _bounds(body: Body) -> tuple[Html, ...]:
+    """Every headline figure that the unknown rows could move, with how far."""
+    bounds = body["views"]["contract"]["bounds"]
+    if bounds is None:
+        return ()
+    rows = []
+    for held in bounds["figures"]:
+        if bounded.of(body, held["figure"], held["window"]) is None:
+            continue
+        slo = held["figure"].removesuffix("_burn_rate")
+        name, level, change = _FIGURES.get(held["figure"], (f"Burn of SLO {slo}", ratio, ratio))
+        form = change if held["window"] == "change" else level
+        rows.append(
+            [name, held["window"], form(held["value"]), between(held["low"], held["high"], form)]
+        )
+    outcomes = (
+        f"The decision is {body['decision']['outcome']}; with every unknown row bad in the candidate and "
+        f"good in the baseline it would be {bounds['worst']}, the other way round {bounds['best']}."
+    )
+    if not rows:
+        return (paragraph(outcomes),)
+    return (
+        table(
+            "What the unknown rows could hide",
+            [text("Figure"), text("Window"), Column("As reviewed"), Column("Worst case")],
+            rows,
+            f"{outcomes} Worst cases are bounds, not intervals of chance: they hold whatever the truth "
+            "is. A missing cost is at most what routing.bounds in the policy says.",
+        ),
+    )
 
 
 def _inputs(body: Body) -> Html:
@@ -83,6 +223,17 @@ def _inputs(body: Body) -> Html:
 
 
 def _actions(body: Body) -> tuple[Html, ...]:
-    hints = list(dict.fromkeys(v["hint"] for v in body["views"]["contract"]["violations"]))[:5]
-    own = view_actions(body, "contract")
-    return (bullets(hints),) if hints else own
+    found = body["views"]["contract"]["violations"]
+    first = [v for v in found if v["cause"] is None or _leads(v, found)]
+    items: list[object] = [
+        say("{where}: {hint}", where=f"{v['table']}.{v['column'] or '*'}", hint=v["hint"])
+        for v in first[:8]
+    ]
+    if len(first) > 8:
+        items.append(f"… and {len(first) - 8} more.")
+    return (bullets(items),) if items else view_actions(body, "contract")
+
+
+def _leads(v: Body, found: Sequence[Body]) -> bool:
+    """Whether a violation is the first of its cause: mended there, the others are mended too."""
+    return next(w for w in found if w["cause"] == v["cause"]) is v

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.present import spans
+from analysis.present import bounded, spans
 from analysis.present.blocks import (
     Body,
     Parts,
@@ -146,13 +146,16 @@ def headline(body: Body, names: Sequence[str], title: str, source: object) -> Ht
     for name in names:
         change: Format = points if name.endswith("rate") else ratio
         rows.append(
-            [NAMES[name], stacked(health["change"][name], change),
-             stacked(health["baseline"][name], LEVELS[name]), stacked(health["candidate"][name], LEVELS[name]),
+            [NAMES[name],
+             bounded.stacked(body, health["change"][name], change, name, "change"),
+             bounded.stacked(body, health["baseline"][name], LEVELS[name], name, "baseline"),
+             bounded.stacked(body, health["candidate"][name], LEVELS[name], name, "candidate"),
              count(health["change"][name]["support"])]
         )  # fmt: skip
     if all(health[w][n]["value"] is None for w in ("baseline", "candidate") for n in names):
         return paragraph("No failure rate, latency or cost is known; the checks above say why.")
-    return table(title, _COLUMNS, rows, source)
+    explained = f" {bounded.EXPLAINED}" if bounded.any_of(body, tuple(names)) else ""
+    return table(title, _COLUMNS, rows, f"{source}{explained}")
 
 
 # The change stands first: a phone shows no more than three columns at once.
