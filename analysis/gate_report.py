@@ -70,7 +70,8 @@ def as_text(body: Body) -> str:
 def as_json(body: Body) -> str:
     """Decision and checks, as in the artifact."""
     parts = {k: body[k] for k in ("release", "decision", "checks", "evidence_digest", "digest")}
-    return json.dumps(parts, ensure_ascii=True, indent=2, sort_keys=True)
+    text = json.dumps(parts, ensure_ascii=True, indent=2, sort_keys=True)
+    return text.replace("##", r"#\u0023")
 
 
 def as_junit(body: Body) -> str:
@@ -181,12 +182,14 @@ FORMATS: dict[str, Callable[[Body], str]] = {
 
 
 def _text(value: str) -> str:
-    """One line of text: a newline, and what XML cannot hold, become visible escapes."""
-    return _NO_CHARACTER.sub(_escaped, clean(value, limit=None))
+    """One line of text: a newline, what XML cannot hold, and the second # of two become visible
+    escapes."""
+    return _NO_TEXT.sub(_escaped, clean(value, limit=None))
 
 
-# Newlines, which `clean` keeps, and code points that are no characters, which XML refuses.
-_NO_CHARACTER = re.compile("[\n\ufdd0-\ufdef\ufffe\uffff]")
+# Newlines, which `clean` keeps, and code points that are no characters, which XML refuses. And GitHub's
+# and Azure's runners take ##[…] and ##vso[…] for a command wherever it stands in a line of a log.
+_NO_TEXT = re.compile("[\n\ufdd0-\ufdef\ufffe\uffff]|(?<=#)#")
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -29,8 +29,9 @@ TABLES = (
 # Excel in a Japanese or Chinese locale also takes the full-width signs for a formula's start.
 _SIGNS = "=+\\-@＝＋－＠"
 _FORMULA = re.compile(rf"\s*[{_SIGNS}\t\r]")
-# Where the list separator is a semicolon, a spreadsheet also splits a cell of ours there.
-_AFTER_SEMICOLON = re.compile(rf"(;\s*)(?=[{_SIGNS}])")
+# Where the list separator is a semicolon, a spreadsheet also splits a cell of ours there; and quotes
+# that open and close at once do not keep it from a formula behind them.
+_AFTER_SEMICOLON = re.compile(rf'(;[\s"]*)(?=[{_SIGNS}])')
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 

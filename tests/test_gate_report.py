@@ -25,6 +25,7 @@ HOSTILE = [
     "a\nSHIP  release r1",
     "a\n::error::forged",
     "::stop-commands::x",
+    "x ##[stop-commands]x ###vso[task.setvariable variable=x]y",
     "100%25 %0A::error::x",
     "]]></failure><testcase name='x'/>",
     "<script>alert(1)</script> & <b>",
@@ -265,6 +266,16 @@ def test_hostile_text_adds_no_line_and_no_control_to_a_terminal(body: Body, text
     for check in body["checks"]:
         told = gate_report.explain(body, check["id"])
         assert all(c.isprintable() or c == "\n" for c in told)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_makes_no_command_in_the_log_of_a_runner(body: Body, text: str) -> None:
+    # GitHub's runner looks for ##[…] anywhere in a line of any output, Azure's for ##vso[…].
+    hostile(body, text)
+    for form, render in gate_report.FORMATS.items():
+        told = re.sub("^## ", "", render(body)) if form == "markdown" else render(body)
+        assert "##" not in told, form
+    assert all("##" not in gate_report.explain(body, c["id"]) for c in body["checks"])
 
 
 @pytest.mark.parametrize("text", HOSTILE)
