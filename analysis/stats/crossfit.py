@@ -7,6 +7,9 @@ For each action a ridge regression on the context, drawn towards one regression 
 first (β, α) over all actions, then (β_a, δ_a) on the residuals of action a with a stronger penalty,
 so that an action with little data keeps the common model. The penalties count pseudo-requests. All
 fits are solved from additive moments: one pass over the rows, whatever the number of outcomes.
+
+Beyond `MAX_ACTIONS` the rarer actions share one α_a, β_a and δ_a, as if they were one action: a log of
+thousands of models has little to say of each, and estimates that are doubly robust need no more.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ Ints = npt.NDArray[np.int64]
 N_FOLDS = 5
 COMMON_PENALTY = 10.0
 ACTION_PENALTY = 50.0
+MAX_ACTIONS = 200
 
 
 def fold_of(cluster_id: str, n_folds: int = N_FOLDS) -> int:
@@ -47,12 +51,16 @@ class _Coefficients:
 
 @dataclass(frozen=True)
 class CrossFit:
-    """Predictions of all outcomes for any action, each row from a fit without its fold."""
+    """Predictions of all outcomes for any action, each row from a fit without its fold.
+
+    place: (actions,) the row of each action in the models' coefficients.
+    """
 
     features: Floats
     fold: Ints
     models: tuple[_Coefficients, ...]
     n_outcomes: int
+    place: Ints
 
     def predict(self, action: Ints) -> Floats:
         """q̂(x, action), shape (n, outcomes); 0 for rows whose action is negative.
@@ -60,6 +68,7 @@ class CrossFit:
         Rounded to 1e-9, so that the last bits of a linear solver decide nothing.
         """
         out = np.zeros((len(action), self.n_outcomes))
+        action = np.where(action < 0, -1, np.append(self.place, -1)[action])
         for f, model in enumerate(self.models):
             for a in range(len(model.level)):
                 rows = np.flatnonzero((self.fold == f) & (action == a))
@@ -79,6 +88,8 @@ def crossfit(
     features: (n, p), of like scale. action: codes (n,) in 0…n_actions − 1. outcomes: (n, k), finite.
     fold: (n,), from `fold_of` of each row's cluster. A fold with no other rows predicts 0.
     """
+    place = _places(action, n_actions)
+    action, n_actions = place[action], int(place.max(initial=-1)) + 1
     p, k = features.shape[1], outcomes.shape[1]
     # Moments of (1, x) by fold and action.
     gram = np.zeros((n_folds, n_actions, p + 1, p + 1))
@@ -101,7 +112,18 @@ def crossfit(
             _fit(gram[others].sum(axis=0), cross[others].sum(axis=0),
                  lows[others].min(axis=0), highs[others].max(axis=0))
         )  # fmt: skip
-    return CrossFit(features, fold, tuple(models), k)
+    return CrossFit(features, fold, tuple(models), k, place)
+
+
+def _places(action: Ints, n_actions: int) -> Ints:
+    """The most frequent actions by themselves, in their order, and one place for all others."""
+    if n_actions <= MAX_ACTIONS:
+        return np.arange(n_actions, dtype=np.int64)
+    counts = np.bincount(action, minlength=n_actions)
+    kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_ACTIONS])
+    place = np.full(n_actions, MAX_ACTIONS, dtype=np.int64)
+    place[kept] = np.arange(MAX_ACTIONS)
+    return place
 
 
 def _fit(gram: Floats, cross: Floats, low: Floats, high: Floats) -> _Coefficients:

@@ -231,7 +231,7 @@ def recommend(
             f"{untold}; an A/B test of about {result.test_size:,} requests an "
             f"arm would tell whether failures rise by {100 * result.failure_limit:.1f} points"
         )
-    floor = _below_floors(result)
+    floor = _below_floors(result) or result.crowded
     if floor is not None:
         return unknown, floor
     level = (1 + policy.routing.confidence) / 2

@@ -34,6 +34,7 @@ Bools = npt.NDArray[np.bool_]
 FAILURE_RATIO, FAILURE_POINTS = 0.5, 0.010
 FAULT_LEVEL = 0.0005
 MIN_PROTECTED_REQUESTS = 1
+MAX_PROTECTED = 200
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Backtest:
 
     saving: present − candidate, of the unit cost. failure_change: candidate − present.
     failure_limit: how much the failure rate may rise. protected: the same change in each slice of
-    `routing.protect` with changed requests, by "column “value”". bounds: of the saving, where a
+    `routing.protect` with changed requests, by "column “value”". crowded: why they are not looked at,
+    where they are more than `MAX_PROTECTED`. bounds: of the saving, where a
     part of the changed requests has no support. test_size: requests an arm that would tell. Both are
     None too where a single cluster leaves no variance.
     """
@@ -67,6 +69,7 @@ class Backtest:
     failure_limit: float
     present_unit_cost: float
     protected: Mapping[str, GuardedMean]
+    crowded: str | None
     estimates: Mapping[str, Estimate]
     bounds: tuple[float, float] | None
     effective_sample_size: float
@@ -94,6 +97,7 @@ def backtest(log: Log, policy: Policy, chosen: Plan) -> Backtest:
     limit = max(FAILURE_RATIO * own_rate, FAILURE_POINTS)
     matched = ~changed | (weights > 0)
     usd = policy.routing.failure_cost_usd
+    crowded = _crowded(log, policy, changed)
 
     def guarded(values: Floats, scale: float, harm: int, where: Bools | None = None) -> GuardedMean:
         rows = np.ones(n, dtype=bool) if where is None else where
@@ -118,8 +122,9 @@ def backtest(log: Log, policy: Policy, chosen: Plan) -> Backtest:
             name: guarded(rise, 1.0, 1, rows)
             for name, rows in _protected(log, policy, changed).items()
         }
-        if known
+        if known and crowded is None
         else {},
+        crowded=crowded,
         estimates=_estimates(log, chosen, weights, q_logged, q_target) if known else {},
         bounds=None if supported else _bounds(log, policy, chosen, phi[:, UNIT_COST]),
         effective_sample_size=effective_sample_size(weights[changed], _codes(log.cluster[changed])),
@@ -150,6 +155,19 @@ def _events(log: Log, weights: Floats, tried: Bools, n: int) -> tuple[int, float
     return 0, typical / max(n, 1)
 
 
+def _crowded(log: Log, policy: Policy, changed: Bools) -> str | None:
+    """Why the protected slices are too many to be looked at one by one, or None."""
+    for column in policy.routing.protect:
+        if column in log.frame.columns:
+            n = int(log.frame.loc[changed, column].nunique())
+            if n > MAX_PROTECTED:
+                return (
+                    f"{column} has {n:,} values among the requests that it changes; at most "
+                    f"{MAX_PROTECTED} slices can be protected"
+                )
+    return None
+
+
 def _protected(log: Log, policy: Policy, changed: Bools) -> dict[str, Bools]:
     """Rows of each protected slice that the candidate touches."""
     found = {}
@@ -157,7 +175,7 @@ def _protected(log: Log, policy: Policy, changed: Bools) -> dict[str, Bools]:
         if column not in log.frame.columns:
             continue
         values = np.array([v for (v,) in texts(log.frame, [column])], dtype=object)
-        for value in sorted({v for v in values if v is not None}):
+        for value in sorted({v for v in values[changed] if v is not None}):
             rows = np.asarray(values == value, dtype=bool)
             if int((rows & changed).sum()) >= MIN_PROTECTED_REQUESTS:
                 shown = value if len(value) <= 40 else value[:39] + "…"

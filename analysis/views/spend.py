@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,9 @@ from analysis.views.result import ViewResult
 
 NANO = 1e9
 MIN_DAYS_FOR_WEEKDAYS = 21
+MAX_MODELS = 200
+OTHERS = "(all other models)"
+_REST = "all other models: no JSON, and so no model's name in the cells"
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def assess_spend(
     telemetry: Telemetry, policy: Policy
 ) -> ViewResult[tuple[SpendSection, DriversSection]]:
     """Spend a day with its interval and forecast, its check, and the drivers of its change."""
-    drivers, driver_table = _drivers(telemetry)
+    drivers, driver_table, note = _drivers(telemetry)
     budget = policy.spend.budget_usd_per_day
     reason = telemetry.unusable("cost_usd")
     if reason is not None:
@@ -82,7 +86,7 @@ def assess_spend(
         checks=(_check(section, reason),),
         tables={"spend_drivers.csv": driver_table},
         series={"spend_days": days, "drivers": _driver_series(drivers)},
-        notes=(reason,) if reason else (),
+        notes=tuple(told for told in (reason, note) if told),
     )
 
 
@@ -242,7 +246,8 @@ def _check(spend: SpendSection, reason: str | None) -> Check:
 _DRIVER_COLUMNS = ["slice", "driver", "usd_per_day", "nano_usd_days"]
 
 
-def _drivers(telemetry: Telemetry) -> tuple[DriversSection, pd.DataFrame]:
+def _drivers(telemetry: Telemetry) -> tuple[DriversSection, pd.DataFrame, str | None]:
+    """The section, the table behind it, and a note where models are taken together."""
     reason = telemetry.unusable("cost_usd")
     if telemetry.baseline is None:
         reason = "this is a first release: there is no baseline to compare with"
@@ -251,11 +256,14 @@ def _drivers(telemetry: Telemetry) -> tuple[DriversSection, pd.DataFrame]:
     ):
         reason = "releases share the traffic: a change of spend a day is not theirs"
     if reason is not None:
-        return DriversSection(None, (), (), None, reason), pd.DataFrame(columns=_DRIVER_COLUMNS)
+        empty = pd.DataFrame(columns=_DRIVER_COLUMNS)
+        return DriversSection(None, (), (), None, reason), empty, None
     keys = tuple(c for c in ("model_provider", "model_name") if telemetry.has(c))
     candidate, labels = _cells(telemetry, keys, 1)
     baseline, more = _cells(telemetry, keys, 0)
     labels |= more
+    candidate, baseline = _merged(candidate, baseline)
+    labels[_REST] = dict.fromkeys(keys, OTHERS)
     scale, time1, time0 = _times(telemetry)
     tokens = telemetry.has("total_tokens") or telemetry.has("prompt_tokens", "completion_tokens")
     change, parts = decompose(candidate, baseline, time1, time0, tokens_known=tokens)
@@ -287,7 +295,13 @@ def _drivers(telemetry: Telemetry) -> tuple[DriversSection, pd.DataFrame]:
         ],
         columns=[*keys, "driver", "usd_per_day", "nano_usd_days"],
     )
-    return section, table
+    note = None
+    if _REST in candidate:
+        note = (
+            f"What moved the spend is told of the {MAX_MODELS} models that cost most; the other "
+            f"{len(labels) - 1 - MAX_MODELS:,} are taken together."
+        )
+    return section, table, note
 
 
 def _ranked(parts: tuple[Part, ...]) -> list[Part]:
@@ -318,10 +332,41 @@ def _cells(
     labels: dict[str, dict[str, str | None]] = {}
     for row in rows:
         values = row[: len(keys)]
-        name = "\x1f".join("\x00" if v is None else str(v) for v in values)
+        label = {k: None if v is None else str(v) for k, v in zip(keys, values, strict=True)}
+        # JSON, for no text of the telemetry may pass for two texts, or for none.
+        name = json.dumps(list(label.values()), ensure_ascii=False)
         cells[name] = Cell(*(int(v or 0) for v in row[len(keys) :]))
-        labels[name] = {k: None if v is None else str(v) for k, v in zip(keys, values, strict=True)}
+        labels[name] = label
     return cells, labels
+
+
+def _merged(
+    candidate: dict[str, Cell], baseline: dict[str, Cell]
+) -> tuple[dict[str, Cell], dict[str, Cell]]:
+    """The `MAX_MODELS` models that cost most in both windows, and all others as one cell `_REST`.
+
+    A change of the mix among those others stands under their tokens and price.
+    """
+    names = set(candidate) | set(baseline)
+    if len(names) <= MAX_MODELS:
+        return candidate, baseline
+
+    def cost(name: str) -> int:
+        return candidate.get(name, Cell()).cost + baseline.get(name, Cell()).cost
+
+    kept = set(sorted(names, key=lambda n: (-cost(n), n))[:MAX_MODELS])
+    return _with_rest(candidate, kept), _with_rest(baseline, kept)
+
+
+def _with_rest(cells: dict[str, Cell], kept: set[str]) -> dict[str, Cell]:
+    others = [c for n, c in cells.items() if n not in kept]
+    rest = Cell(
+        sum(c.attempts for c in others),
+        sum(c.first_attempts for c in others),
+        sum(c.tokens for c in others),
+        sum(c.cost for c in others),
+    )
+    return {**{n: c for n, c in cells.items() if n in kept}, _REST: rest}
 
 
 def _times(telemetry: Telemetry) -> tuple[float, int, int]:

@@ -12,11 +12,9 @@ import io
 import json
 import os
 import re
-import unicodedata
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +47,11 @@ from tests.end_to_end.hostile import (
     tables,
     written,
 )
+from tests.end_to_end.reading import PAGES, hidden, read
 
-PAGES = sorted(p.stem for p in (reviews.PROJECT / "report").glob("*.qmd") if p.stem != "review")
 HOME = os.environ.get("HOME", "/root")
 FIRST_LINE = Path(FILE).read_text().splitlines()[0] if Path(FILE).exists() else "root:x:0:0"
 GITHUB = "gfm-gfm_auto_identifiers"
-HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 @dataclass(frozen=True)
@@ -106,70 +103,13 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> World:
     return made(Words(harmless), tmp_path_factory.mktemp("harmless"))
 
 
-def hidden(text: str) -> set[str]:
-    """Characters that cannot be seen; line feeds are none."""
-    return {c for c in text if unicodedata.category(c) in HIDDEN and c != "\n"}
-
-
 # ── pages ────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass
-class Seen:
-    """What a page is made of. attributes: (element, attribute, value), the value of descriptions
-    and of embedded images left out."""
-
-    attributes: set[tuple[str, str, str]] = field(default_factory=set)
-    scripts: list[str] = field(default_factory=list)
-    images: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    text: str = ""
-
-
-class _Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = Seen()
-        self._raw = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.attributes.add((tag, "", ""))
-        for name, value in attrs:
-            described = name in ("alt", "aria-label")
-            embedded = name == "src" and (value or "").startswith("data:image/svg+xml;base64,")
-            self.seen.attributes.add((tag, name, "" if described or embedded else value or ""))
-            if embedded:
-                self.seen.images.append((value or "").partition(",")[2])
-            if described:
-                self.seen.text += f" {value} "
-        self._raw = tag in ("script", "style")
-        if tag == "script":
-            self.seen.scripts.append(repr(attrs))
-
-    def handle_endtag(self, tag: str) -> None:
-        self._raw = False
-        self.seen.attributes.add((f"/{tag}", "", ""))
-
-    def handle_data(self, data: str) -> None:
-        if self._raw:
-            self.seen.scripts.append(data)
-        else:
-            self.seen.text += data
-
-    def handle_comment(self, data: str) -> None:
-        self.seen.others.append(data)
-
-    handle_decl = handle_pi = unknown_decl = handle_comment
-
-
-def read(page: str) -> Seen:
-    reader = _Reader()
-    reader.feed(page)
-    reader.close()
-    return reader.seen
-
-
-def test_every_payload_reaches_the_pages_and_is_shown_as_text(world: World) -> None:
+def test_every_payload_reaches_the_pages_and_is_shown_as_text(
+    world: World, canary: browser.Server
+) -> None:
+    assert canary.asked == [], "rendering asks nobody"
     shown = "".join(read(world.page(name)).text for name in PAGES)
     assert [t for t in world.texts if visible(t, 60).removesuffix("…") not in shown] == []
     assert check_site(world.site) == []
@@ -219,6 +159,7 @@ def test_in_a_browser_no_script_runs_and_no_request_leaves(
     program = browser.chromium()
     if program is None:
         pytest.skip(browser.ABSENT)
+    canary.asked.clear()
     with browser.serving(world.site) as server:
         seen = browser.visit(program, f"{server.address}/report/{name}.html", tmp_path)
     assert canary.asked == []

@@ -8,7 +8,7 @@ from scipy import stats
 from skdr_eval.core import dr_value_with_clip
 from skdr_eval.diagnostics import psis_pareto_k
 
-from analysis.stats.crossfit import crossfit
+from analysis.stats.crossfit import MAX_ACTIONS, crossfit
 from analysis.stats.offpolicy import (
     KEEP,
     ClusteredMean,
@@ -311,3 +311,22 @@ def test_an_action_that_was_never_logged_is_predicted_as_the_common_model() -> N
     predicted = fit.predict(np.full(500, 2))
     assert np.isfinite(predicted).all()
     assert fit.predict(np.full(500, KEEP)).sum() == 0
+
+
+def test_beyond_the_limit_the_rarer_actions_share_one_model() -> None:
+    rng = np.random.default_rng(11)
+    n_actions = MAX_ACTIONS + 300
+    often = np.repeat(np.arange(MAX_ACTIONS), 10)
+    rare = np.arange(MAX_ACTIONS, n_actions)
+    # The rare ones have the lower codes: it is their number that counts.
+    action = n_actions - 1 - np.concatenate([often, rare])
+    x, fold = rng.normal(size=(len(action), 1)), rng.integers(0, 5, len(action))
+    y = np.where(action == n_actions - 1, 9.0, 1.0)[:, None]
+    fit = crossfit(x, action, n_actions, y, fold)
+    assert len(fit.models[0].level) == MAX_ACTIONS + 1
+    first, second, frequent = (
+        fit.predict(np.full(len(action), code)) for code in (0, 299, n_actions - 1)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert frequent.mean() > first.mean() + 1
+    assert fit.predict(np.full(len(action), KEEP)).sum() == 0

@@ -160,6 +160,16 @@ class TestRecommendations:
         unprotected = only(assessed(rows, tmp_path / "free", CODING_TO_B, routing={"protect": []}))
         assert unprotected.recommendation == "adopt"
 
+    def test_slices_that_are_too_many_to_be_protected_are_not_passed_over(
+        self, tmp_path: Path
+    ) -> None:
+        rows = world()
+        rows["account_tier"] = [f"tier {k % 201}" for k in range(len(rows))]
+        found = only(assessed(rows, tmp_path, CODING_TO_B))
+        assert found.saving_usd.low is not None
+        assert found.recommendation == "insufficient_evidence"
+        assert "account_tier has 201 values" in found.reason
+
     @pytest.mark.parametrize(
         ("edit", "reason"),
         [

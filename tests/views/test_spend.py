@@ -16,7 +16,7 @@ from analysis.errors import ContractError
 from analysis.policy import Policy
 from analysis.views.budget import BudgetSection, assess
 from analysis.views.result import ViewResult
-from analysis.views.spend import DriversSection, SpendSection
+from analysis.views.spend import MAX_MODELS, OTHERS, DriversSection, SpendSection
 from tests.views.world import DAY, START, at, check, dated, evenly, events, opened, policy, traffic
 
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
@@ -291,6 +291,40 @@ class TestDrivers:
         rows.loc[rows.index % 5 == 0, "model_name"] = None
         names = {s.slice["model_name"] for s in drivers_of(rows, tmp_path).by_slice}
         assert names == {"large", "small", None}
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            (("p", None), ("p", "\x00")),
+            (("a\x1fb", "c"), ("a", "b\x1fc")),
+            (("p", "x"), ("p", '"x"')),
+        ],
+        ids=["none and NUL", "a separator", "quotes"],
+    )
+    def test_no_model_passes_for_another_by_its_name(
+        self, tmp_path: Path, one: tuple[str, str | None], other: tuple[str, str | None]
+    ) -> None:
+        rows = traffic(600)
+        for k, column in enumerate(("model_provider", "model_name")):
+            rows[column] = [(one, other)[n % 2][k] for n in range(len(rows))]
+        drivers = drivers_of(rows, tmp_path)
+        models = {(s.slice["model_provider"], s.slice["model_name"]) for s in drivers.by_slice}
+        assert models == {one, other}
+        change = rows["cost_usd"][late(rows)].sum() / 14 - rows["cost_usd"][~late(rows)].sum() / 42
+        assert drivers.change_usd_per_day == pytest.approx(change)
+
+    def test_beyond_the_limit_the_cheaper_models_are_taken_together(self, tmp_path: Path) -> None:
+        rows = longer_outputs(traffic())
+        rows["model_name"] = [f"model {k % 500}" for k in range(len(rows))]
+        result = assessed(rows, tmp_path)
+        drivers = result.section.drivers
+        names = {s.slice["model_name"] for s in drivers.by_slice}
+        assert len(names) == MAX_MODELS + 1
+        assert OTHERS in names
+        assert sum(e.nano_usd_days for e in drivers.by_slice) == drivers.change_nano_usd_days
+        costs = rows.groupby("model_name")["cost_usd"].sum().sort_values(ascending=False)
+        assert set(costs.index[: MAX_MODELS - 5]) <= names
+        assert any("the other 300 are taken together" in note for note in result.notes)
 
     def test_the_order_of_rows_changes_nothing(self, tmp_path: Path) -> None:
         rows = traffic(600)
