@@ -187,7 +187,8 @@ end
 local function raw_block(raw)
   if not raw.format:match('html') then return nil end
   local html = raw.text:gsub('<style.->.-</style>', ''):gsub('<script.->.-</script>', '')
-  local blocks = pandoc.read(html, 'html').blocks
+  -- Without any file or network: pandoc would fetch what a frame points to.
+  local blocks = pandoc.read(html, 'html', nil, {}).blocks
   return blocks:walk(plain):walk { Link = link }
 end
 

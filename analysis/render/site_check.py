@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from analysis.render.pdf_check import check_pdf
 from analysis.render.sidecar import ARTIFACT, PDF, TABLES
 from analysis.render.site_pages import PageFacts, loads_from_elsewhere, read_page
+from analysis.telemetry.violations import clean
 
 MAX_PAGE_BYTES = 1_000_000
 _UNRESOLVED = re.compile(r"\{\{[<%]|\?@\w|\?(?:meta|var|env|include):")
@@ -143,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     site = parser.parse_args(arguments).site
     problems = check_site(site)
     for problem in problems:
-        print(problem)
+        print(clean(problem, limit=None))
     print(f"{site}: {len(problems)} fault(s)", file=sys.stderr)
     return 1 if problems else 0
 

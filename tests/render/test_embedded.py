@@ -11,6 +11,7 @@ from pypdf import PdfReader
 
 from analysis.errors import RenderError
 from analysis.render import render_site
+from tests.end_to_end.browser import serving
 
 HOME = os.environ.get("HOME", "/root")
 
@@ -104,6 +105,22 @@ def test_markdown_that_a_cell_displays_is_never_evaluated(project: Path, review_
     assert f"Slice {HOME}" not in text
     assert "noise" not in text
     assert "a warning" not in text
+
+
+def test_what_a_page_points_to_is_not_fetched_while_it_is_rendered(
+    project: Path, review_dir: Path
+) -> None:
+    # A page's check refuses it in the end; nothing may have been asked for by then.
+    page = project / "report" / "index.qmd"
+    with serving(project) as server:
+        cell = (
+            "from IPython.display import HTML, display\n"
+            f"display(HTML('<iframe src=\"{server.address}/x.html\"></iframe>'))"
+        )
+        page.write_text(page.read_text() + f"\n```{{python}}\n{cell}\n```\n")
+        with pytest.raises(RenderError):
+            render_site(project, review_dir, engine="embedded")
+    assert server.asked == []
 
 
 def test_a_folder_without_a_finished_review_is_refused(project: Path, tmp_path: Path) -> None:

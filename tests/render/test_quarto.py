@@ -131,7 +131,8 @@ def test_after_a_full_render_the_site_is_completed_and_its_faults_stop_the_build
 ) -> None:
     report = project / "_site" / "report"
     report.mkdir(parents=True)
-    (report / "index.html").write_text("<html><main>{{&lt; broken &gt;}}</main></html>")
+    page = "<html><main>{{&lt; broken &gt;}} <a href='\x1b[2J.html'>x</a></main></html>"
+    (report / "index.html").write_text(page)
     (report / "review.pdf").write_bytes(b"no PDF")
     (report / "review.html").write_text("left over")
     done = run_hook(
@@ -144,6 +145,7 @@ def test_after_a_full_render_the_site_is_completed_and_its_faults_stop_the_build
     assert done.returncode == 1
     assert "report/index.html: unresolved in the text" in done.stderr
     assert "review.pdf: cannot be read" in done.stderr
+    assert "broken link: \\u001b[2J.html" in done.stderr
     site = project / "_site"
     assert (site / "decision_artifact.json").is_file()
     assert (site / "tables" / "hotspots.csv").is_file()

@@ -116,6 +116,12 @@ def test_each_fault_of_a_head_is_named(site: Path, head: str, fault: str) -> Non
     assert [fault in problem for problem in problems] == [True], problems
 
 
+def test_a_fault_is_printed_in_visible_text(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_page(site, '<a href="\x1b[2J\u202egone.html">x</a>')
+    assert main([str(site)]) == 1
+    assert "broken link: \\u001b[2J\\u202egone.html" in capsys.readouterr().out
+
+
 def no_answer(site: Path) -> None:
     page = site / "report" / "health.html"
     page.write_text(page.read_text().replace("Ship.", " "))

@@ -22,16 +22,17 @@ def main() -> int:
     from analysis.render.project import load_project
     from analysis.render.sidecar import complete_site
     from analysis.render.site_check import check_site
+    from analysis.telemetry.violations import clean
 
     site = ROOT / os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_site")
     try:
         complete_site(site, _review_dir(), load_project(ROOT).pages[0])
         problems = check_site(site)
     except ReviewError as error:
-        print(f"release review: {error}", file=sys.stderr)
+        print(f"release review: {clean(str(error), limit=None)}", file=sys.stderr)
         return error.exit_code
     for problem in problems:
-        print(f"release review: {problem}", file=sys.stderr)
+        print(f"release review: {clean(problem, limit=None)}", file=sys.stderr)
     return 1 if problems else 0
 
 

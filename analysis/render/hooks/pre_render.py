@@ -18,6 +18,7 @@ def main() -> int:
     """Return the exit code; a reason goes to stderr."""
     from analysis.errors import ReviewError
     from analysis.render.sidecar import check_review
+    from analysis.telemetry.violations import clean
 
     try:
         handed = os.environ.get("RELEASE_REVIEW_DIR")
@@ -28,7 +29,7 @@ def main() -> int:
 
             check_review(current(ROOT))
     except ReviewError as error:
-        print(f"release review: {error}", file=sys.stderr)
+        print(f"release review: {clean(str(error), limit=None)}", file=sys.stderr)
         return error.exit_code
     return 0
 
