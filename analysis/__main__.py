@@ -20,9 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except ReviewError as error:
-        from analysis.telemetry.violations import clean
-
-        print(f"error: {clean(str(error), limit=None)}", file=sys.stderr)
+        _tell(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
@@ -32,13 +30,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         place = f" {error.filename}:" if error.filename else ""
-        print(f"error:{place} {error.strerror or error}; nothing was published", file=sys.stderr)
+        _tell(f"error:{place} {error.strerror or error}; nothing was published")
         return 1
     except Exception as error:
         if not _is_of_engine(error):
             raise
-        print(f"error: the engine stopped: {error}; {_LESS_MEMORY}", file=sys.stderr)
+        _tell(f"error: the engine stopped: {error}; {_LESS_MEMORY}")
         return 1
+
+
+def _tell(text: str) -> None:
+    """A message on stderr, with nothing in it that a terminal or a runner obeys."""
+    from analysis.telemetry.violations import clean
+
+    print(clean(text, limit=None), file=sys.stderr)
 
 
 _LESS_MEMORY = "try fewer --threads, another --memory-limit, or more room for temporary files"

@@ -102,10 +102,13 @@ def clean(text: str, limit: int | None = 200) -> str:
     A line feed stays: whoever needs one line takes it away with `one_line`.
     """
     shown = []
-    for character in text:
+    for place, character in enumerate(text):
         category = unicodedata.category(character)
         if character == "\n":
             shown.append("\n")
+        elif character == "#" and text[place - 1 : place] == "#":
+            # The runners of GitHub and Azure take ##[…] for a command anywhere in a line.
+            shown.append("\\u0023")
         elif category in ("Cc", "Cf", "Cn", "Cs", "Co", "Zl", "Zp"):
             code = ord(character)
             shown.append(f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}")
@@ -122,7 +125,8 @@ def one_line(text: str, limit: int) -> str:
 
 def as_json(report: ContractSection) -> str:
     """The object of `views.contract`, with `first_rows`."""
-    return json.dumps(asdict(report), ensure_ascii=True, indent=2)
+    text = json.dumps(asdict(report), ensure_ascii=True, indent=2)
+    return text.replace("##", r"#\u0023")
 
 
 def as_text(report: ContractSection) -> str:
