@@ -10,7 +10,8 @@ Prints a Markdown table. How to read it:
   are in the page cache. Ten million interactions run at most twice.
 - `floor` is DuckDB SQL by hand for the same rules over the same files (`validation_peers/floor.py`):
   it knows its columns, and says only that nothing is wrong. `wall / floor` is how many times longer a
-  contender takes; it carries over between machines where seconds do not.
+  contender takes; it carries over between machines where seconds do not. Where others use the
+  machine, `CPU / floor` says more.
 - `rules` says what a contender checks. `all`: every rule of the contract. The peers check one table
   at a time: neither joins nor rollups, so their rows are the cost of less.
 - `stopped` instead of numbers: above the limit of time or memory, which are the same for all.
@@ -244,8 +245,8 @@ def heading(contenders: Sequence[Contender], limits: Limits) -> str:
         f"{os.getloadavg()[0]:.1f} at the start, {platform.system()} {platform.machine()}, Python "
         f"{platform.python_version()}. {versions}. Limits: {limits.seconds:.0f} s, "
         f"{limits.mib / 1024:.0f} GiB.\n\n"
-        "| interactions | format | contender | wall s | CPU s | peak MiB | wall / floor | rules |\n"
-        "| ---: | --- | --- | ---: | ---: | ---: | ---: | --- |"
+        "| interactions | format | contender | wall s | CPU s | peak MiB | wall / floor | CPU / floor | rules |\n"
+        "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"
     )
 
 
@@ -266,9 +267,16 @@ def row(
     """One line of the table."""
     start = f"| {size:,} | {end} | {contender.name} |"
     if isinstance(cost, str):
-        return f"{start} stopped: {cost} | – | – | – | {contender.rules} |"
-    ratio = f"{cost.wall / floor.wall:.1f}" if isinstance(floor, Cost) else "–"
-    return f"{start} {cost.wall:.2f} | {cost.cpu:.2f} | {cost.peak:,.0f} | {ratio} | {contender.rules} |"
+        return f"{start} stopped: {cost} | – | – | – | – | {contender.rules} |"
+    wall, cpu = (
+        (f"{cost.wall / floor.wall:.1f}", f"{cost.cpu / floor.cpu:.1f}")
+        if isinstance(floor, Cost)
+        else ("–", "–")
+    )
+    return (
+        f"{start} {cost.wall:.2f} | {cost.cpu:.2f} | {cost.peak:,.0f} | {wall} | {cpu} "
+        f"| {contender.rules} |"
+    )
 
 
 def _machine_mib() -> float:
