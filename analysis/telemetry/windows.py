@@ -83,6 +83,15 @@ def midnight(moment: datetime) -> datetime:
     return datetime.combine(moment.date(), time(), tzinfo=UTC)
 
 
+def _later(moment: datetime, days: int) -> datetime:
+    """`moment` some days later or earlier, at most at the ends of the calendar."""
+    try:
+        return moment + days * DAY
+    except OverflowError:
+        ends = datetime.min if days < 0 else midnight(datetime.max)
+        return ends.replace(tzinfo=UTC)
+
+
 def day_number(moment: datetime) -> int:
     """Whole days since 1970-01-01 UTC."""
     return math.floor((moment - EPOCH) / DAY)
@@ -103,7 +112,7 @@ def resolve(windows: Windows, data: DataRange, as_of: datetime | None) -> Resolv
     Raises WindowError when a window is empty by construction or outside the data.
     """
     problems: list[str] = []
-    last = midnight(as_of) if as_of is not None else midnight(data.last_session) + DAY
+    last = midnight(as_of) if as_of is not None else _later(midnight(data.last_session), 1)
     candidate = _candidate(windows.candidate, data, last, as_of, problems)
     baseline = None
     if candidate is not None and windows.baseline != "none":
@@ -154,7 +163,7 @@ def _candidate(
     window: Window, data: DataRange, last: datetime, as_of: datetime | None, problems: list[str]
 ) -> Span | None:
     if window.days is not None:
-        return Span(last - window.days * DAY, last)
+        return Span(_later(last, -window.days), last)
     if window.release_id is not None:
         return _release("candidate", window.release_id, data, last if as_of else None, problems)
     assert window.start is not None and window.end is not None
@@ -171,7 +180,7 @@ def _baseline(
     window: Window, data: DataRange, candidate: Span, last: datetime, problems: list[str]
 ) -> Span | None:
     if window.days is not None:
-        return Span(candidate.start - window.days * DAY, candidate.start)
+        return Span(_later(candidate.start, -window.days), candidate.start)
     if window.release_id is not None:
         if window.release_id == candidate.release_id:
             problems.append("windows.baseline: is the same release as the candidate")
@@ -191,7 +200,7 @@ def _covered(
     """
     if span.release_id is not None:
         return span
-    first, last = midnight(data.first_session), midnight(data.last_session) + DAY
+    first, last = midnight(data.first_session), _later(midnight(data.last_session), 1)
     start = max(span.start, first)
     end = span.end if as_of is not None else min(span.end, last)
     if (start, end) == (span.start, span.end) or start >= end:
