@@ -97,6 +97,7 @@ def odd(rng: Random, span: int = 8) -> dict[str, Any]:
             ),
         },
         "missing": lambda: {"max_rate": rng.choice([0, 0.05, 0.5, 1])},
+        "quarantine": lambda: {"allow": True, "max_share": rng.choice([0, 0.05, 0.5, 1])},
         "hotspots": lambda: {
             "metrics": list(dict.fromkeys([*some(("failure", "latency_breach", "cost")), column()])),
             "max_depth": rng.choice([1, 2, 3, 4]),
