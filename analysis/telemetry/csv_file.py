@@ -6,6 +6,7 @@ refused with the place at which it fails; no row is dropped on the way.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -16,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from analysis.telemetry.violations import clean
 
 MAX_RECORD_BYTES = 16 * 2**20
+MAX_CELL_BYTES = 8 * 2**20
 ROW = "source_row"
 _HEAD_BYTES = 2**20
 
@@ -73,31 +76,80 @@ def records(path: Path, names: tuple[str, ...], *, gzipped: bool) -> pa.RecordBa
 
     Raises NoCsv, or an Arrow error while it is read (see `reason`).
     """
-    options = {
-        "read_options": pa_csv.ReadOptions(use_threads=True, block_size=MAX_RECORD_BYTES),
-        "parse_options": pa_csv.ParseOptions(newlines_in_values=True),
-        "convert_options": pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
-            null_values=[""],
-            strings_can_be_null=True,
-        ),
-    }
-    stream = _Tail(pa.input_stream(str(path), compression="gzip" if gzipped else None))
-    reader = pa_csv.open_csv(stream, **options)
+    stream, batches = _opened(path, names, gzipped, threads=True)
     columns = [f"c{i}" for i in range(len(names))]
     schema = pa.schema([*((c, pa.string()) for c in columns), (ROW, pa.int64())])
 
     def numbered() -> Iterator[pa.RecordBatch]:
         first, last = 1, None
-        for batch in reader:
+        for batch in batches:
+            _refuse_large(batch, first, names)
             if batch.num_rows:
                 rows = pa.array(np.arange(first, first + batch.num_rows))
                 yield pa.RecordBatch.from_arrays([*batch.columns, rows], schema=schema)
                 first, last = first + batch.num_rows, batch.column(len(names) - 1)[-1].as_py()
         if last is not None and stream.ends_in_quotes(last):
-            raise pa.ArrowInvalid("unterminated quote in the last row")
+            raise pa.ArrowInvalid(f"Row #{first}: unterminated quote")
 
     return pa.RecordBatchReader.from_batches(schema, numbered())
+
+
+def _opened(
+    path: Path, names: tuple[str, ...], gzipped: bool, *, threads: bool
+) -> tuple[_Tail, Iterator[pa.RecordBatch]]:
+    """The file as a stream, and the batches of text that are read from it."""
+    stream = _Tail(pa.input_stream(str(path), compression="gzip" if gzipped else None))
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from pa_csv.open_csv(
+                stream,
+                read_options=pa_csv.ReadOptions(use_threads=threads, block_size=MAX_RECORD_BYTES),
+                parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string()),
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            if threads:
+                _find_place(error, path, names, gzipped)
+            raise
+
+    return stream, batches()
+
+
+def _find_place(error: Exception, path: Path, names: tuple[str, ...], gzipped: bool) -> None:
+    """Raises the same error with its place, where Arrow does not tell it: the file is read again."""
+    if "Expected" in str(error) and "Row #" not in str(error):
+        for _ in _opened(path, names, gzipped, threads=False)[1]:
+            pass
+    if "invalid UTF8" in str(error):
+        decoder, place = codecs.getincrementaldecoder("utf-8")(), 0
+        with gzip.open(path, "rb") if gzipped else path.open("rb") as file:
+            while block := file.read(_HEAD_BYTES):
+                pending = len(decoder.getstate()[0])
+                try:
+                    decoder.decode(block)
+                except UnicodeDecodeError as broken:
+                    byte = place - pending + broken.start + 1
+                    raise pa.ArrowInvalid(f"byte {byte} is invalid UTF8") from None
+                place += len(block)
+
+
+def _refuse_large(batch: pa.RecordBatch, first: int, names: tuple[str, ...]) -> None:
+    """Raises ArrowInvalid for a cell above `MAX_CELL_BYTES`; columns that are small in all cannot hold one."""
+    for name, column in zip(names, batch.columns, strict=True):
+        if column.nbytes > MAX_CELL_BYTES:
+            sizes = pc.binary_length(column)
+            largest = pc.max(sizes).as_py()
+            if largest is not None and largest > MAX_CELL_BYTES:
+                row = first + pc.index(sizes, largest).as_py()
+                raise pa.ArrowInvalid(
+                    f"data row {row}: the cell of column {clean(name, 60)!r} is longer than "
+                    f"{MAX_CELL_BYTES} bytes; is a quote left open?"
+                )
 
 
 class _Tail:
@@ -128,8 +180,12 @@ class _Tail:
 def reason(error: Exception) -> str:
     """Why a file could not be read, in one line: which row, and what is wrong with it."""
     text = str(error)
-    row = re.search(r"Row #(\d+)", text)
+    own = re.search(r"data row \d+: the cell .*", text)
+    if own:
+        return clean(own.group(), 200)
+    row, byte = re.search(r"Row #(\d+)", text), re.search(r"byte (\d+) is invalid", text)
     where = f"data row {int(row.group(1)) - 1}: " if row else ""
+    where = f"byte {byte.group(1)}: " if byte else where
     known = (
         (
             "Expected",

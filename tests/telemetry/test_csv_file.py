@@ -131,9 +131,22 @@ OTHER = "another number of columns than the header"
         ("a long row", PLAIN.replace(b"2,x,y", b"2,x,y,z"), f"data row 2: the row has {OTHER}"),
         ("a short last row", PLAIN + b"4", f"data row 4: the row has {OTHER}"),
         ("an open quote", PLAIN.replace(b"2,x", b'2,"x'), f"data row 2: the row has {OTHER}"),
-        ("an open quote in the last cell", PLAIN[:-2] + b'"y\n', "a quoted cell does not end"),
-        ("a file cut within a cell", PLAIN[:-2] + b'"some te', "a quoted cell does not end"),
-        ("latin-1 after the first MB", b"a,b\n" + b"1,x\n" * 300_000 + b"2,\xf6\n", "not UTF-8"),
+        (
+            "an open quote in the last cell",
+            PLAIN[:-2] + b'"y\n',
+            "data row 3: a quoted cell does not end",
+        ),
+        ("a file cut within a cell", PLAIN[:-2] + b'"some te', "row 3: a quoted cell does not end"),
+        (
+            "latin-1 after the first MB",
+            b"a,b\n" + b"1,x\n" * 300_000 + b"2,\xf6\n",
+            "byte 1200007: not UTF-8",
+        ),
+        (
+            "latin-1 behind a letter that lies across two MB",
+            b"a,b\n" + b"x" * (2**20 - 5) + "ü".encode() + b",\xf6\n",
+            f"byte {2**20 + 3}: not UTF-8",
+        ),
     ],
 )
 def test_a_broken_row_is_never_dropped(name: str, data: bytes, words: str) -> None:
@@ -176,3 +189,15 @@ def test_a_row_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(pa.ArrowException) as broken:
         rows_of(b"a,b\n" + b"1,x\n" * 500 + b"2," + b"z" * 5000 + b"\n")
     assert "a row is longer than 1000 bytes" in csv_file.reason(broken.value)
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_a_cell_that_is_too_long_is_refused_with_its_place(
+    gzipped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_file, "MAX_CELL_BYTES", 1000)
+    data = b"a,b\n" + b"1,x\n" * 500 + b"2," + b"z" * 1000 + b"\n3," + b"z" * 1001 + b"\n"
+    with pytest.raises(pa.ArrowException) as broken:
+        rows_of(gzip.compress(data) if gzipped else data, gzipped=gzipped)
+    told = csv_file.reason(broken.value)
+    assert told.startswith("data row 502: the cell of column 'b' is longer than 1000 bytes")
