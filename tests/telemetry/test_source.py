@@ -324,6 +324,15 @@ def test_a_table_that_cannot_be_read_is_one_violation_and_the_others_are_read(
     assert set(source.columns) == {SESSIONS, USERS}
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda p: p.symlink_to("/dev/zero")])
+def test_what_never_ends_is_digested_without_reading_it(
+    world: World, make: Callable[[Path], object]
+) -> None:
+    replaced(make)(world.write())
+    names = dict(digest_inputs(world.folder))
+    assert names[f"{INTERACTIONS}.csv"] == "not a regular file"
+
+
 def test_all_unreadable_tables_are_told_at_once(tmp_path: Path) -> None:
     assert [(v.rule, v.table) for v in validated(tmp_path).violations] == [
         ("files", t) for t in sorted(TABLES)
