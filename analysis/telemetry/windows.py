@@ -16,6 +16,8 @@ from analysis.errors import WindowError
 from analysis.policy import Exclusion, Window, Windows, utc
 
 DAY = timedelta(days=1)
+MOMENT = timedelta(microseconds=1)
+YEARS = (1970, 2999)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -123,6 +125,9 @@ def resolve(windows: Windows, data: DataRange, as_of: datetime | None) -> Resolv
     candidate = _covered("candidate", candidate, data, as_of, warnings)
     if baseline is not None:
         baseline = _covered("baseline", baseline, data, as_of, warnings)
+    problems = _out_of_years(candidate, baseline)
+    if problems:
+        raise WindowError([*problems, data_range(data)], "windows")
     weights = _weekday_weights(candidate, baseline, warnings)
     if baseline is not None and _overlap(candidate, baseline):
         raise WindowError(
@@ -210,6 +215,18 @@ def _covered(
         f"[{iso(first)}, {iso(last)}): it is taken as [{iso(start)}, {iso(end)})"
     )
     return Span(start, end)
+
+
+def _out_of_years(candidate: Span, baseline: Span | None) -> list[str]:
+    """Windows that no policy could name, because the clock of some row was wrong."""
+    spans = (("candidate", candidate), ("baseline", baseline))
+    return [
+        f"windows.{name}: [{iso(span.start)}, {iso(span.end)}) leaves the years {YEARS[0]} to "
+        f"{YEARS[1]}; correct the times, or give start and end"
+        for name, span in spans
+        if span is not None
+        and not (YEARS[0] <= span.start.year and (span.end - MOMENT).year <= YEARS[1])
+    ]
 
 
 def _release(

@@ -340,3 +340,29 @@ def test_a_release_and_a_stretch_of_time_that_overlap_warn(
 ) -> None:
     found = resolve(windows(candidate=candidate, baseline=baseline), DATA, None)
     assert any("count as candidate" in w for w in found.warnings) == warns
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "settings", "words"),
+    [
+        ("9999-12-31T23:59", "9999-12-31T23:59", {"candidate": {"days": 1}}, "windows.candidate"),
+        ("0001-01-01", "0001-01-01", {"candidate": {"days": 3660}}, "windows.candidate"),
+        ("0001-01-01", "2026-01-01", {"baseline": {"days": 3660}}, None),
+        ("0001-01-01", "1970-01-03", {"candidate": {"days": 14}}, "windows.candidate"),
+        ("0001-01-01", "2026-01-01", {"candidate": {"release_id": "r"}}, "windows.candidate"),
+        ("2026-01-01", "3000-01-01", {"candidate": {"days": 1}}, "2999"),
+        ("2026-01-01", "2999-12-31", {"candidate": {"days": 1}}, None),
+        ("1970-01-01", "1970-01-20", {"candidate": {"days": 7}}, None),
+    ],
+)
+def test_times_at_the_ends_of_the_calendar_are_windows_or_the_reason_why_not(
+    first: str, last: str, settings: dict[str, Any], words: str | None
+) -> None:
+    begin, end = (datetime.fromisoformat(t).replace(tzinfo=UTC) for t in (first, last))
+    data = DataRange(begin, end, {"r": (begin, end)})
+    if words is None:
+        assert resolve(windows(**settings), data, None).candidate.end > begin
+        return
+    with pytest.raises(WindowError, match="leaves the years 1970 to 2999") as refused:
+        resolve(windows(**settings), data, None)
+    assert words in str(refused.value)
