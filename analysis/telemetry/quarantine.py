@@ -41,6 +41,11 @@ def find_broken(source: Source) -> Mapping[str, int]:
             [table],
         )
     for table, key in ((SESSIONS, "session_id"), (USERS, "user_id")):
+        doubtful = con.execute(
+            "SELECT 1 FROM faults WHERE error AND tbl = ? AND rule <> 'rollup' LIMIT 1", [table]
+        ).fetchall()
+        if not doubtful or any(key not in source.columns.get(t, ()) for t in (table, INTERACTIONS)):
+            continue
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE doubted AS SELECT DISTINCT {key} FROM {table} WHERE "
             "source_row IN (SELECT source_row FROM faults WHERE error AND tbl = $table "
@@ -52,7 +57,7 @@ def find_broken(source: Source) -> Mapping[str, int]:
             f"WHERE {key} IN (SELECT {key} FROM doubted) "
             f"AND source_row NOT IN (SELECT source_row FROM broken_{INTERACTIONS})"
         )
-    con.execute("DROP TABLE doubted")
+    con.execute("DROP TABLE IF EXISTS doubted")
     return {
         table: int(con.execute(f"SELECT count(*) FROM broken_{table}").fetchall()[0][0])
         for table in TABLES
@@ -83,7 +88,8 @@ def write(source: Source, directory: Path) -> None:
     table's own, with the text of cells that do not fit.
     """
     for table in TABLES:
-        if table in source.columns:
+        held = source.con.execute(f"SELECT 1 FROM broken_{table} LIMIT 1").fetchall()
+        if held and table in source.columns:
             rows = _rows(source, table)
             first = next(rows, None)
             if first is None:
