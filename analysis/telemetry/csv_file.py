@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from analysis.telemetry.violations import clean
+from analysis.telemetry.violations import clean, one_line
 
 MAX_RECORD_BYTES = 16 * 2**20
 MAX_CELL_BYTES = 8 * 2**20
@@ -147,7 +147,7 @@ def _refuse_large(batch: pa.RecordBatch, first: int, names: tuple[str, ...]) -> 
             if largest is not None and largest > MAX_CELL_BYTES:
                 row = first + pc.index(sizes, largest).as_py()
                 raise pa.ArrowInvalid(
-                    f"data row {row}: the cell of column {clean(name, 60)!r} is longer than "
+                    f"data row {row}: the cell of column {one_line(name, 60)!r} is longer than "
                     f"{MAX_CELL_BYTES} bytes; is a quote left open?"
                 )
 
@@ -180,7 +180,7 @@ class _Tail:
 def reason(error: Exception) -> str:
     """Why a file could not be read, in one line: which row, and what is wrong with it."""
     text = str(error)
-    own = re.search(r"data row \d+: the cell .*", text)
+    own = re.search(r"data row \d+: the cell .*? bytes; is a quote left open\?", text)
     if own:
         return clean(own.group(), 200)
     row, byte = re.search(r"Row #(\d+)", text), re.search(r"byte (\d+) is invalid", text)

@@ -211,7 +211,9 @@ def column_dropped(made: Triple, rng: Random) -> None:
 def column_renamed(made: Triple, rng: Random) -> None:
     column = _column(_grid(made, rng), rng)
     if column is not None:
-        column.name = rng.choice([*NAMES, column.name.upper(), column.name.title(), column.name + " "])
+        column.name = rng.choice(
+            [*NAMES, column.name.upper(), column.name.title(), column.name + " "]
+        )
 
 
 def column_twice(made: Triple, rng: Random) -> None:
@@ -456,7 +458,9 @@ def _bytes(change: Callable[[bytes, Random], bytes]) -> FileChange:
 
 
 def cut(data: bytes, rng: Random) -> bytes:
-    return data[: rng.choice([0, 1, 3, 7, len(data) // 2, rng.randint(0, len(data)), len(data) - 1])]
+    return data[
+        : rng.choice([0, 1, 3, 7, len(data) // 2, rng.randint(0, len(data)), len(data) - 1])
+    ]
 
 
 def bits_flipped(data: bytes, rng: Random) -> bytes:
@@ -468,7 +472,9 @@ def bits_flipped(data: bytes, rng: Random) -> bytes:
 
 def bytes_put_in(data: bytes, rng: Random) -> bytes:
     place = rng.choice([0, len(data), rng.randint(0, len(data))])
-    what = rng.choice([b"\xef\xbb\xbf", b"\xff\xfe", b"\xd6sterreich", b"\x00" * 9, b'"', b"\r", b"PAR1"])
+    what = rng.choice(
+        [b"\xef\xbb\xbf", b"\xff\xfe", b"\xd6sterreich", b"\x00" * 9, b'"', b"\r", b"PAR1"]
+    )
     return data[:place] + what + data[place:]
 
 
@@ -515,7 +521,9 @@ def ragged(data: bytes, rng: Random) -> bytes:
 def members_joined(data: bytes, rng: Random) -> bytes:
     if data[:2] != b"\x1f\x8b":
         return data + data
-    extra = rng.choice([gzip.compress(b"", mtime=0), gzip.compress(b"x,y\n", mtime=0), b"rubbish", data])
+    extra = rng.choice(
+        [gzip.compress(b"", mtime=0), gzip.compress(b"x,y\n", mtime=0), b"rubbish", data]
+    )
     return data + extra
 
 
@@ -524,7 +532,10 @@ def footer_cut(data: bytes, rng: Random) -> bytes:
 
 
 def other_magic(data: bytes, rng: Random) -> bytes:
-    return rng.choice([b"PARE", b"ARROW1", b"\x1f\x8b\x08\x00", b"PK\x03\x04", b"SQLite format 3\x00"]) + data[4:]
+    return (
+        rng.choice([b"PARE", b"ARROW1", b"\x1f\x8b\x08\x00", b"PK\x03\x04", b"SQLite format 3\x00"])
+        + data[4:]
+    )
 
 
 def blown_up(data: bytes, rng: Random) -> bytes:
@@ -572,7 +583,9 @@ def file_a_directory(folder: Path, rng: Random) -> None:
 
 def file_a_loop(folder: Path, rng: Random) -> None:
     path = _entry(folder, rng)
-    path.symlink_to(rng.choice([path.name, ".", "..", "nowhere", "/dev/null", "/dev/zero", "/proc/self/mem"]))
+    path.symlink_to(
+        rng.choice([path.name, ".", "..", "nowhere", "/dev/null", "/dev/zero", "/proc/self/mem"])
+    )
 
 
 def file_a_fifo(folder: Path, rng: Random) -> None:

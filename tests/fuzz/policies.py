@@ -18,7 +18,16 @@ POLICY = Path(__file__).resolve().parents[2] / "report" / "policy.yml"
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 0.5, 1.0, 1e308, -1e308, 10**18, 2**63, 1e-320, 366, 3660, 14),
     *("", " ", "none", "auto", "is_failure", "latency_ms", "timestamp_utc", "no_such", "x" * 500),
-    *([], {}, [[]], [{}], ["is_failure"], {"column": "cost_usd", "above": 0}, {"days": 1}, [1, "a"]),
+    *(
+        [],
+        {},
+        [[]],
+        [{}],
+        ["is_failure"],
+        {"column": "cost_usd", "above": 0},
+        {"days": 1},
+        [1, "a"],
+    ),
     *({"release_id": "r1"}, {"start": "2026-09-07", "end": "2026-09-09"}, "2026-09-07", "\ud800"),
 )
 _COLUMNS = (
@@ -26,7 +35,11 @@ _COLUMNS = (
     *("interaction_id", "tool_error_flag", "release_id", "no_such", "response_quality_score"),
     *("model_name", "prompt_tokens", "label_available_utc", "source_row", "win", "trace_id"),
 )
-_NAMES = tuple(n for n in NAMES if n.isprintable() and 0 < len(n) < 120 and n.strip() and n not in ("null", "None"))
+_NAMES = tuple(
+    n
+    for n in NAMES
+    if n.isprintable() and 0 < len(n) < 120 and n.strip() and n not in ("null", "None")
+)
 
 
 def odd(rng: Random, span: int = 8) -> dict[str, Any]:
@@ -64,7 +77,10 @@ def odd(rng: Random, span: int = 8) -> dict[str, Any]:
             {"start": "2026-09-08T05:00:00Z", "end": "2026-09-09", "reason": "outage <b>"}
         ]
     made: dict[str, Any] = {
-        "release": {"id": rng.choice(["r2", "a/b", "ü <x>"]), "title": rng.choice(["", "T {{< x >}}"])},
+        "release": {
+            "id": rng.choice(["r2", "a/b", "ü <x>"]),
+            "title": rng.choice(["", "T {{< x >}}"]),
+        },
         "windows": windows,
         "cluster": rng.choice(["auto", "user", "session"]),
     }
@@ -187,7 +203,9 @@ def _mutated(tree: Any, rng: Random) -> Any:
             name = rng.choice([str(key).upper(), f"{key}s", *rng.sample(TEXTS, 2), "id", "start"])
             node[name] = node.pop(key)
         elif what == 2 and isinstance(node, dict):
-            node[rng.choice(["x", "looks", "rule", "end", "days", "", "\x1b[0m"])] = rng.choice(VALUES)
+            node[rng.choice(["x", "looks", "rule", "end", "days", "", "\x1b[0m"])] = rng.choice(
+                VALUES
+            )
         else:
             node[key] = copy.deepcopy(rng.choice(VALUES))
     return made
@@ -209,11 +227,48 @@ def _text_slips(text: bytes, rng: Random) -> bytes:
         elif what == 1:
             put = rng.choice(
                 [
-                    *(b"&a ", b"*a", b"!!python/object:os.system ", b"!!binary ", b"!x ", b"- ", b": "),
-                    *(b"<<: *a\n", b"\t", b"%", b"'", b'"', b"{", b"}", b"[", b"]", b"? ", b"|\n", b">"),
-                    *(b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"---\n", b"...\n", b"#", b"@", b"`"),
+                    *(
+                        b"&a ",
+                        b"*a",
+                        b"!!python/object:os.system ",
+                        b"!!binary ",
+                        b"!x ",
+                        b"- ",
+                        b": ",
+                    ),
+                    *(
+                        b"<<: *a\n",
+                        b"\t",
+                        b"%",
+                        b"'",
+                        b'"',
+                        b"{",
+                        b"}",
+                        b"[",
+                        b"]",
+                        b"? ",
+                        b"|\n",
+                        b">",
+                    ),
+                    *(
+                        b"\x00",
+                        b"\xff",
+                        b"\xef\xbb\xbf",
+                        b"\r",
+                        b"---\n",
+                        b"...\n",
+                        b"#",
+                        b"@",
+                        b"`",
+                    ),
                     *(b"9" * 5_000, b"1e999", b".nan", b".inf", b"0x1F", b"0o17", b"1:30:00", b"~"),
-                    *(b"2026-99-99", b"0001-01-01", b"9999-12-31T23:59:59+14:00", b"yes", b"\xc2\x85"),
+                    *(
+                        b"2026-99-99",
+                        b"0001-01-01",
+                        b"9999-12-31T23:59:59+14:00",
+                        b"yes",
+                        b"\xc2\x85",
+                    ),
                 ]
             )
             text = text[:place] + put + text[place:]
@@ -227,7 +282,14 @@ def _text_slips(text: bytes, rng: Random) -> bytes:
             text = text.replace(b": ", b":", 1)
         elif what == 6:
             text += b"\n" + rng.choice(
-                [b"release: {id: x}", b"a: &a [x]\nb: *a", b"? [1]\n: 2", b"null: 1", b"1: 2", b"--- \n{}"]
+                [
+                    b"release: {id: x}",
+                    b"a: &a [x]\nb: *a",
+                    b"? [1]\n: 2",
+                    b"null: 1",
+                    b"1: 2",
+                    b"--- \n{}",
+                ]
             )
         else:
             text = text[:place]
@@ -237,7 +299,8 @@ def _text_slips(text: bytes, rng: Random) -> bytes:
 def _bomb(rng: Random) -> bytes:
     levels = [b"a0: &a0 [x, x]"]
     levels += [
-        b"a%d: &a%d [%s]" % (k, k, b", ".join([b"*a%d" % (k - 1)] * 9)) for k in range(1, rng.choice([3, 30]))
+        b"a%d: &a%d [%s]" % (k, k, b", ".join([b"*a%d" % (k - 1)] * 9))
+        for k in range(1, rng.choice([3, 30]))
     ]
     return b"\n".join(levels)
 
@@ -245,7 +308,19 @@ def _bomb(rng: Random) -> bytes:
 def _whole(rng: Random) -> bytes:
     return rng.choice(
         [
-            *(b"", b"\n", b"null", b"[]", b"3", b"'x'", b"{}", b"release:", b"a", b"---\n---\n", b"\x00"),
+            *(
+                b"",
+                b"\n",
+                b"null",
+                b"[]",
+                b"3",
+                b"'x'",
+                b"{}",
+                b"release:",
+                b"a",
+                b"---\n---\n",
+                b"\x00",
+            ),
             *(b"\xff\xfe", "release: {id: ü}".encode("latin-1"), "release: {}".encode("utf-16")),
             *(_nested(50), _nested(5_000), b"{a: " * 3_000, b"- " * 2_000 + b"x", b"#" * 1_100_000),
             *(b"&a [*a]", b"&a {b: *a}", b"? " * 500, b"!!set {a, b}", b"!!omap [a: 1]", b"\t"),

@@ -33,7 +33,8 @@ from analysis.contract import RULES, TABLES
 from analysis.errors import PolicyError, UsageError
 from analysis.gate import EXIT_CODES
 from tests.end_to_end.promises import broken as broken_promises
-from tests.fuzz import breakages, policies as made_policies
+from tests.fuzz import breakages
+from tests.fuzz import policies as made_policies
 from tests.fuzz.triples import FORMS, Grid, interactions, summarised, write_triple
 
 MAX_SECONDS = 60
@@ -161,7 +162,9 @@ def _round(rng: Random, folder: Path, outcome: Outcome, *, only_validate: bool) 
         return
     policy, fine = folder / "policy.yml", kind == "sound" or rng.random() < 0.5
     policy.write_bytes(
-        made_policies.plain(made_policies.odd(rng, days)) if fine and rng.random() < 0.8 else made_policies.broken(rng)
+        made_policies.plain(made_policies.odd(rng, days))
+        if fine and rng.random() < 0.8
+        else made_policies.broken(rng)
     )
     _review(rng, folder, data, policy, validated, outcome)
 
@@ -208,7 +211,11 @@ def _run(argv: list[str], folder: Path, outcome: Outcome, codes: set[int]) -> To
     if "Traceback" in told.err:
         raise Failed(f"{argv[0]}: a traceback: {told.err[-300:]}")
     for text in (told.out, told.err):
-        odd = {c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+        odd = {
+            c
+            for c in text
+            if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        }
         if odd:
             raise Failed(f"{argv[0]}: shows {sorted(map(ascii, odd))}")
     if (code == 2) != (not told.out and told.err.startswith("error: ")) and code == 2:
@@ -229,7 +236,9 @@ def _validate(
     options = ["--contract", str(contract)] if contract else []
     to_file = ["--out", str(report)] if rng.random() < 0.2 else []
     run = _set_aside if rng.random() < 0.15 else _run
-    told = run([*argv, form, *to_file, *options], folder, outcome, {0, 1, *([2] if contract else [])})
+    told = run(
+        [*argv, form, *to_file, *options], folder, outcome, {0, 1, *([2] if contract else [])}
+    )
     text = told.out
     if told.code == 2:
         if (folder / "out").exists():
@@ -284,7 +293,10 @@ def _set_aside(argv: list[str], folder: Path, outcome: Outcome, codes: set[int])
     told = _run([*argv, "--quarantine", str(place), "--quiet"], folder, outcome, codes)
     if place.exists():
         json.loads((place / "violations.json").read_text(encoding="utf-8"))
-        other = {p.name for p in place.iterdir()} - {"violations.json", *(f"{t}.csv" for t in TABLES)}
+        other = {p.name for p in place.iterdir()} - {
+            "violations.json",
+            *(f"{t}.csv" for t in TABLES),
+        }
         if other or (told.code == 2 and argv[0] == "validate"):
             raise Failed(f"{argv[0]}: --quarantine holds {sorted(other)} after {told.code}")
         shutil.rmtree(place)
@@ -304,7 +316,9 @@ def _propose(rng: Random, folder: Path, data: Path, outcome: Outcome) -> None:
     if policy.exists():
         policies.load(policy)
     if contract.exists():
-        _run(["validate", "--data", str(data), "--contract", str(contract)], folder, outcome, {0, 1})
+        _run(
+            ["validate", "--data", str(data), "--contract", str(contract)], folder, outcome, {0, 1}
+        )
 
 
 def _review(
@@ -315,7 +329,9 @@ def _review(
         out.mkdir()
         (out / "notes.txt").write_text("mine")
     argv = ["--data", str(data), "--policy", str(policy), "--out", str(out), "--threads", "1"]
-    as_of = rng.choice([None] * 6 + ["2026-09-12", "2026-09-20T12:00:00Z", "1970-01-01", "2999-12-31T23:59:59Z"])
+    as_of = rng.choice(
+        [None] * 6 + ["2026-09-12", "2026-09-20T12:00:00Z", "1970-01-01", "2999-12-31T23:59:59Z"]
+    )
     argv += ["--as-of", as_of] if as_of else []
     argv += ["--release", rng.choice(["r9", "ü", " "])] if rng.random() < 0.2 else []
     render = rng.random() < 0.02
@@ -328,7 +344,9 @@ def _review(
     if not sound and told.code != 2:
         raise Failed(f"{command}: exit code {told.code} with a policy that is none")
     if sound and (told.code == 1) != (validated == 1) and not (allows and told.code != 1):
-        raise Failed(f"{command}: exit code {told.code} after {validated} of validate: {told.err[:200]}")
+        raise Failed(
+            f"{command}: exit code {told.code} after {validated} of validate: {told.err[:200]}"
+        )
     if sound and told.code == 2 and "windows" not in told.err:
         raise Failed(f"{command}: exit code 2 with a policy that is fine: {told.err[:200]}")
     if told.code == 2 and str(policy) not in told.err and "windows" not in told.err:
