@@ -88,7 +88,10 @@ def measure(con: duckdb.DuckDBPyConnection, metrics: Sequence[Metric]) -> dict[s
         f"CREATE OR REPLACE TEMP TABLE cluster_totals AS SELECT {', '.join(totals)} "
         "FROM fact WHERE win IS NOT NULL GROUP BY cluster"
     )
-    row = _row(con, ", ".join(_sums(i) for i in range(len(metrics))), "cluster_totals")
+    try:
+        row = _row(con, ", ".join(_sums(i) for i in range(len(metrics))), "cluster_totals")
+    except duckdb.OutOfRangeException:
+        row = _without_limit(con, len(metrics))
     days, support = _days(con, metrics)
     out = {}
     for i, metric in enumerate(metrics):
@@ -133,6 +136,26 @@ def _sums(i: int) -> str:
         f"count(*) FILTER ({n1} > 0 OR {n0} > 0)",
     ]
     return ", ".join(parts)
+
+
+def _without_limit(con: duckdb.DuckDBPyConnection, n_metrics: int) -> tuple[int, ...]:
+    """The same as `_sums` where squares exceed 128 bits: calls of a million USD each do that."""
+    out = [0] * (n_metrics * _PER_METRIC)
+    clusters = con.execute("SELECT * EXCLUDE (cluster) FROM cluster_totals")
+    while batch := clusters.fetchmany(10_000):
+        for row in batch:
+            for i in range(n_metrics):
+                n1, y1, n0, y0 = (int(v) for v in row[4 * i : 4 * i + 4])
+                at = i * _PER_METRIC
+                for begin, n, y in ((at, n1, y1), (at + 8, n0, y0)):
+                    for place, value in enumerate((n, y, n * n, y * y, n * y, n > 0)):
+                        out[begin + place] += value
+                    out[begin + 6] = max(out[begin + 6], n)
+                    out[begin + 7] += y > 0
+                cross = (n1 * n0, y1 * y0, n1 * y0, y1 * n0, n1 > 0 or n0 > 0)
+                for place, value in enumerate(cross):
+                    out[at + 16 + place] += value
+    return tuple(out)
 
 
 def _days(

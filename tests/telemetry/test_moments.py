@@ -6,13 +6,14 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.contract import INTERACTIONS
 from analysis.policy import Policy
-from analysis.telemetry import Metric, Moments, Telemetry
+from analysis.telemetry import Metric, Moments, Telemetry, moments
 from tests.telemetry.worlds import frame, random_rows, world_of
 
 POLICY = Policy.model_validate({"windows": {"candidate": {"days": 8}, "baseline": {"days": 9}}})
@@ -188,3 +189,26 @@ def test_hostile_columns_do_not_meet_the_names_of_a_query(tmp_path: Path) -> Non
     telemetry = world.opened(policy=rules)
     assert values(telemetry.moments(METRICS)) == before
     telemetry.close()
+
+
+def test_sums_beyond_128_bits_are_made_without_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = opened(tmp_path, 3)
+    try:
+        exact = {name: astuple(m) for name, m in telemetry.moments(METRICS).items()}
+
+        def overflow(*_: object) -> None:
+            raise duckdb.OutOfRangeException("Overflow in HUGEINT addition")
+
+        monkeypatch.setattr(moments, "_row", overflow)
+        assert {name: astuple(m) for name, m in telemetry.moments(METRICS).items()} == exact
+        telemetry.con.execute(
+            "CREATE TEMP TABLE cluster_totals AS SELECT 1::BIGINT AS cluster, 2::HUGEINT AS n1_0, "
+            "10000000000000000000000::HUGEINT AS y1_0, 0::HUGEINT AS n0_0, 3::HUGEINT AS y0_0"
+        )
+        found = moments._without_limit(telemetry.con, 1)
+        assert found[:5] == (2, 10**22, 4, 10**44, 2 * 10**22)
+        assert found[16:] == (0, 3 * 10**22, 6, 0, 1)
+    finally:
+        telemetry.close()
