@@ -1,11 +1,14 @@
 # make review   a review of data/sample (or DATA=… POLICY=… RELEASE=…), rendered to _site/
 # make test     all tests
+# make fuzz     broken telemetry through the command line, for 10 minutes (or FUZZ_SECONDS=…, SEED=…)
 # make lint     lint, format and type checks
 # make format   formats the code; make sample rewrites data/sample; make pins rewrites constraints.txt
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
+FUZZ_SECONDS ?= 600
+SEED   ?= 1
 
 OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(POLICY),--policy "$(POLICY)") \
            $(if $(RELEASE),--release "$(RELEASE)") $(if $(OUT),--out "$(OUT)") \
@@ -14,13 +17,16 @@ OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(POLICY),--policy "$(POLICY)") \
 export PYTHONDONTWRITEBYTECODE := 1
 export QUARTO_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: review test lint format sample pins clean
+.PHONY: review test fuzz lint format sample pins clean
 
 review: $(VENV)/.review
 	@$(BIN)/python -m analysis render $(OPTIONS)
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+fuzz: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -94,6 +94,11 @@ def parts_of_which_one_is_broken(world: World) -> None:
     (folder / "b.parquet").write_bytes((folder / "a.parquet").read_bytes()[:-9])
 
 
+def no_row_in_parquet(world: World) -> None:
+    world.tables[INTERACTIONS] = world.tables[INTERACTIONS][:0]
+    world.write("parquet")
+
+
 def without_permission(world: World) -> None:
     (world.write() / FILE).chmod(0)
 
@@ -104,7 +109,7 @@ HARMS: dict[str, tuple[Harm, tuple[str, ...]]] = {
     "an empty file": (file_of(lambda b: b""), (FILE, "0 bytes")),
     "a header only": (file_of(lambda b: b[: b.index(b"\n") + 1]), (FILE, "no rows")),
     "a header only, in Parquet": (
-        lambda w: (setattr(w, "tables", {**w.tables, INTERACTIONS: w.tables[INTERACTIONS][:0]}), w.write("parquet")),
+        no_row_in_parquet,
         (f"{INTERACTIONS}.parquet", "no rows"),
     ),
     "semicolons": (file_of(lambda b: b.replace(b",", b";")), (FILE, "expected commas, found ';'")),
@@ -113,35 +118,86 @@ HARMS: dict[str, tuple[Harm, tuple[str, ...]]] = {
     "UTF-16": (file_of(lambda b: b.decode().encode("utf-16")), (FILE, "byte 1 ", "UTF-16")),
     "a ragged row": (file_of(lambda b: b + b"x,y\n"), (FILE, "data row 9")),
     "a row too long": (file_of(lambda b: b.replace(b"DE", b"DE,DE", 1)), (FILE, "data row 1")),
-    "an open quote": (file_of(lambda b: b.replace(b"coding", b'"coding', 1)), (FILE, "data row", "quoted cell")),
+    "an open quote": (
+        file_of(lambda b: b.replace(b"coding", b'"coding', 1)),
+        (FILE, "data row", "quoted cell"),
+    ),
     "a field of 10 MB": (cell("use_case", "x" * 10_000_000), (FILE, "data row 4", "'use_case'")),
     "a field of 20 MB": (cell("mood", "x" * 20_000_000), (FILE, "data row 4", "'mood'")),
-    "gzip cut short": (file_of(lambda b: gzip.compress(b)[:-20], f"{FILE}.gz"), (f"{FILE}.gz", "no complete gzip")),
+    "gzip cut short": (
+        file_of(lambda b: gzip.compress(b)[:-20], f"{FILE}.gz"),
+        (f"{FILE}.gz", "no complete gzip"),
+    ),
     "no gzip": (file_of(lambda b: b, f"{FILE}.gz"), (f"{FILE}.gz", "no complete gzip")),
-    "Parquet cut short": (parquet(lambda b: b[:-30]), (f"{INTERACTIONS}.parquet", "no complete Parquet")),
-    "Parquet of other bytes": (parquet(lambda b: b"ARROW1" + b[6:-4] + b"PARE"), (f"{INTERACTIONS}.parquet", "no complete Parquet")),
-    "one broken part of several": (parts_of_which_one_is_broken, ("b.parquet", "no complete Parquet")),
-    "a structure where a number is expected": (parquet(latency_ms=pa.struct([("a", pa.int64())])), ("latency_ms", "first rows 1, 2, 3")),
-    "a duration where a time is expected": (parquet(timestamp_utc=pa.duration("s")), ("timestamp_utc", "first rows 1, 2, 3")),
+    "Parquet cut short": (
+        parquet(lambda b: b[:-30]),
+        (f"{INTERACTIONS}.parquet", "no complete Parquet"),
+    ),
+    "Parquet of other bytes": (
+        parquet(lambda b: b"ARROW1" + b[6:-4] + b"PARE"),
+        (f"{INTERACTIONS}.parquet", "no complete Parquet"),
+    ),
+    "one broken part of several": (
+        parts_of_which_one_is_broken,
+        ("b.parquet", "no complete Parquet"),
+    ),
+    "a structure where a number is expected": (
+        parquet(latency_ms=pa.struct([("a", pa.int64())])),
+        ("latency_ms", "first rows 1, 2, 3"),
+    ),
+    "a duration where a time is expected": (
+        parquet(timestamp_utc=pa.duration("s")),
+        ("timestamp_utc", "first rows 1, 2, 3"),
+    ),
     "text where a number is expected": (cell("latency_ms", "fast"), ("latency_ms", "first rows 4")),
-    "a fraction where a count is expected": (cell("prompt_tokens", "1.5"), ("prompt_tokens", "first rows 4")),
-    "a column twice": (named(lambda n: [*n[:-1], n[0]]), (FILE, "more than one column named interaction_id")),
-    "a column in another case": (named(lambda n: [c.upper() if c == "is_failure" else c for c in n]), ("is_failure", "'IS_FAILURE'")),
-    "a column without its name": (named(lambda n: ["" if c == "user_id" else c for c in n]), ("user_id", "is missing")),
+    "a fraction where a count is expected": (
+        cell("prompt_tokens", "1.5"),
+        ("prompt_tokens", "first rows 4"),
+    ),
+    "a column twice": (
+        named(lambda n: [*n[:-1], n[0]]),
+        (FILE, "more than one column named interaction_id"),
+    ),
+    "a column in another case": (
+        named(lambda n: [c.upper() if c == "is_failure" else c for c in n]),
+        ("is_failure", "'IS_FAILURE'"),
+    ),
+    "a column without its name": (
+        named(lambda n: ["" if c == "user_id" else c for c in n]),
+        ("user_id", "is missing"),
+    ),
     "NaN": (cell("cost_usd", "NaN"), ("cost_usd", "first rows 4")),
     "an infinity": (cell("latency_ms", "-Infinity"), ("latency_ms", "first rows 4")),
     "a negative amount": (cell("cost_usd", "-0.01"), ("cost_usd", "first rows 4")),
-    "a negative total": (cell("user_total_cost_usd", "-1", USERS), ("user_total_cost_usd", "first rows 3")),
-    "a time that is none": (cell("timestamp_utc", "2026-02-30T00:00:00Z"), ("timestamp_utc", "first rows 4")),
-    "a time of another zone": (cell("timestamp_utc", "2026-09-08T08:00:00+02:00"), ("timestamp_utc", "first rows 4", "convert the times to UTC")),
-    "a session's time of another zone": (cell("end_timestamp_utc", "2026-09-09T05:00:00-05:00", SESSIONS), ("end_timestamp_utc", "first rows 4")),
+    "a negative total": (
+        cell("user_total_cost_usd", "-1", USERS),
+        ("user_total_cost_usd", "first rows 3"),
+    ),
+    "a time that is none": (
+        cell("timestamp_utc", "2026-02-30T00:00:00Z"),
+        ("timestamp_utc", "first rows 4"),
+    ),
+    "a time of another zone": (
+        cell("timestamp_utc", "2026-09-08T08:00:00+02:00"),
+        ("timestamp_utc", "first rows 4", "convert the times to UTC"),
+    ),
+    "a session's time of another zone": (
+        cell("end_timestamp_utc", "2026-09-09T05:00:00-05:00", SESSIONS),
+        ("end_timestamp_utc", "first rows 4"),
+    ),
     "a directory for a file": (place_of(lambda p: p.mkdir()), (FILE, "is a directory")),
     "a link to itself": (place_of(lambda p: p.symlink_to(p.name)), (FILE, "symbolic links")),
-    "a link to the directory it is in": (place_of(lambda p: p.symlink_to(".")), (FILE, "is a directory")),
+    "a link to the directory it is in": (
+        place_of(lambda p: p.symlink_to(".")),
+        (FILE, "is a directory"),
+    ),
     "a pipe": (place_of(os.mkfifo), (FILE, "not a regular file")),
-    "a device without end": (place_of(lambda p: p.symlink_to("/dev/zero")), (FILE, "not a regular file")),
+    "a device without end": (
+        place_of(lambda p: p.symlink_to("/dev/zero")),
+        (FILE, "not a regular file"),
+    ),
     "no permission": (without_permission, (FILE, "Permission denied")),
-}  # fmt: skip
+}
 
 
 @pytest.fixture

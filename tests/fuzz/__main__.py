@@ -47,8 +47,9 @@ def main() -> int:
                 if failure not in found:
                     place = keep / f"seed-{a.seed}-round-{number}"
                     _keep(work / "round", place, outcome)
-                    print(f"round {number}: {failure}\n  {', '.join(outcome.done)}\n  kept in {place}; "
-                          f"again: python -m tests.fuzz --seed {a.seed} --round {number}", flush=True)  # fmt: skip
+                    print(f"round {number}: {failure}\n  {', '.join(outcome.done)}")
+                    again = f"python -m tests.fuzz --seed {a.seed} --round {number}"
+                    print(f"  kept in {place}; again: {again}", flush=True)
                 found.setdefault(failure, []).append(outcome)
             number += 1
             if a.round is not None:
@@ -57,7 +58,9 @@ def main() -> int:
     finally:
         faulthandler.cancel_dump_traceback_later()
         shutil.rmtree(work, ignore_errors=True)
-    print(f"{number} rounds of seed {a.seed} in {time.monotonic() - begin:.0f} s, the slowest {slowest[0]:.1f} s (round {slowest[1]})")  # fmt: skip
+    took = time.monotonic() - begin
+    print(f"{number} rounds of seed {a.seed} in {took:.0f} s", end=", ")
+    print(f"the slowest {slowest[0]:.1f} s (round {slowest[1]})")
     print(", ".join(f"{code}: {n}" for code, n in sorted(codes.items())))
     for failure, outcomes in found.items():
         rounds = ", ".join(str(o.number) for o in outcomes[:8])

@@ -115,7 +115,9 @@ def odd(rng: Random, span: int = 8) -> dict[str, Any]:
         "missing": lambda: {"max_rate": rng.choice([0, 0.05, 0.5, 1])},
         "quarantine": lambda: {"allow": True, "max_share": rng.choice([0, 0.05, 0.5, 1])},
         "hotspots": lambda: {
-            "metrics": list(dict.fromkeys([*some(("failure", "latency_breach", "cost")), column()])),
+            "metrics": list(
+                dict.fromkeys([*some(("failure", "latency_breach", "cost")), column()])
+            ),
             "max_depth": rng.choice([1, 2, 3, 4]),
             "min_support": rng.choice([1, 5, 60]),
             "fdr": rng.choice([0.05, 0.9]),
@@ -127,16 +129,7 @@ def odd(rng: Random, span: int = 8) -> dict[str, Any]:
             "failure_cost_usd": rng.choice([0, 40, 1e9]),
             "confidence": rng.choice([0.51, 0.95, 0.999]),
             "protect": some(("account_tier", "region", "no_such")),
-            "candidates": [
-                rng.choice(
-                    [
-                        {"name": f"c{k}", "learn": rng.choice(["cheapest_within_slo", "best_unit_cost", "cascade", "share_split"])},
-                        {"name": f"c{k}", "rules": [{"when": {column(): rng.choice(["coding", 0, True, ["a", 1]])}, "use": {"model_name": "aurora-small"}}]},
-                        {"name": f"c{k}", "rules": [{"when": {}, "use": {"model_name": rng.choice(["nobody", "cirrus-flash"])}}]},
-                    ]
-                )
-                for k in range(rng.randint(0, 3))
-            ],
+            "candidates": [_candidate(f"c{k}", column(), rng) for k in range(rng.randint(0, 3))],
         },
         "drift": lambda: {"columns": rng.choice(["auto", list(dict.fromkeys(some(_COLUMNS)))])},
         "triage": lambda: {
@@ -152,12 +145,22 @@ def odd(rng: Random, span: int = 8) -> dict[str, Any]:
             "severity": rng.choice([{}, {"drift.joint": "block"}, {"health.failure_rate": "note"}]),
             "limits": rng.choice([{}, {"health.failure_rate": 0.02, "health.cost_usd": 2}]),
         },
-    }  # fmt: skip
+    }
     for name, make in sections.items():
         if rng.random() < 0.5:
             made[name] = make()
     made.setdefault("hotspots", {"min_support": 5})
     return made
+
+
+def _candidate(name: str, column: str, rng: Random) -> dict[str, Any]:
+    """A policy to backtest: learned, or by one rule."""
+    if rng.random() < 0.4:
+        learned = ["cheapest_within_slo", "best_unit_cost", "cascade", "share_split"]
+        return {"name": name, "learn": rng.choice(learned)}
+    when = rng.choice([{}, {column: rng.choice(["coding", 0, True, ["a", 1]])}])
+    model = rng.choice(["nobody", "aurora-small", "cirrus-flash"])
+    return {"name": name, "rules": [{"when": when, "use": {"model_name": model}}]}
 
 
 class _Plain(yaml.SafeDumper):

@@ -324,7 +324,9 @@ def _propose(rng: Random, folder: Path, data: Path, outcome: Outcome) -> None:
 def _review(
     rng: Random, folder: Path, data: Path, policy: Path, validated: int, outcome: Outcome
 ) -> None:
-    out, kept = folder / "out", rng.random() < 0.3
+    render = rng.random() < 0.02
+    # A site is put into an empty place alone.
+    out, kept = folder / "out", rng.random() < 0.3 and not render
     if kept:
         out.mkdir()
         (out / "notes.txt").write_text("mine")
@@ -334,7 +336,6 @@ def _review(
     )
     argv += ["--as-of", as_of] if as_of else []
     argv += ["--release", rng.choice(["r9", "ü", " "])] if rng.random() < 0.2 else []
-    render = rng.random() < 0.02
     command = "render" if render else "review"
     run = _set_aside if rng.random() < 0.1 else _run
     told = run(
