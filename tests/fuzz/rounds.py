@@ -204,6 +204,8 @@ def _run(argv: list[str], folder: Path, outcome: Outcome, codes: set[int]) -> To
             code = main(argv)
         except SystemExit as left:
             code = int(left.code or 0)
+    if code == 130:
+        raise KeyboardInterrupt
     told = Told(code, out.getvalue(), err.getvalue())
     outcome.codes.append(f"{argv[0]} {code}")
     if code not in codes:
