@@ -137,6 +137,10 @@ HARMS: dict[str, tuple[Harm, tuple[str, ...]]] = {
         parquet(lambda b: b"ARROW1" + b[6:-4] + b"PARE"),
         (f"{INTERACTIONS}.parquet", "no complete Parquet"),
     ),
+    "Parquet whose pages are garbled": (
+        parquet(lambda b: b[:10] + b"\xff" * 200 + b[210:]),
+        (f"{INTERACTIONS}.parquet", "cannot be read to its end"),
+    ),
     "one broken part of several": (
         parts_of_which_one_is_broken,
         ("b.parquet", "no complete Parquet"),
