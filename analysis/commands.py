@@ -219,7 +219,7 @@ def _write_quarantine(a: Namespace, source: Any, section: Any) -> None:
 
     try:
         with staging(a.quarantine.resolve()) as building:
-            held = quarantine.find_broken(source)
+            held = quarantine.find_broken(source, section)
             quarantine.write(source, building)
             (building / "violations.json").write_text(
                 violations.as_json(section) + "\n", encoding="utf-8"

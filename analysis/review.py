@@ -165,10 +165,8 @@ def _artifact(
     policy = loaded.policy
     first = telemetry.baseline is None
     errors = contract.errors_check(telemetry)
-    own = [] if errors is None else [errors]
-    without = bounds.decision(telemetry, policy, results, own)
-    hidden = bounds.assess(telemetry, policy, results, own)
-    own.append(contract.bounds_check(without.outcome, hidden, _support(telemetry)))
+    hidden = bounds.assess(telemetry, policy, results)
+    own = [*([] if errors is None else [errors]), contract.bounds_check(hidden, telemetry)]
     tests: list[Check | RegressionTest] = [*own, *(c for r in results.values() for c in r.checks)]
     checks = gate.judge(tests, policy, gate_error(policy, telemetry.windows), first_release=first)
     decision = gate.decide(
@@ -191,12 +189,6 @@ def _artifact(
         policy=artifacts.PolicyInfo(loaded.sha256, policy.settings()),
         producer=producer(),
     )
-
-
-def _support(telemetry: Telemetry) -> int:
-    """Interactions of both windows."""
-    base = telemetry.baseline
-    return telemetry.candidate.n_interactions + (0 if base is None else base.n_interactions)
 
 
 def _windows(telemetry: Telemetry) -> artifacts.WindowsInfo:

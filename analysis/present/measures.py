@@ -12,10 +12,10 @@ from analysis.present.formats import (
     between,
     count,
     number,
+    percent,
     points,
     ratio,
     signed_usd,
-    usd,
 )
 from analysis.present.grid import Column, table, text
 
@@ -24,6 +24,8 @@ _FORMATS: Mapping[str, Format] = {
     "rate": points,
     "ratio": ratio,
     "burn rate": ratio,
+    "rows": count,
+    "share of rows": percent,
     "episodes": count,
     "slices": count,
     "features": count,
@@ -32,6 +34,8 @@ _FORMATS: Mapping[str, Format] = {
     "USD": signed_usd,
 }
 _NOUNS = {
+    "rows": "rows",
+    "share of rows": "of rows",
     "episodes": "episodes",
     "slices": "slices",
     "features": "columns",
@@ -46,11 +50,8 @@ _OUTCOMES = {"fail": 0, "inconclusive": 1, "pass": 2}
 
 
 def form(check: Body) -> Format:
-    """How the check's numbers are written, without the unit's noun; a maximum has no sign."""
-    unit = check["unit"]
-    if unit.startswith("USD") and check["comparison"] == "at_most":
-        return usd
-    return _FORMATS.get(unit, number)
+    """How the check's numbers are written, without the unit's noun."""
+    return _FORMATS.get(check["unit"], number)
 
 
 def value(check: Body) -> str:

@@ -195,7 +195,7 @@ def _rows(
     if slo is not None and slo.rule.column in have:
         breach = bad_when(slo.rule, types[slo.rule.column])
         breach = breach.replace(identifier(slo.rule.column), f"i.{identifier(slo.rule.column)}")
-    window, parameters = window_of(windows)
+    window, parameters = _window(windows)
     day = "i.timestamp_utc" if windows.by_release else "s.started"
     edges = pd.DataFrame(
         {
@@ -239,13 +239,9 @@ def weight_of(windows: ResolvedWindows) -> str:
     return f"CAST(CASE WHEN win = 0 THEN CASE (day + 3) % 7 {weights} END ELSE 1 END AS INTEGER)"
 
 
-def window_of(
-    windows: ResolvedWindows, ts: str = "i.timestamp_utc", started: str = "s.started"
-) -> tuple[str, dict[str, Any]]:
-    """The window of an interaction as SQL (1, 0 or null), with its parameters.
-
-    ts: when the call was made; started: when its session began. `i.release_id` is the release.
-    """
+def _window(windows: ResolvedWindows) -> tuple[str, dict[str, Any]]:
+    """The window of a row as SQL (1, 0 or null), with its parameters."""
+    ts, started = "i.timestamp_utc", "s.started"
     parameters: dict[str, Any] = {}
 
     def member(span: Span, name: str) -> str:

@@ -20,6 +20,8 @@ from analysis.telemetry.sql import identifier
 from analysis.telemetry.violations import ContractSection
 
 BATCH = 10_000
+OWN = ("source_row", "rules")
+"""The columns of a written table that are not its own."""
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 
 
@@ -28,55 +30,69 @@ def can_be_set_aside(report: ContractSection) -> bool:
     return all(v.n_rows for v in report.violations if v.severity == "error")
 
 
-def find_broken(source: Source) -> Mapping[str, int]:
+def find_broken(source: Source, report: ContractSection) -> Mapping[str, int]:
     """Makes `broken_<table>` (source_row), the rows to set aside; returns how many each holds.
 
-    Needs the `faults` that `validate` leaves.
+    Needs the `faults` that `validate` leaves. Makes `errors` of them: those of rules that the report
+    calls errors, for what stays below its threshold is none.
     """
     con = source.con
-    for table in (USERS, SESSIONS, INTERACTIONS):
+    _errors(source, report)
+    for table in TABLES:
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE broken_{table} AS "
-            "SELECT DISTINCT source_row FROM faults WHERE error AND tbl = ?",
+            "SELECT DISTINCT source_row FROM errors WHERE tbl = ?",
             [table],
         )
     for table, key in ((SESSIONS, "session_id"), (USERS, "user_id")):
-        doubtful = con.execute(
-            "SELECT 1 FROM faults WHERE error AND tbl = ? AND rule <> 'rollup' LIMIT 1", [table]
-        ).fetchall()
-        if not doubtful or any(key not in source.columns.get(t, ()) for t in (table, INTERACTIONS)):
-            continue
+        if any(key not in source.columns.get(t, ()) for t in (table, INTERACTIONS)):
+            continue  # a table-level error: nothing joins the two
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE doubted AS SELECT DISTINCT {key} FROM {table} WHERE "
-            "source_row IN (SELECT source_row FROM faults WHERE error AND tbl = $table "
-            f"AND rule <> 'rollup') AND {key} IS NOT NULL",
-            {"table": table},
-        )
-        con.execute(
-            f"INSERT INTO broken_{INTERACTIONS} SELECT source_row FROM {INTERACTIONS} "
-            f"WHERE {key} IN (SELECT {key} FROM doubted) "
+            f"INSERT INTO broken_{INTERACTIONS} SELECT source_row FROM cells_{INTERACTIONS} "
+            f"WHERE {key} IN (SELECT {key} FROM cells_{table} "
+            f"WHERE {_in_doubt(table)} AND {key} IS NOT NULL) "
             f"AND source_row NOT IN (SELECT source_row FROM broken_{INTERACTIONS})"
         )
-    con.execute("DROP TABLE IF EXISTS doubted")
     return {
         table: int(con.execute(f"SELECT count(*) FROM broken_{table}").fetchall()[0][0])
         for table in TABLES
     }
 
 
+def _errors(source: Source, report: ContractSection) -> None:
+    source.con.execute(
+        "CREATE OR REPLACE TEMP TABLE errors "
+        "(rule VARCHAR, tbl VARCHAR, col VARCHAR, source_row BIGINT)"
+    )
+    found = [v for v in report.violations if v.severity == "error" and v.n_rows]
+    for rule, table, column in dict.fromkeys((v.rule, v.table, v.column) for v in found):
+        source.con.execute(
+            "INSERT INTO errors SELECT rule, tbl, col, source_row FROM faults WHERE error "
+            "AND rule = $rule AND tbl = $table AND col IS NOT DISTINCT FROM $column",
+            {"rule": rule, "table": table, "column": column},
+        )
+
+
+def _in_doubt(table: str) -> str:
+    """Rows of a summary that break more than a total."""
+    return (
+        f"source_row IN (SELECT source_row FROM errors WHERE tbl = '{table}' AND rule <> 'rollup')"
+    )
+
+
 def set_aside(source: Source) -> None:
-    """From here on the tables hold what is left; the rest stays in `broken_<table>`.
+    """From here on the tables hold what is left; the rest stays in `cells_<table>`.
 
     A session or user whose only fault is a total stays, for its interactions do.
     """
     for table in TABLES:
-        gone = f"SELECT source_row FROM broken_{table}"
+        gone = f"source_row IN (SELECT source_row FROM broken_{table})"
         if table != INTERACTIONS:
-            gone = f"SELECT source_row FROM faults WHERE error AND tbl = '{table}' AND rule <> 'rollup'"
+            gone = _in_doubt(table)
         listed = ", ".join(map(identifier, source.columns[table]))
         source.con.execute(
             f"CREATE OR REPLACE VIEW {table} AS SELECT {listed}, source_row FROM cells_{table} "
-            f"WHERE source_row NOT IN ({gone})"
+            f"WHERE NOT ({gone})"
         )
 
 
@@ -88,16 +104,12 @@ def write(source: Source, directory: Path) -> None:
     table's own, with the text of cells that do not fit.
     """
     for table in TABLES:
-        held = source.con.execute(f"SELECT 1 FROM broken_{table} LIMIT 1").fetchall()
-        if held and table in source.columns:
+        held = source.con.execute(f"SELECT count(*) FROM broken_{table}").fetchall()[0][0]
+        if held:
             rows = _rows(source, table)
-            first = next(rows, None)
-            if first is None:
-                continue
             with (directory / f"{table}.csv").open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(["source_row", "rules", *map(safe_cell, source.columns[table])])
-                writer.writerow(first)
+                writer.writerow([*OWN, *map(safe_cell, source.columns[table])])
                 writer.writerows(rows)
 
 
@@ -114,7 +126,7 @@ def _rows(source: Source, table: str) -> Iterator[list[str]]:
         LEFT JOIN (
             SELECT source_row, string_agg(DISTINCT concat_ws(' ', rule, col), '; '
                                           ORDER BY concat_ws(' ', rule, col)) AS why
-            FROM faults WHERE error AND tbl = $table GROUP BY source_row
+            FROM errors WHERE tbl = $table GROUP BY source_row
         ) f ON f.source_row = c.source_row
         ORDER BY c.source_row
         """,
@@ -136,4 +148,4 @@ def _shown(value: str | None) -> str:
     return value if _NUMBER.fullmatch(value) else safe_cell(value)
 
 
-__all__ = ["can_be_set_aside", "find_broken", "set_aside", "write"]
+__all__ = ["OWN", "can_be_set_aside", "find_broken", "set_aside", "write"]

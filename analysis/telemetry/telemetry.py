@@ -55,7 +55,8 @@ class Telemetry:
     columns: the interactions columns that are there and that the contract declares or the policy
     names. types: DuckDB types of `fact`, derived columns included.
     dimensions: the policy's dimensions that are there. aside: rows of each table that were set aside
-    for breaking the contract, None where none did.
+    for breaking the contract, None where none did. taken_as: what an unknown outcome is read as, a
+    boolean over `fact`; None where it stays unknown.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -73,6 +74,7 @@ class Telemetry:
     validation: ContractSection
     aside: Mapping[str, int] | None = None
     warnings: tuple[str, ...] = ()
+    taken_as: str | None = None
     _source: Source | None = field(default=None, repr=False, compare=False)
 
     def close(self) -> None:
@@ -128,9 +130,9 @@ class Telemetry:
 
     def bad(self, rule: Bad) -> str:
         """The nullable SQL boolean over `fact` that says when `rule` holds."""
-        if rule.column == "is_failure" and rule == Bad(column="is_failure"):
-            return "failure"
-        return bad_when(rule, self.types[rule.column])
+        plain = rule == Bad(column="is_failure")
+        bad = "failure" if plain else bad_when(rule, self.types[rule.column])
+        return bad if self.taken_as is None else f"coalesce({bad}, {self.taken_as})"
 
     # ── reductions ───────────────────────────────────────────────────────────────────────
 
@@ -278,7 +280,7 @@ def _set_aside(source: Source, policy: Policy, report: ContractSection) -> Mappi
     """
     if not policy.quarantine.allow or not quarantine.can_be_set_aside(report):
         raise ContractError(as_text(report), report.violations)
-    aside = quarantine.find_broken(source)
+    aside = quarantine.find_broken(source, report)
     share = aside[INTERACTIONS] / source.rows(INTERACTIONS)
     if share > policy.quarantine.max_share or share == 1:
         raise ContractError(

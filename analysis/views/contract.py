@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.check import Check, finite
+from analysis.check import Check
 from analysis.contract import INTERACTIONS, TABLES
 from analysis.telemetry import Telemetry
 from analysis.telemetry.unknown import Unknown
@@ -43,8 +42,10 @@ class QuarantineInfo:
 class BoundInfo:
     """One headline figure and its worst-case bounds: not a confidence interval.
 
-    low, high: the figure if every unknown row of the window had been good, or bad; null where a
-    side has no bound.
+    low, high: the figure if every unknown row of the window had been good, or bad; of a change, if
+    the windows differed in that. null where a side has no bound: a quantile's upper, and what the
+    value is null for. A burn rate is that of its SLO; a budget is consumed by all of the period, so
+    both windows count.
     """
 
     figure: str
@@ -56,7 +57,11 @@ class BoundInfo:
 
 @dataclass(frozen=True)
 class UnknownInfo:
-    """Rows of one window whose outcome, latency or cost nobody knows."""
+    """Rows of one window whose outcome, latency or cost nobody knows.
+
+    missing: by column, of the rows that are there. set_aside, lost: rows that are not; one that may
+    have been in either window counts in both.
+    """
 
     missing: dict[str, int]
     set_aside: int
@@ -65,11 +70,19 @@ class UnknownInfo:
 
 @dataclass(frozen=True)
 class BoundsInfo:
-    """What the unknown rows could hide; best and worst: the decision at either extreme."""
+    """What the unknown rows could hide.
 
+    n_interactions: those of both windows that lack anything or are not there, each once; n_absent:
+    the latter alone. reviewed: the decision without the contract's own checks; best, worst: the same
+    at either extreme, health and budgets judged anew (`analysis.bounds`).
+    """
+
+    n_interactions: int
+    n_absent: int
     baseline: UnknownInfo
     candidate: UnknownInfo
     figures: tuple[BoundInfo, ...]
+    reviewed: Outcome
     best: Outcome
     worst: Outcome
 
@@ -119,65 +132,59 @@ def errors_check(telemetry: Telemetry) -> Check | None:
         return None
     n, total = aside[INTERACTIONS], telemetry.source.rows(INTERACTIONS)
     others = sum(aside.values()) - n
-    more = f", and {others:,} rows of sessions and users" if others else ""
+    rows = f"{others:,} {'row' if others == 1 else 'rows'} of sessions and users"
+    if not n:
+        found = f"{rows} {_was(others)} set aside, and every interaction was reviewed"
+    else:
+        more = f", and {rows}," if others else ""
+        found = f"{n:,} of {total:,} interactions{more} {_was(n + others)} set aside, and the rest was reviewed"
     return Check(
         id="contract.errors",
         view="contract",
         outcome="fail",
         severity="block",
-        value=n / total,
+        value=float(n + others),
         low=None,
         high=None,
         limit=0.0,
         comparison="at_most",
-        unit="share of rows",
+        unit="rows",
         support=total,
         p_value=None,
         p_adjusted=None,
         reason=None,
-        sentence=f"The telemetry breaks its contract: {n:,} of {total:,} interactions{more} were set "
-        "aside, and the rest was reviewed.",
+        sentence=f"The telemetry breaks its contract: {found}.",
         action="Repair the telemetry (the contract page lists what is wrong), and review again.",
     )
 
 
-def bounds_check(outcome: Outcome, bounds: BoundsInfo | None, support: int) -> Check:
-    """`contract.bounds`: whether the unknown rows could flip the decision."""
-    n = 0 if bounds is None else _most(bounds)
-    flips = (
-        [
-            f"{name} {taken}"
-            for name, taken in (("best", bounds.best), ("worst", bounds.worst))
-            if taken != outcome
-        ]
-        if bounds is not None
-        else []
+def bounds_check(bounds: BoundsInfo | None, telemetry: Telemetry) -> Check:
+    """`contract.bounds`: whether the unknown rows could flip the decision.
+
+    value: their share of all interactions of the windows, those that are not there included.
+    """
+    sides = (telemetry.candidate, telemetry.baseline)
+    n_there = sum(side.n_interactions for side in sides if side is not None)
+    flips = bounds is not None and {bounds.best, bounds.worst} != {bounds.reviewed}
+    n, total = (
+        (0, n_there) if bounds is None else (bounds.n_interactions, n_there + bounds.n_absent)
     )
-    if bounds is None:
-        story = "Every row is there, and every outcome, latency and cost is known."
-    else:
-        named = f"Up to {n:,} interactions lack an outcome, a latency or a cost, or were set aside or lost"
-        story = (
-            f"{named}: had they all been bad in the candidate and good in the baseline, the decision "
-            f"would be {bounds.worst}; the other way round {bounds.best}"
-            + ("." if flips else ", as it is without them.")
-        )
     return Check(
         id="contract.bounds",
         view="contract",
         outcome="fail" if flips else "pass",
         severity="note",
-        value=finite(n / support if support else None),
+        value=n / total,
         low=None,
         high=None,
         limit=None,
         comparison="at_most",
         unit="share of rows",
-        support=support,
+        support=n_there,
         p_value=None,
         p_adjusted=None,
         reason=None,
-        sentence=story,
+        sentence=_story(bounds, flips=flips, telemetry=telemetry),
         action="Find out what the unknown rows are (the contract page counts them); if the decision must "
         "not rest on them, let this check hold (gate.severity in the policy)."
         if flips
@@ -185,10 +192,31 @@ def bounds_check(outcome: Outcome, bounds: BoundsInfo | None, support: int) -> C
     )
 
 
-def _most(bounds: BoundsInfo) -> int:
-    """Rows of both windows that lack the figure which is missing most, or are not there."""
-    sides = (bounds.baseline, bounds.candidate)
-    columns: Mapping[str, int] = {
-        c: sum(s.missing.get(c, 0) for s in sides) for s in sides for c in s.missing
-    }
-    return max(columns.values(), default=0) + sum(s.set_aside + s.lost for s in sides)
+def _story(bounds: BoundsInfo | None, *, flips: bool, telemetry: Telemetry) -> str:
+    if bounds is None:
+        return "Every row is there, and every outcome, latency and cost is known."
+    n = bounds.n_interactions
+    lack = (
+        "lacks an outcome, a latency or a cost"
+        if n == 1
+        else "lack an outcome, a latency or a cost"
+    )
+    gone = f", or {_was(n)} set aside or lost" if bounds.n_absent else ""
+    named = f"{n:,} {'interaction' if n == 1 else 'interactions'} {lack}{gone}"
+    first = telemetry.baseline is None
+    worst, best = (
+        ("bad", "good") if first else ("bad in the candidate and good in the baseline", None)
+    )
+    aside = "" if telemetry.aside is None else ", contract.errors left aside"
+    if not flips:
+        either = "bad or good" if first else f"{worst}, or the other way round"
+        return f"{named}: taken as {either}, the decision stays {bounds.reviewed}{aside}."
+    other = f"taken as {best}" if best else "the other way round"
+    return (
+        f"{named}: taken as {worst}, the decision would be {bounds.worst}; {other}, {bounds.best}; "
+        f"as reviewed it is {bounds.reviewed}{aside}."
+    )
+
+
+def _was(n: int) -> str:
+    return "was" if n == 1 else "were"

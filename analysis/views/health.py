@@ -240,7 +240,7 @@ def _latency_quantiles(telemetry: Telemetry) -> dict[str, Compared]:
     """Quantiles on the sketch, with Woodruff (1952) intervals from the clustered tail share."""
     if not telemetry.has("latency_ms"):
         return {}
-    counts = {win: _histogram(telemetry, win) for win in (0, 1)}
+    counts = {win: histogram(telemetry, win) for win in (0, 1)}
     marks: list[Metric] = []
     for win in (0, 1):
         total = counts[win].sum()
@@ -315,7 +315,8 @@ def _day_design_effect(m: Moments, win: int, window: WindowMoments) -> float:
     return few**2 * spread / (window.n * share * (1 - share))
 
 
-def _histogram(telemetry: Telemetry, win: int) -> np.ndarray:
+def histogram(telemetry: Telemetry, win: int) -> np.ndarray:
+    """Latencies of a window by bin of the sketch, (N_BINS,), weighted by weekday."""
     counts = np.zeros(N_BINS, dtype=np.int64)
     rows = telemetry.con.execute(
         "SELECT latency_bin, CAST(sum(weight) AS BIGINT) FROM fact "
@@ -602,7 +603,7 @@ def _latency_series(telemetry: Telemetry) -> pd.DataFrame:
         return pd.DataFrame({"window": [], "latency_ms": [], "share": []})
     frames = []
     for win in (0, 1):
-        counts = _histogram(telemetry, win)
+        counts = histogram(telemetry, win)
         if not counts.sum():
             continue
         used = np.flatnonzero(counts)

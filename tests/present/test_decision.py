@@ -131,11 +131,11 @@ def test_a_failure_stands_before_a_doubt_as_in_the_headline(review: Review) -> N
     ]
 
 
-def test_a_check_links_to_its_page_and_a_maximum_has_no_sign(review: Review) -> None:
+def test_a_check_links_to_its_page_and_a_share_says_of_what(review: Review) -> None:
     text = told(review, "evidence")
     assert '<a href="contract.html">contract.<wbr>bounds</a>' in text
-    assert "2.07 USD a request" in text
-    assert "+2.07" not in text
+    value = next(c["value"] for c in review.body["checks"] if c["id"] == "contract.bounds")
+    assert f"{100 * value:.2f} % of rows" in text
 
 
 def test_columns_that_are_not_there_make_one_warning(review: Review) -> None:
