@@ -27,9 +27,10 @@ def validate(a: Namespace) -> int:
     from analysis.telemetry.validate import validate as run
 
     contract = contracts.load(a.contract) if a.contract else contracts.load()
+    data = _existing(a.data)
     if a.quarantine is not None:
-        _check_quarantine(a.quarantine)
-    source = open_source(_existing(a.data), contract)
+        _check_quarantine(a.quarantine, data, None)
+    source = open_source(data, contract)
     try:
         # No policy is at hand: what a policy without any key uses must be there.
         section = run(source, contract, used_columns=policy_columns(Policy()))
@@ -66,7 +67,7 @@ def review(a: Namespace) -> int:
 
     if a.out is not None:
         _check_directory(a.out)
-    _quarantine(a)
+    _quarantine(a, a.out)
     finished = reviews.cached(_request(a), None, project=reviews.PROJECT, progress=_progress(a))
     place = finished
     if a.out is not None:
@@ -85,9 +86,9 @@ def render(a: Namespace) -> int:
     from analysis.render import render_site
 
     progress = _progress(a)
-    _quarantine(a)
-    finished = reviews.cached(_request(a), draw, project=reviews.PROJECT, progress=progress)
     out = a.out if a.out is not None else reviews.PROJECT / "_site"
+    _quarantine(a, out)
+    finished = reviews.cached(_request(a), draw, project=reviews.PROJECT, progress=progress)
     result = render_site(reviews.PROJECT, finished, out, engine=a.engine, report=progress)
     _say(a, f"rendered with {result.engine} {result.version}")
     _print_decision(
@@ -169,7 +170,7 @@ def _proposal(a: Namespace) -> str:
 # ── quarantine ───────────────────────────────────────────────────────────────────────────
 
 
-def _quarantine(a: Namespace) -> None:
+def _quarantine(a: Namespace, out: Path | None) -> None:
     """Writes the rows that a review sets aside, or would, before it is known whether it may."""
     if a.quarantine is None:
         return
@@ -177,8 +178,8 @@ def _quarantine(a: Namespace) -> None:
     from analysis.telemetry.source import open_source
     from analysis.telemetry.validate import validate as run
 
-    _check_quarantine(a.quarantine)
     wanted = _request(a)
+    _check_quarantine(a.quarantine, wanted.data, out)
     policy = wanted.loaded.policy
     contract = contracts.load(wanted.contract_path)
     source = open_source(
@@ -196,20 +197,40 @@ def _quarantine(a: Namespace) -> None:
         source.close()
 
 
-def _check_quarantine(directory: Path) -> None:
+def _check_quarantine(directory: Path, data: Path, out: Path | None) -> None:
     """Refuses a place that holds something else: what lies there would be replaced."""
-    from analysis.contract import TABLES
-
+    place = directory.resolve()
+    if place == data.resolve() or data.resolve() in place.parents:
+        raise UsageError(f"--quarantine {directory}: lies in --data; give a directory of its own")
+    if out is not None and (
+        place == out.resolve() or {place, out.resolve()} & {*place.parents, *out.resolve().parents}
+    ):
+        raise UsageError(
+            f"--quarantine {directory}: meets the result in {out}; give a directory of its own"
+        )
     if not directory.exists():
         return
     if not directory.is_dir():
         raise UsageError(f"--quarantine {directory}: is a file; expected a directory, or none yet")
-    ours = {"violations.json", *(f"{table}.csv" for table in TABLES)}
-    other = sorted(p.name for p in directory.iterdir() if p.name not in ours)
+    other = sorted(p.name for p in directory.iterdir() if not _is_quarantined(p))
     if other:
         raise UsageError(
             f"--quarantine {directory}: holds {other[0]!r}; give a new or an empty directory"
         )
+
+
+def _is_quarantined(path: Path) -> bool:
+    """Whether an earlier run wrote this file: telemetry itself goes by the same names."""
+    from analysis.contract import TABLES
+    from analysis.telemetry.quarantine import OWN
+
+    if path.is_symlink() or not path.is_file():
+        return False
+    if path.name == "violations.json":
+        return True
+    begin = ",".join(OWN).encode()
+    with path.open("rb") as file:
+        return path.name in {f"{table}.csv" for table in TABLES} and file.read(len(begin)) == begin
 
 
 def _write_quarantine(a: Namespace, source: Any, section: Any) -> None:

@@ -112,7 +112,9 @@ def drop_sessions(world: World, damage: Damage) -> None:
     """Loses every interaction of a session, and for some the session too: users' totals remain."""
     rows = world.tables[INTERACTIONS]
     kept = _ends(rows)
-    gone = set(rows["session_id"].iloc[damage.some(world)].dropna()) - set(rows["session_id"].iloc[kept])
+    gone = set(rows["session_id"].iloc[damage.some(world)].dropna()) - set(
+        rows["session_id"].iloc[kept]
+    )
     world.tables[INTERACTIONS] = rows[~rows["session_id"].isin(gone)].reset_index(drop=True)
     sessions = world.tables[SESSIONS]
     half = [s for s in sorted(gone) if damage.rng.random() < 0.5]

@@ -134,10 +134,10 @@ def errors_check(telemetry: Telemetry) -> Check | None:
     others = sum(aside.values()) - n
     rows = f"{others:,} {'row' if others == 1 else 'rows'} of sessions and users"
     if not n:
-        found = f"{rows} {_was(others)} set aside, and every interaction was reviewed"
+        found = f"{rows} {_was(others)} set aside; every interaction was reviewed"
     else:
-        more = f", and {rows}," if others else ""
-        found = f"{n:,} of {total:,} interactions{more} {_was(n + others)} set aside, and the rest was reviewed"
+        more = f" and {rows}" if others else ""
+        found = f"{n:,} of {total:,} interactions{more} {_was(n + others)} set aside; the rest was reviewed"
     return Check(
         id="contract.errors",
         view="contract",
