@@ -14,6 +14,19 @@ from analysis.telemetry.sql import identifier
 
 IDENTITY = ("interaction_id", "trace_id")
 NEAR_SECONDS = 5
+MAX_REPEATED = 8
+"""Calls of one session with the same prompt: more are a probe or a batch, not one call logged twice."""
+CLEARLY = 5.0
+MOSTLY = 0.25
+"""Share of repeated prompts that are copies, from which on they are: people ask again, too."""
+CLOSE_MS, CLOSE = 50, 0.25
+"""Two layers that log one call differ by less in its latency: in ms, and as a share."""
+NEAR_COPIES = 0.001
+"""Share of near duplicates from which on they are a warning: parallel calls can be alike."""
+_ENOUGH = 1_000_000
+_ANSWERED = frozenset(
+    {"completion_tokens", "total_tokens", "reasoning_tokens", "cached_prompt_tokens"}
+)
 _TOKENS = ("prompt_tokens", "completion_tokens")
 _COUNTS = (*_TOKENS, "cached_prompt_tokens", "reasoning_tokens", "retry_index")
 
@@ -26,7 +39,7 @@ def copy_rules(source: Source, contract: Contract) -> list[Rule]:
     same session and user, asked for the same and got as many tokens, and either came within
     `NEAR_SECONDS` of the other or took the very same time: one call that two layers logged, or a
     batch that was loaded again with other stamps. Without token counts nobody can tell it from two
-    calls that are alike, and the rule has nothing to say.
+    calls that are alike, and the rule has nothing to say. Nor has it where as many come by chance.
     """
     columns = source.columns[INTERACTIONS]
     whole = [c for c in columns if c not in IDENTITY]
@@ -60,6 +73,7 @@ def copy_rules(source: Source, contract: Contract) -> list[Rule]:
     ]  # fmt: skip
     if near:
         con.execute(f"CREATE OR REPLACE TEMP TABLE near_copies AS {_near_copies(near, columns)}")
+    if near and not _by_chance(source, near):
         found.append(
             _rule(contract, "near_duplicates", "near_copies",
                   "rows repeat a call of the same session under a new id, within "
@@ -84,19 +98,63 @@ def _near_key(columns: Sequence[str], contract: Contract) -> list[str]:
 
 
 def _near_copies(near: Sequence[str], columns: Sequence[str]) -> str:
+    """A row that follows one like it. Repeated on purpose: a retry follows a failure, and a session
+    that sends the same prompt again and again (a probe, a batch) tells nothing by doing so.
+    """
     listed = ", ".join(map(identifier, near))
-    order = "ORDER BY timestamp_utc, source_row"
+    # Rows of one time and different outcomes are told apart by more than their place in the file.
+    beside = [c for c in ("is_failure", "latency_ms") if c in columns]
+    order = f"ORDER BY {', '.join(['timestamp_utc', *beside, 'source_row'])}"
+    failed = "coalesce(is_failure, false)" if "is_failure" in columns else "false"
     soon = (
         f"epoch_us(timestamp_utc) - epoch_us(lag(timestamp_utc) OVER (PARTITION BY {listed} {order})) "
         f"<= {NEAR_SECONDS * 1_000_000}"
     )
     if "latency_ms" in columns:
+        before = f"lag(latency_ms) OVER (PARTITION BY {listed} {order})"
+        soon += (
+            f" AND coalesce(abs(latency_ms - {before}) <= {CLOSE_MS} + {CLOSE} * latency_ms, true)"
+        )
         same = f"row_number() OVER (PARTITION BY {listed}, latency_ms {order}) > 1"
         soon = f"({soon}) OR (latency_ms > 0 AND {same})"
     return (
-        f"SELECT source_row FROM (SELECT source_row, {soon} AS source_hash FROM candidates) "
-        "WHERE source_hash AND source_row NOT IN (SELECT source_row FROM copies)"
+        f"SELECT source_row FROM (SELECT source_row, {soon} AS again, completion_tokens > 0 AS answered, "
+        f"lag({failed}) OVER (PARTITION BY {listed} {order}) AS retried, "
+        "count(*) OVER (PARTITION BY session_id, prompt_tokens) AS repeated FROM candidates) "
+        f"WHERE again AND answered AND NOT retried AND repeated <= {MAX_REPEATED} "
+        "AND source_row NOT IN (SELECT source_row FROM copies)"
     )
+
+
+def _by_chance(source: Source, near: Sequence[str]) -> bool:
+    """Whether as many calls would be alike if answers had nothing to do with each other.
+
+    Calls of one session with the same prompt within `NEAR_SECONDS` are many where work comes in
+    batches, and short answers (a class, yes or no) often have the same length. Their number times
+    the chance that two answers to the same kind of call are equally long is what chance makes.
+    """
+    con, rows = source.con, source.rows(INTERACTIONS)
+    n = con.execute("SELECT count(*) FROM near_copies").fetchall()[0][0]
+    if n < NEAR_COPIES * rows:
+        return not n  # too few to warn, and shown all the same
+    parts = -(-rows // _ENOUGH)
+    some = f"{INTERACTIONS} WHERE completion_tokens > 0 AND hash(session_id) % {parts} = 0"
+    asked = ", ".join(identifier(c) for c in near if c not in _ANSWERED)
+    kinds = ", ".join(
+        ["0", *(identifier(c) for c in near if c in ("use_case", "scenario", "model_name"))]
+    )
+    pairs, alike = con.execute(
+        f"WITH e AS (SELECT {kinds}, completion_tokens, count(*) AS n FROM {some} GROUP BY ALL), "
+        "k AS (SELECT * EXCLUDE (completion_tokens, n), sum(n) AS n FROM e GROUP BY ALL) "
+        "SELECT (SELECT sum(n * (n - 1.0)) FROM k), (SELECT sum(n * (n - 1.0)) FROM e)"
+    ).fetchall()[0]
+    beside = con.execute(
+        "SELECT count(*) FROM (SELECT epoch_us(timestamp_utc) - epoch_us(lag(timestamp_utc) OVER "
+        f"(PARTITION BY {asked} ORDER BY timestamp_utc)) AS gap FROM {some}) "
+        f"WHERE gap <= {NEAR_SECONDS * 1_000_000}"
+    ).fetchall()[0][0]
+    chance = float(alike) / float(pairs) if pairs else 0.0
+    return bool(n < beside * parts * max(CLEARLY * chance, MOSTLY))
 
 
 def _rule(contract: Contract, rule: str, table: str, hint: str) -> Rule:

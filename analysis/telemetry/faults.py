@@ -22,14 +22,18 @@ SAME = 0.9
 
 
 def located(source: Source, rules: Sequence[Rule]) -> list[Violation]:
-    """The violations by rows of the rules that are broken, in the order of the rules."""
+    """The violations by rows of the rules that are broken, in the order of the rules.
+
+    A rule that a coarser look suspected, and that no row breaks, is none.
+    """
     source.con.execute(
         "CREATE OR REPLACE TEMP TABLE faults "
         "(violation INTEGER, rule VARCHAR, tbl VARCHAR, col VARCHAR, error BOOLEAN, "
         "source_row BIGINT, session UBIGINT, person UBIGINT)"
     )
-    out = []
-    for number, rule in enumerate(rules):
+    out: list[Violation] = []
+    for rule in rules:
+        number = len(out)
         have = source.columns[rule.table]
         session = "hash(t.session_id)" if "session_id" in have else "NULL"
         person = "hash(t.user_id)" if "user_id" in have else "NULL"
@@ -46,6 +50,8 @@ def located(source: Source, rules: Sequence[Rule]) -> list[Violation]:
         n = source.con.execute(
             "SELECT count(*) FROM faults WHERE violation = ?", [number]
         ).fetchall()[0][0]
+        if not n:
+            continue
         out.append(
             Violation(
                 rule.rule,

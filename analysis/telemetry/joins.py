@@ -18,7 +18,6 @@ from analysis.telemetry.sql import identifier
 # Costs whose nano-USD fit 64 bits; a larger one is out of range, and unknown here.
 _MAX_COST = 9e9
 _NANO_TOLERANCE = "(f.requests * 500.0 + 500.0 + 1.0)"
-_HALF_HOURS = tuple(k for k in range(-28, 29) if k)
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,6 @@ def join_rules(source: Source, contract: Contract, known: Mapping[str, int]) -> 
 
     known: interactions column → rows in which it is not null.
     """
-    if INTERACTIONS not in source.columns:
-        return _broken(source, _sessions_alone(source, contract), f"{SESSIONS} s")
     out: list[Rule] = []
     has_session = _has(source, INTERACTIONS, "session_id")
     has_user = _has(source, INTERACTIONS, "user_id")
@@ -57,14 +54,30 @@ def join_rules(source: Source, contract: Contract, known: Mapping[str, int]) -> 
             _user_rules(source, contract),
             f"{USERS} s FULL JOIN user_facts f ON s.user_id = f.key",
         )
-    # A session whose interactions are there, have its user, and that user is there: nothing to ask.
-    implied = has_session and has_user and not any(r.rule != "rollup" for r in out)
+    implied = _users_implied(source, known) and not any(r.rule != "rollup" for r in out)
     if not implied and _has(source, SESSIONS, "user_id") and _has(source, USERS, "user_id"):
         rule = _orphan(
             contract, SESSIONS, "user_id", USERS, "names a user that the users table lacks"
         )
         out += _broken(source, [_Joined(rule, rule.broken)], rule.relation)
     return out
+
+
+def _users_implied(source: Source, known: Mapping[str, int]) -> bool:
+    """Whether the users of sessions are there because those of their interactions are.
+
+    A session whose interactions are there, all have its user, and that user is there: then nothing
+    is left to ask. Sessions without a key and interactions without a user prove nothing.
+    """
+    if not _has(source, SESSIONS, "session_id", "user_id"):
+        return False
+    n = source.rows(INTERACTIONS)
+    if not n or any(known.get(c) != n for c in ("session_id", "user_id")):
+        return False
+    lacking = source.con.execute(
+        f"SELECT count(*) FROM {SESSIONS} WHERE session_id IS NULL"
+    ).fetchall()[0][0]
+    return not lacking
 
 
 def _has(source: Source, table: str, *columns: str) -> bool:
@@ -270,7 +283,7 @@ def _precision(source: Source, columns: Sequence[str]) -> str:
     row = source.con.execute(
         "SELECT "
         + ", ".join(
-            f"coalesce(bool_and(epoch_us({c}) % {step} = 0), false)"
+            f"coalesce(bool_and(epoch_us({c}) % {step} = 0), true)"
             for step in (1_000_000, 1_000)
             for c in columns
         )
@@ -280,27 +293,6 @@ def _precision(source: Source, columns: Sequence[str]) -> str:
     if all(row[:n]):
         return "second"
     return "millisecond" if all(row[n:]) else "microsecond"
-
-
-def zone_shift(source: Source, rule: Rule) -> float | None:
-    """Hours by which most rows that lie outside of their session would have to move back.
-
-    None where no shift by whole or half hours puts four of five back: then it is no time zone.
-    """
-    inside = [
-        f"count(*) FILTER (t.timestamp_utc - INTERVAL '{30 * k} minutes' >= s.a "
-        f"AND t.timestamp_utc - INTERVAL '{30 * k} minutes' <= s.b)"
-        for k in _HALF_HOURS
-    ]
-    row = source.con.execute(
-        f"SELECT count(*), {', '.join(inside)} FROM {rule.relation} WHERE {rule.broken}"
-    ).fetchall()[0]
-    n, best = int(row[0]), max(row[1:])
-    if not n or best < 0.8 * n:
-        return None
-    # Long sessions hold several shifts: the smallest that explains as many is meant.
-    fitting = [k for k, m in zip(_HALF_HOURS, row[1:], strict=True) if m == best]
-    return min(fitting, key=lambda k: (abs(k), k)) / 2
 
 
 # ── users and rollups ────────────────────────────────────────────────────────────────────

@@ -13,18 +13,16 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from analysis.contract import INTERACTIONS, TABLES, Contract
-from analysis.telemetry import suspicions
-from analysis.telemetry.compiled_rules import own_rules
-from analysis.telemetry.copies import copy_rules
+from analysis.telemetry import clocks, suspicions
+from analysis.telemetry.copies import NEAR_COPIES, copy_rules
 from analysis.telemetry.faults import grouped, located
-from analysis.telemetry.joins import join_rules, zone_shift
+from analysis.telemetry.joins import join_rules
+from analysis.telemetry.nulls import jumps
+from analysis.telemetry.profile import profile as profile_of
 from analysis.telemetry.rules import Rule, column_rules, key_unique
 from analysis.telemetry.source import Source, unreadable_tables
 from analysis.telemetry.sql import identifier
 from analysis.telemetry.violations import ContractSection, Violation, section
-
-NEAR_COPIES = 0.001
-"""Share of near duplicates from which on they are a warning: parallel calls can be alike."""
 
 
 def validate(
@@ -67,18 +65,18 @@ def _validated(
     below: list[Violation] = []
     profile = None
     if INTERACTIONS in source.columns:
-        profile = suspicions.profile(source, contract, used)
+        profile = profile_of(source, contract, used)
     known = {} if profile is None else profile.known
     rules += [_with_shift(source, rule) for rule in join_rules(source, contract, known)]
     if profile is not None:
         rules += copy_rules(source, contract)
-        rules += suspicions.mixed_zones(source, contract)
-        rules += _broken(source, suspicions.early_labels(source, contract))
-        rules += suspicions.stray_stamps(profile, contract)
-        rules += suspicions.doubled_hours(profile, contract)
-        rules += suspicions.jumps(profile, contract)
+        rules += clocks.mixed_zones(source, contract)
+        rules += _broken(source, clocks.early_labels(source, contract))
+        rules += clocks.stray_stamps(profile, contract)
+        rules += clocks.doubled_hours(source, contract, profile)
+        rules += jumps(source, contract, profile)
         rules += _missing(source, contract, profile.known, used, max_missing)
-        whole += suspicions.missing_days(profile, contract)
+        whole += clocks.missing_days(profile, contract)
         whole += suspicions.explosions(source, contract, profile)
         strange, plausible = suspicions.constants(source, contract, profile)
         whole += strange
@@ -111,7 +109,7 @@ def _with_shift(source: Source, rule: Rule) -> Rule:
     """A rule on a session's times says so where a time zone explains it."""
     if rule.rule != "timestamp_in_session":
         return rule
-    hours = zone_shift(source, rule)
+    hours = clocks.zone_shift(source, rule)
     if hours is None:
         return rule
     return dataclasses.replace(
