@@ -26,8 +26,8 @@ FEW = 0.05
 GAP = 2
 LONG_BEFORE = 28
 """Days between a clock that was reset and the rest: a pilot may lie some days before a launch."""
-DOUBLE = (1.8, 2.6)
-DOUBLE_Z = 8.0
+DOUBLE = (1.6, 2.6)
+DOUBLE_Z = 5.0
 DOUBLE_QUARTER = 1.3
 CALM = 1.5
 """The hours beside a doubled one hold at most this many times what they hold the day before or after."""

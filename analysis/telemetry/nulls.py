@@ -151,9 +151,10 @@ def _weekly(nulls: _Nulls, step: _Step, by_day: Mapping[date, _Step]) -> bool:
     slack = (-1, 0, 1) if touches else (0,)
     for k, j in itertools.product((-7, 7), slack):
         other = by_day.get(day + timedelta(days=k + j))
-        if other is not None and _touches_weekend(nulls, other) == touches:
-            if other.size * step.size > 0 and abs(other.size) >= abs(step.size) / 2:
-                return True
+        if other is None or _touches_weekend(nulls, other) != touches:
+            continue
+        if other.size * step.size > 0 and abs(other.size) >= abs(step.size) / 2:
+            return True
     if any(day + timedelta(days=k) in by_day for k in (-7, 7)):
         return False
     # The only weekend: what goes up and comes back around it may well be its own.

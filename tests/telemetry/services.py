@@ -122,7 +122,7 @@ def interactions(s: Service, rng: np.random.Generator) -> pd.DataFrame:
             rng.random(users)[user] < s.by_user, None, COUNTRIES[user % len(COUNTRIES)]
         )
         frame["region"] = np.where(
-            (time.weekday >= 5) & (rng.random(n) < s.by_weekend), None, "emea"
+            (time.day_of_week >= 5) & (rng.random(n) < s.by_weekend), None, "emea"
         )
         frame["failure_type"] = np.where(
             failed, np.array(["timeout", "refusal"])[rng.integers(0, 2, n)], None
