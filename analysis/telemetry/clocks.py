@@ -221,10 +221,9 @@ _HOUR, _DAY, _WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 
 def _is_double(hours: Mapping[datetime, int], h: datetime, spread: float) -> bool:
     n = hours[h]
-    near = [hours[k] for k in (h - _HOUR, h + _HOUR, h - _DAY, h + _DAY) if k in hours]
-    if len(near) < 3:
+    usual = _around(hours, h)
+    if usual is None:
         return False
-    usual = max([*near, *(hours[k] for k in (h - _WEEK, h + _WEEK) if k in hours)])
     if not DOUBLE[0] * usual <= n <= DOUBLE[1] * usual:
         return False
     if (n - usual) / math.sqrt(usual * spread) < DOUBLE_Z:
@@ -234,6 +233,24 @@ def _is_double(hours: Mapping[datetime, int], h: datetime, spread: float) -> boo
         if days and hours.get(beside, 0) > CALM * max(days):
             return False
     return True
+
+
+def _around(hours: Mapping[datetime, int], h: datetime) -> float | None:
+    """The largest that the neighbours let expect; None where fewer than three are there.
+
+    Of another day or week, as that day holds in the hours beside this one: Sundays hold less.
+    """
+    beside = (h - _HOUR, h + _HOUR)
+    own = sum(hours.get(k, 0) for k in beside)
+    near = [float(hours[k]) for k in beside if k in hours]
+    far = []
+    for step in (-_DAY, _DAY, -_WEEK, _WEEK):
+        theirs = sum(hours.get(k + step, 0) for k in beside)
+        if h + step in hours and theirs:
+            far.append(hours[h + step] * own / theirs)
+    if len(near) + len(far) < 3 or not near:
+        return None
+    return max([*near, *far])
 
 
 def _filled(
@@ -249,7 +266,7 @@ def _filled(
     ).fetchall()
     out = []
     for h in twice:
-        usual = max(hours[k] for k in (h - _HOUR, h + _HOUR, h - _DAY, h + _DAY) if k in hours)
+        usual = _around(hours, h) or 0.0
         quarters = [int(n) for hour, _, n in rows if hour == h]
         if len(quarters) == 4 and min(quarters) >= DOUBLE_QUARTER * usual / 4:
             out.append(h)
