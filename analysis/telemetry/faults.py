@@ -8,7 +8,11 @@ which causes are told and rows are set aside.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from analysis.contract import INTERACTIONS, SESSIONS, USERS
 from analysis.telemetry.rules import Rule
@@ -19,6 +23,9 @@ MAX_FIRST_ROWS = 5
 MAX_EXAMPLES = 3
 SAME = 0.9
 """Two rules have one cause where the rows of each are this share of the other's, or more."""
+
+_BITS = 62
+_CHUNK = 50_000
 
 
 def located(source: Source, rules: Sequence[Rule]) -> list[Violation]:
@@ -100,28 +107,22 @@ def grouped(source: Source, violations: Sequence[Violation]) -> list[Violation]:
     """
     unit = {INTERACTIONS: 0, SESSIONS: 1, USERS: 2}
     groups = [{i} for i in range(len(violations))]
-    rows: set[tuple[int, int]] = set()
-
-    def apart(one: int, other: int) -> bool:
-        """Whether two rules of one table fail on other rows: then nothing puts them together."""
-        same_table = violations[one].table == violations[other].table
-        return same_table and (min(one, other), max(one, other)) not in rows
-
+    alike: set[tuple[int, int]] = set()
     for level, column in enumerate(("source_row", "session", "person")):
-        sizes, shared = _overlaps(source, column)
-        for (a, b), both in sorted(shared.items()):
+        shared = _overlaps(source, column, len(violations))
+        for a, b in itertools.combinations(range(len(violations)), 2):
             one, other = violations[a], violations[b]
             finest = 0 if one.table == other.table else max(unit[one.table], unit[other.table])
-            if finest != level or both < SAME * max(sizes[a], sizes[b]):
-                continue
-            if level == 0:
-                rows.add((a, b))
-            if groups[a] is not groups[b] and not any(
-                apart(i, j) for i in groups[a] for j in groups[b]
-            ):
-                groups[a] |= groups[b]
-                for member in groups[b]:
-                    groups[member] = groups[a]
+            larger = max(shared[a, a], shared[b, b])
+            if finest == level and larger and shared[a, b] >= SAME * larger:
+                alike.add((a, b))
+    # What two rules share with a third says nothing of the two: all of a group are alike.
+    for a, b in sorted(alike):
+        crossed = ((min(i, j), max(i, j)) for i in groups[a] for j in groups[b])
+        if groups[a] is not groups[b] and all(pair in alike for pair in crossed):
+            groups[a] |= groups[b]
+            for member in groups[b]:
+                groups[member] = groups[a]
     firsts = sorted({min(g) for g in groups if len(g) > 1})
     number = {first: k for k, first in enumerate(firsts, 1)}
     return [
@@ -130,16 +131,30 @@ def grouped(source: Source, violations: Sequence[Violation]) -> list[Violation]:
     ]
 
 
-def _overlaps(source: Source, column: str) -> tuple[dict[int, int], dict[tuple[int, int], int]]:
-    """Distinct units of each violation, and how many of them each pair shares."""
-    source.con.execute(
-        "CREATE OR REPLACE TEMP TABLE units AS "
-        f"SELECT DISTINCT violation, {column} AS unit FROM faults WHERE {column} IS NOT NULL"
+def _overlaps(source: Source, column: str, n: int) -> npt.NDArray[np.float64]:
+    """How many units each two of the n violations share, shape (n, n); on the diagonal each one's own.
+
+    A unit becomes the set of its violations, as bits, and equal sets are counted in the engine: the
+    work grows with the faults, not with their pairs.
+    """
+    words = [f"m{k}" for k in range(-(-n // _BITS))]
+    sets = ", ".join(
+        f"bit_or(CASE WHEN violation // {_BITS} = {k} THEN CAST(1 AS BIGINT) << (violation % {_BITS}) "
+        f"ELSE 0 END) AS {word}"
+        for k, word in enumerate(words)
     )
-    sizes = source.con.execute("SELECT violation, count(*) FROM units GROUP BY 1").fetchall()
-    shared = source.con.execute(
-        "SELECT a.violation, b.violation, count(*) FROM units a JOIN units b "
-        "ON a.unit = b.unit AND a.violation < b.violation GROUP BY ALL"
-    ).fetchall()
-    source.con.execute("DROP TABLE units")
-    return {int(v): int(n) for v, n in sizes}, {(int(a), int(b)): int(n) for a, b, n in shared}
+    shared = np.zeros((n, n))
+    if not words:
+        return shared
+    found = source.con.execute(
+        f"SELECT {', '.join(words)}, count(*) AS units FROM (SELECT {sets} FROM faults "
+        f"WHERE {column} IS NOT NULL GROUP BY {column}) GROUP BY ALL"
+    ).fetchnumpy()
+    counts = np.asarray(found["units"], dtype=np.float64)
+    place = np.arange(n)
+    for start in range(0, len(counts), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        masks = np.stack([np.asarray(found[w], dtype=np.int64)[part] for w in words], axis=1)
+        held = ((masks[:, place // _BITS] >> (place % _BITS)) & 1).astype(np.float64)
+        shared += (held * counts[part, None]).T @ held
+    return shared

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.contract import TABLES, RuleId
 from analysis.errors import UsageError
+from analysis.running import is_running
 from analysis.telemetry.violations import clean
 
 
@@ -148,3 +151,16 @@ class Stamp:
             return Stamp.of(self.path) == self
         except OSError:
             return False
+
+
+def staging_directory(temp_dir: Path | None) -> Path:
+    """A private directory for what the engine spills and for typed CSVs.
+
+    What killed runs left is removed; a run that is alive keeps its own.
+    """
+    root = temp_dir or Path(tempfile.gettempdir())
+    for path in root.glob("release-review-*-*"):
+        number = path.name.split("-")[2]
+        if number.isdigit() and not is_running(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=root, prefix=f"release-review-{os.getpid()}-"))

@@ -9,10 +9,8 @@ rule `files` or `columns`.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,6 @@ import pyarrow.parquet as pq
 
 from analysis.contract import INTERACTIONS, TABLES, Contract, RuleId, Table
 from analysis.errors import UsageError
-from analysis.running import is_running
 from analysis.telemetry import csv_file
 from analysis.telemetry.cells import always_fits, cast, misfit, zoned
 from analysis.telemetry.files import (
@@ -35,6 +32,7 @@ from analysis.telemetry.files import (
     find,
     listing,
     sha256,
+    staging_directory,
 )
 from analysis.telemetry.sql import identifier, literal
 from analysis.telemetry.violations import Violation, clean
@@ -94,7 +92,7 @@ def open_source(
     Raises UsageError where the directory itself cannot be read, or the memory is too small.
     """
     names = listing(data)
-    staging = _staging(temp_dir)
+    staging = staging_directory(temp_dir)
     con = _connect(threads, memory_limit, staging)
     inputs: list[InputFile] = []
     stamps: list[Stamp] = []
@@ -131,19 +129,6 @@ def whole(
 ) -> Violation:
     """A violation of the table as a whole."""
     return Violation(rule, table, column, contract.severities[rule], 0, 1.0, hint)
-
-
-def _staging(temp_dir: Path | None) -> Path:
-    """A private directory for what the engine spills and for typed CSVs.
-
-    What killed runs left is removed; a run that is alive keeps its own.
-    """
-    root = temp_dir or Path(tempfile.gettempdir())
-    for path in root.glob("release-review-*-*"):
-        number = path.name.split("-")[2]
-        if number.isdigit() and not is_running(int(number)):
-            shutil.rmtree(path, ignore_errors=True)
-    return Path(tempfile.mkdtemp(dir=root, prefix=f"release-review-{os.getpid()}-"))
 
 
 def _connect(
