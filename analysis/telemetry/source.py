@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.contract import INTERACTIONS, TABLES, Contract, RuleId, Table
+from analysis.contract import TABLES, Contract, RuleId, Table
 from analysis.errors import UsageError
 from analysis.telemetry import csv_file
 from analysis.telemetry.cells import always_fits, cast, misfit, zoned
@@ -394,12 +394,4 @@ def unreadable_tables(source: Source, contract: Contract) -> list[Violation]:
     return out
 
 
-__all__ = [
-    "INTERACTIONS",
-    "InputFile",
-    "Source",
-    "digest_inputs",
-    "open_source",
-    "unreadable_tables",
-    "whole",
-]
+__all__ = ["InputFile", "Source", "digest_inputs", "open_source", "unreadable_tables", "whole"]

@@ -43,12 +43,17 @@ def validate(
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error:
-        # A file that opens and breaks off later: nothing else can be said of the telemetry.
+        # A file that opens and breaks off later: its table is as good as absent.
         broken = unreadable_tables(source, contract)
         if not broken:
             raise
-        located(source, ())  # no row is told: an empty table of faults
-        return section([*source.violations, *broken], n_rules=_n_rules(contract))
+        gone = {v.table for v in broken}
+        rest = dataclasses.replace(
+            source,
+            columns={t: c for t, c in source.columns.items() if t not in gone},
+            violations=(*source.violations, *broken),
+        )
+        return _validated(rest, contract, used_columns, max_missing)
 
 
 def _validated(

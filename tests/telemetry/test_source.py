@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.__main__ import main
 from analysis.contract import INTERACTIONS, SESSIONS, TABLES, USERS
 from analysis.errors import UsageError
 from analysis.telemetry.source import digest_inputs, open_source
@@ -249,8 +252,13 @@ def parquet(change: Callable[[bytes], bytes]) -> Change:
     return apply
 
 
-def garbled(data: bytes) -> bytes:
-    return data[:10] + b"\xff" * 200 + data[210:]
+def damage(path: Path, column: int) -> None:
+    """The pages of one column become noise; the footer stays."""
+    data = bytearray(path.read_bytes())
+    place = pq.read_metadata(path).row_group(0).column(column)
+    start = place.dictionary_page_offset or place.data_page_offset
+    data[start : start + place.total_compressed_size] = b"\xff" * place.total_compressed_size
+    path.write_bytes(bytes(data))
 
 
 def other_parts(folder: Path) -> None:
@@ -301,7 +309,6 @@ def other_parts(folder: Path) -> None:
         ("a ragged row", rewritten(lambda b: b + b"x,y\n"), "files", "data row 9"),
         ("no gzip", rewritten(lambda b: b, f"{INTERACTIONS}.csv.gz"), "files", "gzip"),
         ("cut Parquet", parquet(lambda b: b[:-50]), "files", "no complete Parquet file"),
-        ("garbled Parquet", parquet(garbled), "files", INTERACTIONS),
         ("Parquet that is text", parquet(lambda b: b"a,b\n1,2\n"), "files", "no complete Parquet"),
         (
             "one column twice",
@@ -324,13 +331,87 @@ def test_a_table_that_cannot_be_read_is_one_violation_and_the_others_are_read(
     assert set(source.columns) == {SESSIONS, USERS}
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda p: p.symlink_to("/dev/zero")])
-def test_what_never_ends_is_digested_without_reading_it(
-    world: World, make: Callable[[Path], object]
-) -> None:
-    replaced(make)(world.write())
-    names = dict(digest_inputs(world.folder))
-    assert names[f"{INTERACTIONS}.csv"] == "not a regular file"
+class TestDamagedPages:
+    """A Parquet file is read where it lies: that its pages are noise shows when they are read."""
+
+    @pytest.mark.parametrize("table", TABLES)
+    def test_each_column_gives_one_violation_of_its_table(self, world: World, table: str) -> None:
+        world.write("parquet")
+        path = world.folder / f"{table}.parquet"
+        whole = path.read_bytes()
+        for column in range(pq.read_metadata(path).num_columns):
+            path.write_bytes(whole)
+            damage(path, column)
+            (violation,) = validated(world.folder).violations
+            assert (violation.rule, violation.table, violation.column) == ("files", table, None)
+            assert f"{table}.parquet: cannot be read to its end" in violation.hint
+
+    def test_they_hide_no_violation_of_the_other_tables(self, world: World) -> None:
+        world.set(SESSIONS, "user_id", 2, "u9").write("parquet")
+        damage(world.folder / f"{INTERACTIONS}.parquet", 3)
+        assert [(v.rule, v.table) for v in validated(world.folder).violations] == [
+            ("files", INTERACTIONS),
+            ("foreign_key", SESSIONS),
+        ]
+
+    def test_a_review_of_them_ends_with_exit_1_and_writes_nothing(
+        self, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        world.write("parquet")
+        damage(world.folder / f"{INTERACTIONS}.parquet", 8)
+        out = tmp_path / "out"
+        code = main(["review", "--data", str(world.folder), "--out", str(out), "--quiet"])
+        assert code == 1
+        assert not out.exists()
+        told = capsys.readouterr()
+        assert "cannot be read to its end" in told.err + told.out
+        assert "Traceback" not in told.err
+
+
+class TestStaging:
+    def test_it_is_there_while_the_source_is_open_and_gone_after(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        source = open_source(world.write(), CONTRACT, temp_dir=tmp_path)
+        assert list(tmp_path.glob("release-review-*"))
+        source.close()
+        assert list(tmp_path.glob("release-review-*")) == []
+
+    @pytest.mark.parametrize("options", [{"memory_limit": "lots"}, {"memory_limit": "1MB"}])
+    def test_it_is_gone_after_an_error(
+        self, world: World, tmp_path: Path, options: dict[str, str]
+    ) -> None:
+        with pytest.raises(UsageError):
+            open_source(world.write(), CONTRACT, temp_dir=tmp_path, **options)
+        assert list(tmp_path.glob("release-review-*")) == []
+
+    def test_what_a_dead_process_left_is_removed_and_what_a_live_one_holds_stays(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        dead = tmp_path / f"release-review-{process.pid}-abc"
+        live = tmp_path / f"release-review-{os.getpid()}-abc"
+        for folder in (dead, live):
+            folder.mkdir()
+            (folder / "spill").write_text("x")
+        open_source(world.write(), CONTRACT, temp_dir=tmp_path).close()
+        assert not dead.exists()
+        assert live.exists()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_that_changes_while_it_is_read_is_told(world: World, kind: str) -> None:
+    source = open_source(world.write(kind), CONTRACT)
+    source.check_unchanged()
+    path = next(p for p in sorted(world.folder.rglob("*")) if p.is_file())
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(UsageError, match="changed while it was read"):
+        source.check_unchanged()
+    path.unlink()
+    with pytest.raises(UsageError, match="changed while it was read"):
+        source.check_unchanged()
+    source.close()
 
 
 def test_all_unreadable_tables_are_told_at_once(tmp_path: Path) -> None:
