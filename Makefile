@@ -1,6 +1,7 @@
 # make review   a review of data/sample (or DATA=… POLICY=… RELEASE=…), rendered to _site/
 # make test     all tests
-# make simulate  false-alarm rates over many random worlds, some minutes
+# make fuzz     broken telemetry through the command line, for 10 minutes (or FUZZ_SECONDS=…, SEED=…)
+# make simulate false-alarm rates over many random worlds, some minutes
 # make lint     lint, format and type checks
 # make format   formats the code; make sample rewrites data/sample; make pins rewrites constraints.txt
 PYTHON ?= python3
@@ -17,13 +18,16 @@ OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(POLICY),--policy "$(POLICY)") \
 export PYTHONDONTWRITEBYTECODE := 1
 export QUARTO_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: review test simulate lint format sample pins clean
+.PHONY: review test fuzz simulate lint format sample pins clean
 
 review: $(VENV)/.review
 	@$(BIN)/python -m analysis render $(OPTIONS)
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+fuzz: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
 
 simulate: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m simulate

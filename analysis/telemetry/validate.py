@@ -14,6 +14,7 @@ import duckdb
 
 from analysis.contract import INTERACTIONS, TABLES, Contract
 from analysis.telemetry import clocks, suspicions
+from analysis.telemetry.compiled_rules import own_rules
 from analysis.telemetry.copies import NEAR_COPIES, copy_rules
 from analysis.telemetry.faults import grouped, located
 from analysis.telemetry.joins import join_rules
