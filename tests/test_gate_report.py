@@ -240,7 +240,7 @@ def test_every_check_can_be_explained_also_without_numbers_or_baseline(body: Bod
     [
         ("health.failure", "did you mean health.failure_rate?"),
         ("drift.hihg", "did you mean drift.high?"),
-        ("zzz", "known: health.failure_rate, "),
+        ("zzz", "known: contract.bounds, health.failure_rate, "),
     ],
 )
 def test_a_check_that_is_not_there_is_answered_with_the_closest(

@@ -15,6 +15,7 @@ from analysis.propose import evidence
 from analysis.propose.policy_sections import ACTIONS, Seen, chosen, sections
 from analysis.propose.window_choice import choose
 from analysis.telemetry.source import Source, open_source
+from analysis.telemetry.validate import validate
 from analysis.telemetry.violations import as_text, section
 
 
@@ -69,5 +70,5 @@ def _look(source: Source, contract: Contract) -> Seen:
         dimensions=dimensions,
         missing=evidence.missing(source, list(dict.fromkeys(used))),
         dearest=evidence.dearest_request(source) if "cost_usd" in columns else None,
-        n_problems=len(source.violations),
+        n_problems=validate(source, contract).n_errors,
     )

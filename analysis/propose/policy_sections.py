@@ -60,6 +60,7 @@ def sections(seen: Seen) -> list[list[str]]:
         _slos(seen),
         _spend(seen),
         _missing(seen),
+        _quarantine(seen),
         _hotspots(seen),
         _routing(seen),
         _drift(),
@@ -221,6 +222,16 @@ def _missing(seen: Seen) -> list[str]:
     if above:
         text += f" Above it in all data: {', '.join(above)}."
     return [*comment(text), f"missing: {{max_rate: {scalar(limit)}}}"]
+
+
+def _quarantine(seen: Seen) -> list[str]:
+    kept = Policy().quarantine
+    text = (
+        "Whether rows that break the contract may be set aside, at most this share of the "
+        "interactions: the rest is then reviewed, and contract.errors blocks. "
+        f"{'The data break it now.' if seen.n_problems else 'The data keep it.'}"
+    )
+    return [*comment(text), f"quarantine: {{allow: false, max_share: {scalar(kept.max_share)}}}"]
 
 
 def _hotspots(seen: Seen) -> list[str]:

@@ -163,7 +163,7 @@ def test_another_contract_counts(
     assert "expected at least 0 ms and at most 200 ms" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("text", ["a: 1\n", "severities: {}\ntables: {}\n"])
+@pytest.mark.parametrize("text", ["a: 1\n", "severities: {files: fatal}\ntables: {}\n"])
 def test_an_invalid_contract_exits_2(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
