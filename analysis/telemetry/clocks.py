@@ -28,6 +28,8 @@ LONG_BEFORE = 28
 """Days between a clock that was reset and the rest: a pilot may lie some days before a launch."""
 DOUBLE = (1.6, 2.6)
 DOUBLE_Z = 5.0
+DOUBLE_ROWS = 30
+"""Below, a burst of one user looks like a doubled hour."""
 DOUBLE_QUARTER = 1.3
 CALM = 1.5
 """The hours beside a doubled one hold at most this many times what they hold the day before or after."""
@@ -42,14 +44,14 @@ class _Usual:
     def __init__(self, days: Sequence[Day]) -> None:
         self._days = days
         first, last = days[0].day, days[-1].day
-        counts = {d.day: d.rows for d in days}
         self.span = (last - first).days + 1
-        calendar = [first + timedelta(days=k) for k in range(self.span)]
         self._weekday: dict[int, float] = {}
         for weekday in range(7):
-            own = [counts.get(d, 0) for d in calendar if d.weekday() == weekday]
-            if len(own) >= 3:
-                self._weekday[weekday] = median(own)
+            # One stray year makes a million days: those without rows are counted, not listed.
+            n = ((last - first).days - (weekday - first.weekday()) % 7) // 7 + 1
+            own = [d.rows for d in days if d.day.weekday() == weekday]
+            if n >= 3:
+                self._weekday[weekday] = median(own + [0] * min(n - len(own), len(own) + 1))
         self._day = median([d.rows for d in days])
         # Robust variance over mean: 1 for independent rows, more where sessions or days clump.
         usual = [(d.rows, self.rows(d.day)) for d in days]
@@ -64,6 +66,13 @@ class _Usual:
         before = [d.rows for d in self._days if d.day < day][-7:]
         after = [d.rows for d in self._days if d.day > day][:7]
         return min([own, *(median(side) for side in (before, after) if side)])
+
+    @property
+    def can_hold_many(self) -> bool:
+        """Whether any day could: no day of years without traffic is asked in vain."""
+        return max([self._day, *self._weekday.values()]) >= EXPECTED_ROWS and (
+            self.span < 50 * len(self._days)
+        )
 
     def holds_many(self, day: date) -> bool:
         """Whether such a day is not empty by chance.
@@ -83,6 +92,8 @@ def missing_days(found: Profile, contract: Contract) -> list[Violation]:
     usual = _Usual(days)
     there = {d.day for d in days}
     span = usual.span - 1
+    if not usual.can_hold_many:
+        return []
     inside = (days[0].day + timedelta(days=k) for k in range(span))
     gone = [d for d in inside if d not in there and usual.holds_many(d)]
     if not gone:
@@ -188,7 +199,8 @@ def doubled_hours(source: Source, contract: Contract, found: Profile) -> list[Ru
     doubled hour. Neither is a wave, which lifts the hours beside it, nor a burst, which fills some
     minutes only: all quarters of a doubled hour are fuller.
     """
-    hours = found.hours
+    # At the ends of the calendar there is no week before or after.
+    hours = {h: n for h, n in found.hours.items() if _FIRST <= h <= _LAST}
     if len(hours) < 72:
         return []
     noise = [
@@ -217,12 +229,13 @@ def doubled_hours(source: Source, contract: Contract, found: Profile) -> list[Ru
 
 
 _HOUR, _DAY, _WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
+_FIRST, _LAST = datetime.min + 2 * _WEEK, datetime.max - 2 * _WEEK
 
 
 def _is_double(hours: Mapping[datetime, int], h: datetime, spread: float) -> bool:
     n = hours[h]
     usual = _around(hours, h)
-    if usual is None:
+    if usual is None or usual < DOUBLE_ROWS:
         return False
     if not DOUBLE[0] * usual <= n <= DOUBLE[1] * usual:
         return False

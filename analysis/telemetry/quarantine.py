@@ -38,6 +38,8 @@ def find_broken(source: Source, report: ContractSection) -> Mapping[str, int]:
     """
     con = source.con
     _errors(source, report)
+    unread = {v.table for v in report.violations if v.rule == "files"}
+    have = {t: set(c) for t, c in source.columns.items() if t not in unread}
     for table in TABLES:
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE broken_{table} AS "
@@ -45,8 +47,8 @@ def find_broken(source: Source, report: ContractSection) -> Mapping[str, int]:
             [table],
         )
     for table, key in ((SESSIONS, "session_id"), (USERS, "user_id")):
-        if any(key not in source.columns.get(t, ()) for t in (table, INTERACTIONS)):
-            continue  # a table-level error: nothing joins the two
+        if any(key not in have.get(t, ()) for t in (table, INTERACTIONS)):
+            continue  # a table that is not there, or cannot be read: nothing joins the two
         con.execute(
             f"INSERT INTO broken_{INTERACTIONS} SELECT source_row FROM cells_{INTERACTIONS} "
             f"WHERE {key} IN (SELECT {key} FROM cells_{table} "
