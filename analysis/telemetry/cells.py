@@ -127,6 +127,9 @@ def _integer(quoted: str, held: str) -> str:
         return quoted
     if held in _WIDER:
         return f"CAST({quoted} AS BIGINT)"
+    if held == "DOUBLE":
+        whole = f"isfinite({quoted}) AND {quoted} = floor({quoted})"
+        return f"CASE WHEN {whole} AND abs({quoted}) < 9e18 THEN CAST({quoted} AS BIGINT) END"
     number = _double(quoted)
     whole = f"isfinite({number}) AND {number} = floor({number})"
     text = _text(quoted)

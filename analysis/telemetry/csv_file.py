@@ -12,7 +12,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -71,14 +71,52 @@ def _which(head: bytes) -> str:
     return ""
 
 
-def records(path: Path, names: tuple[str, ...], *, gzipped: bool) -> pa.RecordBatchReader:
-    """Every record as text: columns c0, c1, …, null where empty, and `source_row` from 1.
+def readable(
+    path: Path, names: tuple[str, ...], wanted: Mapping[str, pa.DataType], *, gzipped: bool
+) -> dict[str, pa.DataType]:
+    """Those of the wanted types that the first records can be read as; all else stays text.
 
-    Raises NoCsv, or an Arrow error while it is read (see `reason`).
+    The last column stays text: its end tells whether the last cell's quotes are closed.
     """
-    stream, batches = _opened(path, names, gzipped, threads=True)
-    columns = [f"c{i}" for i in range(len(names))]
-    schema = pa.schema([*((c, pa.string()) for c in columns), (ROW, pa.int64())])
+    types = {name: kind for name, kind in wanted.items() if name != names[-1]}
+    for _ in range(len(types)):
+        try:
+            next(_opened(path, names, gzipped, types, threads=False, block=_HEAD_BYTES)[1], None)
+            return types
+        except (pa.ArrowException, OSError) as error:
+            column = _misread(error)
+            if column is None or names[column] not in types:
+                break
+            del types[names[column]]
+    return {}
+
+
+def is_misread(error: Exception) -> bool:
+    """Whether a cell was not of the type that its column was to be read as."""
+    return _misread(error) is not None
+
+
+def _misread(error: Exception) -> int | None:
+    found = re.search(r"In CSV column #(\d+): CSV conversion error to (?!string)", str(error))
+    return int(found.group(1)) if found else None
+
+
+def records(
+    path: Path,
+    names: tuple[str, ...],
+    types: Mapping[str, pa.DataType] | None = None,
+    *,
+    gzipped: bool,
+) -> pa.RecordBatchReader:
+    """Every record: columns c0, c1, …, null where empty, and `source_row` from 1.
+
+    types: columns to be read as something else than text. Raises NoCsv, or an Arrow error while it
+    is read (see `reason`, and `is_misread`).
+    """
+    types = types or {}
+    stream, batches = _opened(path, names, gzipped, types, threads=True)
+    columns = [(f"c{i}", types.get(name, pa.string())) for i, name in enumerate(names)]
+    schema = pa.schema([*columns, (ROW, pa.int64())])
 
     def numbered() -> Iterator[pa.RecordBatch]:
         first, last = 1, None
@@ -95,21 +133,31 @@ def records(path: Path, names: tuple[str, ...], *, gzipped: bool) -> pa.RecordBa
 
 
 def _opened(
-    path: Path, names: tuple[str, ...], gzipped: bool, *, threads: bool
+    path: Path,
+    names: tuple[str, ...],
+    gzipped: bool,
+    types: Mapping[str, pa.DataType],
+    *,
+    threads: bool,
+    block: int | None = None,
 ) -> tuple[_Tail, Iterator[pa.RecordBatch]]:
-    """The file as a stream, and the batches of text that are read from it."""
+    """The file as a stream, and the batches that are read from it."""
     stream = _Tail(pa.input_stream(str(path), compression="gzip" if gzipped else None))
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
             yield from pa_csv.open_csv(
                 stream,
-                read_options=pa_csv.ReadOptions(use_threads=threads, block_size=MAX_RECORD_BYTES),
+                read_options=pa_csv.ReadOptions(
+                    use_threads=threads, block_size=block or MAX_RECORD_BYTES
+                ),
                 parse_options=pa_csv.ParseOptions(newlines_in_values=True),
                 convert_options=pa_csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()),
+                    column_types={**dict.fromkeys(names, pa.string()), **types},
                     null_values=[""],
                     strings_can_be_null=True,
+                    true_values=["true", "True", "TRUE", "1"],
+                    false_values=["false", "False", "FALSE", "0"],
                 ),
             )
         except pa.ArrowInvalid as error:
@@ -123,7 +171,7 @@ def _opened(
 def _find_place(error: Exception, path: Path, names: tuple[str, ...], gzipped: bool) -> None:
     """Raises the same error with its place, where Arrow does not tell it: the file is read again."""
     if "Expected" in str(error) and "Row #" not in str(error):
-        for _ in _opened(path, names, gzipped, threads=False)[1]:
+        for _ in _opened(path, names, gzipped, {}, threads=False)[1]:
             pass
     if "invalid UTF8" in str(error):
         decoder, place = codecs.getincrementaldecoder("utf-8")(), 0
@@ -141,7 +189,7 @@ def _find_place(error: Exception, path: Path, names: tuple[str, ...], gzipped: b
 def _refuse_large(batch: pa.RecordBatch, first: int, names: tuple[str, ...]) -> None:
     """Raises ArrowInvalid for a cell above `MAX_CELL_BYTES`; columns that are small in all cannot hold one."""
     for name, column in zip(names, batch.columns, strict=True):
-        if column.nbytes > MAX_CELL_BYTES:
+        if column.nbytes > MAX_CELL_BYTES and pa.types.is_string(column.type):
             sizes = pc.binary_length(column)
             largest = pc.max(sizes).as_py()
             if largest is not None and largest > MAX_CELL_BYTES:

@@ -224,7 +224,11 @@ def _open_parquet(
 def _stage_csv(
     con: duckdb.DuckDBPyConnection, found: Found, declared: Table, staging: Path
 ) -> tuple[_Cells, list[int]]:
-    """`cells_<table>`: a view over a Parquet file of typed cells, written in one pass."""
+    """`cells_<table>`: a view over a Parquet file of typed cells, written in one pass.
+
+    Numbers and booleans are read as such, which costs least. Where a cell does not fit, is spelled
+    in another way, or needs more than 53 bits, the file is read once more, all of it as text.
+    """
     path, gzipped = found.paths[0], found.format == "csv.gz"
     staged = staging / f"{found.table}.parquet"
     try:
@@ -232,12 +236,50 @@ def _stage_csv(
     except csv_file.NoCsv as error:
         raise Unreadable("files", f"{path.name}: {error}") from None
     names = _engine_names(held, declared, path.name)
-    con.register("csv_records", csv_file.records(path, held, gzipped=gzipped))
+    wanted = {
+        theirs: _ARROW[rule.type]
+        for theirs, name in zip(held, names, strict=True)
+        if (rule := declared.column(name)) is not None and rule.type in _ARROW
+    }
+    types = csv_file.readable(path, held, wanted, gzipped=gzipped)
+    try:
+        cells = _stage(con, path, held, names, declared, types, staged, gzipped)
+        if types and _is_doubtful(con, staged, cells, declared):
+            cells = _stage(con, path, held, names, declared, {}, staged, gzipped)
+    except (duckdb.Error, pa.ArrowInvalid) as error:
+        if not csv_file.is_misread(error):
+            raise
+        cells = _stage(con, path, held, names, declared, {}, staged, gzipped)
+    con.execute(
+        f"CREATE VIEW cells_{found.table} AS SELECT * FROM read_parquet({literal(no_pattern(staged))})"
+    )
+    return cells, [pq.read_metadata(staged).num_rows]
+
+
+_ARROW = {"integer": pa.float64(), "number": pa.float64(), "boolean": pa.bool_()}
+_DUCKDB = {pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN"}
+
+
+def _stage(
+    con: duckdb.DuckDBPyConnection,
+    path: Path,
+    held: tuple[str, ...],
+    names: tuple[str, ...],
+    declared: Table,
+    types: Mapping[str, pa.DataType],
+    staged: Path,
+    gzipped: bool,
+) -> _Cells:
+    con.register("csv_records", csv_file.records(path, held, types, gzipped=gzipped))
     try:
         relation = "csv_records AS records({})".format(
             ", ".join(map(identifier, (*names, csv_file.ROW)))
         )
-        cells = _typed(con, relation, names, declared, held="VARCHAR")
+        read_as = {
+            name: _DUCKDB[types[theirs]] if theirs in types else "VARCHAR"
+            for theirs, name in zip(held, names, strict=True)
+        }
+        cells = _typed(con, relation, names, declared, read_as)
         con.execute("SET preserve_insertion_order = false")  # source_row says it already
         con.execute(
             f"COPY (SELECT {cells.select}, {csv_file.ROW} FROM {relation}) "
@@ -246,10 +288,25 @@ def _stage_csv(
     finally:
         con.execute("SET preserve_insertion_order = true")
         con.unregister("csv_records")
-    con.execute(
-        f"CREATE VIEW cells_{found.table} AS SELECT * FROM read_parquet({literal(no_pattern(staged))})"
-    )
-    return cells, [pq.read_metadata(staged).num_rows]
+    return cells
+
+
+def _is_doubtful(
+    con: duckdb.DuckDBPyConnection, staged: Path, cells: _Cells, declared: Table
+) -> bool:
+    """Whether a cell does not fit, so that its text is wanted, or needs more than 53 bits."""
+    doubts = [f"count({misfit}) > 0" for misfit in cells.misfits.values()]
+    doubts += [
+        f"coalesce(max(abs({identifier(c)})) >= {2**53}, false)"
+        for c in cells.columns
+        if (rule := declared.column(c)) is not None and rule.type == "integer"
+    ]
+    if not doubts:
+        return False
+    row = con.execute(
+        f"SELECT {' OR '.join(doubts)} FROM read_parquet({literal(no_pattern(staged))})"
+    ).fetchall()
+    return bool(row[0][0])
 
 
 def _typed(
@@ -257,17 +314,17 @@ def _typed(
     relation: str,
     names: Sequence[str],
     declared: Table,
-    held: str | None = None,
+    held: Mapping[str, str] | None = None,
 ) -> _Cells:
     """The columns as their declared types, and the text of what does not fit, as a select list.
 
-    held: the DuckDB type of all columns; None to ask.
+    held: column → its DuckDB type; None to ask.
     """
     if held is None:
         described = con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
         types = {str(row[0]): str(row[1]) for row in described}
     else:
-        types = dict.fromkeys(names, held)
+        types = dict(held)
     mark = "misfit"
     while any(n.lower().startswith(mark) for n in names):
         mark += "_"
