@@ -446,9 +446,14 @@ ODD = (
 # ── files ────────────────────────────────────────────────────────────────────────────────
 
 
+def _own(folder: Path) -> list[Path]:
+    """The files in the folder itself: a harm never reaches through a link to what lies elsewhere."""
+    return sorted(p for p in folder.rglob("*") if not p.is_symlink() and p.is_file())
+
+
 def _bytes(change: Callable[[bytes, Random], bytes]) -> FileChange:
     def apply(folder: Path, rng: Random) -> None:
-        files = sorted(p for p in folder.rglob("*") if p.is_file())
+        files = _own(folder)
         if files:
             path = rng.choice(files)
             path.write_bytes(change(path.read_bytes(), rng))
@@ -583,9 +588,7 @@ def file_a_directory(folder: Path, rng: Random) -> None:
 
 def file_a_loop(folder: Path, rng: Random) -> None:
     path = _entry(folder, rng)
-    path.symlink_to(
-        rng.choice([path.name, ".", "..", "nowhere", "/dev/null", "/dev/zero", "/proc/self/mem"])
-    )
+    path.symlink_to(rng.choice([path.name, ".", "..", "nowhere", "/dev/null", "/dev/zero"]))
 
 
 def file_a_fifo(folder: Path, rng: Random) -> None:
@@ -593,7 +596,7 @@ def file_a_fifo(folder: Path, rng: Random) -> None:
 
 
 def file_closed(folder: Path, rng: Random) -> None:
-    files = sorted(folder.rglob("*"))
+    files = _own(folder)
     if files:
         rng.choice(files).chmod(0)
 
