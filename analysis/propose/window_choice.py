@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from analysis.propose.evidence import Overview, ReleaseSeen, Selection, can_be_named, count
 from analysis.propose.yaml_text import counted, per_cent, quoted, scalar
 from analysis.telemetry.source import Source
+from analysis.telemetry.windows import YEARS
 
 MIN_ROWS = 200
 """A release with fewer rows is too young to be compared."""
@@ -147,6 +148,8 @@ def _no_baseline(
         "is compared, and every budget must be kept to ship.",
         *_too_few_releases(seen),
     )
+    if not YEARS[0] <= seen.first.year <= seen.last.year <= YEARS[1]:
+        return why, ()  # no policy can name these times
     start = seen.first.replace(second=0, microsecond=0)
     end = seen.last.replace(second=0, microsecond=0) + timedelta(minutes=1)
     middle = start + timedelta(minutes=int((end - start) / timedelta(minutes=2)))

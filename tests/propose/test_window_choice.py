@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis import contract as contracts
+from analysis.contract import INTERACTIONS, SESSIONS
 from analysis.propose.evidence import gather
 from analysis.propose.window_choice import WindowChoice, choose, days_of
 from analysis.telemetry.source import open_source
@@ -85,6 +86,22 @@ def test_one_day_has_no_baseline_and_its_halves_are_offered(tmp_path: Path) -> N
 def test_one_moment_offers_nothing(tmp_path: Path) -> None:
     made = chosen([{"session": "s", "user": "u", "at": MONDAY}], tmp_path)
     assert (made.baseline, made.instead) == ("none", ())
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:30Z"])
+def test_times_that_no_policy_can_name_are_not_offered(at: str, tmp_path: Path) -> None:
+    world = world_of(rows([0], a_day=2), tmp_path)
+    for table, columns in (
+        (INTERACTIONS, ["timestamp_utc"]),
+        (SESSIONS, ["start_timestamp_utc", "end_timestamp_utc"]),
+    ):
+        for column in columns:
+            world.add(table, column, [at] * len(world.tables[table]))
+    source = open_source(world.write(), contracts.load())
+    try:
+        assert choose(source, gather(source)).instead == ()
+    finally:
+        source.close()
 
 
 def test_a_baseline_without_rows_is_none(tmp_path: Path) -> None:
