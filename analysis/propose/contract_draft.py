@@ -36,8 +36,9 @@ from analysis.propose.yaml_text import (
     quoted,
     scalar,
 )
+from analysis.telemetry.columns import RESERVED
 from analysis.telemetry.csv_file import NoCsv
-from analysis.telemetry.source import RESERVED, Source
+from analysis.telemetry.source import Source
 
 HEADER = (
     "A first contract, proposed from the data: read every line, then keep, change or delete it. It "

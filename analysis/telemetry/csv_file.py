@@ -97,7 +97,9 @@ def is_misread(error: Exception) -> bool:
 
 
 def _misread(error: Exception) -> int | None:
-    found = re.search(r"In CSV column #(\d+): CSV conversion error to (?!string)", str(error))
+    found = re.search(
+        r"In CSV column #(\d+): (?:Row #\d+: )?CSV conversion error to (?!string)", str(error)
+    )
     return int(found.group(1)) if found else None
 
 

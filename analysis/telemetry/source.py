@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from analysis.contract import TABLES, Contract, RuleId, Table
 from analysis.errors import UsageError
 from analysis.telemetry import csv_file
-from analysis.telemetry.cells import always_fits, cast, misfit, zoned
+from analysis.telemetry.columns import Cells, engine_names, typed_cells
 from analysis.telemetry.files import (
     Found,
     InputFile,
@@ -40,7 +40,6 @@ from analysis.telemetry.violations import Violation, clean
 TOO_LITTLE_MEMORY = (
     "the engine's memory is too small for the telemetry; give more with --memory-limit"
 )
-RESERVED = ("source_row", "source_hash")
 
 
 @dataclass(frozen=True)
@@ -158,18 +157,8 @@ def _connect(
 
 
 @dataclass(frozen=True)
-class _Cells:
-    """One table as a select list: its columns, and those beside them (see `Source`)."""
-
-    select: str
-    columns: tuple[str, ...]
-    misfits: Mapping[str, str]
-    zoned: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class _Opened:
-    cells: _Cells
+    cells: Cells
     inputs: tuple[InputFile, ...]
     stamps: tuple[Stamp, ...]
 
@@ -211,10 +200,10 @@ def _open(
 
 def _open_parquet(
     con: duckdb.DuckDBPyConnection, found: Found, declared: Table
-) -> tuple[_Cells, list[int]]:
+) -> tuple[Cells, list[int]]:
     """`cells_<table>`: a view over the files, which are read when somebody asks."""
     names, relation, rows = _parquet_relation(found, declared)
-    cells = _typed(con, relation, names, declared)
+    cells = typed_cells(con, relation, names, declared)
     con.execute(
         f"CREATE VIEW cells_{found.table} AS SELECT {cells.select}, source_row FROM {relation}"
     )
@@ -223,7 +212,7 @@ def _open_parquet(
 
 def _stage_csv(
     con: duckdb.DuckDBPyConnection, found: Found, declared: Table, staging: Path
-) -> tuple[_Cells, list[int]]:
+) -> tuple[Cells, list[int]]:
     """`cells_<table>`: a view over a Parquet file of typed cells, written in one pass.
 
     Numbers and booleans are read as such, which costs least. Where a cell does not fit, is spelled
@@ -235,7 +224,7 @@ def _stage_csv(
         held = csv_file.header(path, gzipped=gzipped)
     except csv_file.NoCsv as error:
         raise Unreadable("files", f"{path.name}: {error}") from None
-    names = _engine_names(held, declared, path.name)
+    names = engine_names(held, declared, path.name)
     wanted = {
         theirs: _ARROW[rule.type]
         for theirs, name in zip(held, names, strict=True)
@@ -269,7 +258,7 @@ def _stage(
     types: Mapping[str, pa.DataType],
     staged: Path,
     gzipped: bool,
-) -> _Cells:
+) -> Cells:
     con.register("csv_records", csv_file.records(path, held, types, gzipped=gzipped))
     try:
         relation = "csv_records AS records({})".format(
@@ -279,7 +268,7 @@ def _stage(
             name: _DUCKDB[types[theirs]] if theirs in types else "VARCHAR"
             for theirs, name in zip(held, names, strict=True)
         }
-        cells = _typed(con, relation, names, declared, read_as)
+        cells = typed_cells(con, relation, names, declared, read_as)
         con.execute("SET preserve_insertion_order = false")  # source_row says it already
         con.execute(
             f"COPY (SELECT {cells.select}, {csv_file.ROW} FROM {relation}) "
@@ -292,7 +281,7 @@ def _stage(
 
 
 def _is_doubtful(
-    con: duckdb.DuckDBPyConnection, staged: Path, cells: _Cells, declared: Table
+    con: duckdb.DuckDBPyConnection, staged: Path, cells: Cells, declared: Table
 ) -> bool:
     """Whether a cell does not fit, so that its text is wanted, or needs more than 53 bits."""
     doubts = [f"count({misfit}) > 0" for misfit in cells.misfits.values()]
@@ -309,42 +298,6 @@ def _is_doubtful(
     return bool(row[0][0])
 
 
-def _typed(
-    con: duckdb.DuckDBPyConnection,
-    relation: str,
-    names: Sequence[str],
-    declared: Table,
-    held: Mapping[str, str] | None = None,
-) -> _Cells:
-    """The columns as their declared types, and the text of what does not fit, as a select list.
-
-    held: column → its DuckDB type; None to ask.
-    """
-    if held is None:
-        described = con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
-        types = {str(row[0]): str(row[1]) for row in described}
-    else:
-        types = dict(held)
-    mark = "misfit"
-    while any(n.lower().startswith(mark) for n in names):
-        mark += "_"
-    select: list[str] = []
-    apart: list[str] = []
-    misfits: dict[str, str] = {}
-    zones: dict[str, str] = {}
-    for place, column in enumerate(names):
-        rule, quoted = declared.column(column), identifier(column)
-        typed = cast(quoted, types[column], rule)
-        select.append(f"{typed} AS {quoted}")
-        if rule is not None and not always_fits(types[column], rule):
-            misfits[column] = f"{mark}{place}"
-            apart.append(f"{misfit(quoted, types[column], typed)} AS {misfits[column]}")
-        if rule is not None and rule.type == "timestamp" and types[column] == "VARCHAR":
-            zones[column] = f"{mark}{place}_zoned"
-            apart.append(f"{zoned(quoted)} AS {zones[column]}")
-    return _Cells(", ".join([*select, *apart]), tuple(names), misfits, zones)
-
-
 def _parquet_relation(found: Found, declared: Table) -> tuple[tuple[str, ...], str, list[int]]:
     """The names, the files as one relation of these and `source_row`, and the rows of each file."""
     parts: list[str] = []
@@ -359,7 +312,7 @@ def _parquet_relation(found: Found, declared: Table) -> tuple[tuple[str, ...], s
             ) from None
         held = tuple(head.schema.to_arrow_schema().names)
         first = first or held
-        _engine_names(held, declared, path.name)
+        engine_names(held, declared, path.name)
         if set(held) != set(first):
             raise Unreadable("files", f"{path.name} has other columns than {found.paths[0].name}")
         place = {name: f"c{i}" for i, name in enumerate(first)}
@@ -372,41 +325,9 @@ def _parquet_relation(found: Found, declared: Table) -> tuple[tuple[str, ...], s
             f"file_row_number = {str(not own).lower()}) AS file({', '.join(place[n] for n in held)})"
         )
         rows.append(head.num_rows)
-    names = _engine_names(first, declared, found.paths[0].name)
+    names = engine_names(first, declared, found.paths[0].name)
     listed = ", ".join(map(identifier, (*names, "source_row")))
     return names, f"({' UNION ALL '.join(parts)}) AS files({listed})", rows
-
-
-def no_pattern(path: Path) -> str:
-    """The path as a pattern that matches nothing else: the engine expands *, ? and [ ]."""
-    return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
-
-
-def _engine_names(held: Sequence[str], declared: Table, file: str) -> tuple[str, ...]:
-    """A name for each column that the engine can tell apart, case aside.
-
-    A column that the contract knows by another name takes the contract's. A declared column keeps
-    its name, and so does the first of several; a later one gets a number. Refuses two columns of
-    the very same name, or that stand for the same one: nobody could say which is meant.
-    """
-    own = {theirs: ours for ours, theirs in declared.names.items()}
-    called = [own.get(n, n) for n in held]
-    twice = sorted({n for n in called if n.strip() and called.count(n) > 1})
-    if twice:
-        shown = ", ".join(clean(n, 60) for n in twice)
-        raise Unreadable("columns", f"{file} has more than one column named {shown}", twice[0])
-    taken = {*RESERVED, *(n.lower() for n in called if n in declared.columns)}
-    out = []
-    for place, name in enumerate(called, start=1):
-        wanted = name if name.strip() else f"column {place}"
-        number = 1
-        if name not in declared.columns:
-            while (new := wanted if number == 1 else f"{wanted} ({number})").lower() in taken:
-                number += 1
-            wanted = new
-        taken.add(wanted.lower())
-        out.append(wanted)
-    return tuple(out)
 
 
 def _columns(
@@ -433,6 +354,11 @@ def _columns(
                 whole(contract, "columns", name, f"the required column {column} is missing", column)
             )
     return out
+
+
+def no_pattern(path: Path) -> str:
+    """The path as a pattern that matches nothing else: the engine expands *, ? and [ ]."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
 
 
 def unreadable_tables(source: Source, contract: Contract) -> list[Violation]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from analysis import policy as policies
 from analysis.propose import contract_text, policy_text
 from analysis.propose.yaml_text import is_visible
-from analysis.telemetry.source import RESERVED
+from analysis.telemetry.columns import RESERVED
 from tests.propose.drafts import (
     checked,
     extended,

@@ -19,7 +19,7 @@ from analysis.__main__ import main
 from analysis.contract import INTERACTIONS, SESSIONS, TABLES, USERS
 from analysis.errors import UsageError
 from analysis.telemetry.source import digest_inputs, open_source
-from tests.telemetry.worlds import CONTRACT, World, validated
+from tests.telemetry.worlds import CONTRACT, World, tiny, validated
 
 FORMATS = ("csv", "csv.gz", "parquet", "parts")
 
@@ -467,3 +467,61 @@ class TestPaths:
     def test_a_memory_limit_that_is_no_size_is_refused(self, world: World) -> None:
         with pytest.raises(UsageError, match="--memory-limit lots"):
             open_source(world.write(), CONTRACT, memory_limit="lots")
+
+
+SPELLINGS = {
+    "prompt_tokens": ["7", "007", "7.0", "7e0", " 7 ", "-0", "+7", "0x1F", "7.5", "1_0", "nan", "9007199254740993",
+                      "9223372036854775807", "1e400", "", "  ", "٣"],
+    "latency_ms": ["1.5", ".5", "5.", " 2.5", "+1", "1e3", "1e400", "1e-400", "inf", "NaN", "1,5", "0x10", "1d3",
+                   "true", "", "\\t7"],
+    "is_failure": ["true", "TRUE", "tRuE", "1", "0", "1.0", " false", "yes", "t", "", "no", "2"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"), [(c, v) for c, cells in SPELLINGS.items() for v in cells]
+)
+@pytest.mark.parametrize("row", [1, 8])
+def test_cells_read_as_numbers_are_what_their_text_says(
+    world: World, monkeypatch: pytest.MonkeyPatch, column: str, cell: str, row: int
+) -> None:
+    folder = world.set(INTERACTIONS, column, row, cell).write()
+
+    def held() -> list[tuple[object, ...]]:
+        source = open_source(folder, CONTRACT)
+        try:
+            texts = source.misfits[INTERACTIONS]
+            listed = ", ".join(
+                f'"{c}", {texts.get(c, "CAST(NULL AS VARCHAR)")}'
+                for c in source.columns[INTERACTIONS]
+            )
+            found = source.con.execute(
+                f"SELECT {listed} FROM cells_{INTERACTIONS} ORDER BY source_row"
+            )
+            return [tuple(r) for r in found.fetchall()]
+        finally:
+            source.close()
+
+    as_numbers = held()
+    monkeypatch.setattr("analysis.telemetry.csv_file.readable", lambda *a, **k: {})
+    assert held() == as_numbers
+
+
+def test_a_cell_far_down_is_read_as_text_with_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.telemetry.csv_file._HEAD_BYTES", 2000)
+    world = tiny(tmp_path / "data")
+    world.tables[INTERACTIONS] = pd.concat([world.tables[INTERACTIONS]] * 40, ignore_index=True)
+    world.set(INTERACTIONS, "is_failure", 319, "yes").set(INTERACTIONS, "latency_ms", 318, "+9")
+    source = open_source(world.write(), CONTRACT)
+    try:
+        assert source.violations == ()
+        rows = source.con.execute(
+            f"SELECT latency_ms, is_failure, {source.misfits[INTERACTIONS]['is_failure']} "
+            f"FROM cells_{INTERACTIONS} WHERE source_row >= 318 ORDER BY source_row"
+        ).fetchall()
+        assert rows[0][0] == 9.0
+        assert rows[1][1:] == (None, "yes")
+    finally:
+        source.close()
