@@ -87,7 +87,7 @@ class Damage:
             bad = pd.to_numeric(rows[column]).fillna(0).to_numpy() > 2200
         if self.bias < 1:
             hit &= bad if self.bias == 0 else ~bad
-        stamps = pd.to_datetime(rows["timestamp_utc"], errors="coerce", utc=True)
+        stamps = pd.to_datetime(rows["timestamp_utc"], errors="coerce", utc=True, format="ISO8601")
         for _, own in stamps.groupby(rows["release_id"]):
             hit[rows.index.get_indexer([own.idxmin(), own.idxmax()])] = False
         return np.flatnonzero(hit)
@@ -186,7 +186,7 @@ def learn_late(world: World, damage: Damage) -> None:
 
 def _ends(rows: pd.DataFrame) -> list[int]:
     """Positions of the first and last interaction of each release."""
-    stamps = pd.to_datetime(rows["timestamp_utc"], errors="coerce", utc=True)
+    stamps = pd.to_datetime(rows["timestamp_utc"], errors="coerce", utc=True, format="ISO8601")
     ends = [
         e for _, own in stamps.groupby(rows["release_id"]) for e in (own.idxmin(), own.idxmax())
     ]
