@@ -18,7 +18,7 @@ KEYS = {
     "windows": "comparison baseline candidate exclude",
     "windows.candidate": "start_utc end_utc n_interactions n_sessions n_users",
     "views": "contract health budget hotspots routing drift triage",
-    "views.contract": "n_rules n_errors n_warnings violations",
+    "views.contract": "n_rules n_errors n_warnings violations below quarantine bounds",
     "views.health": "baseline candidate change more missing",
     "views.budget": "slos spend drivers",
     "views.budget.spend": "usd_per_day budget_usd_per_day burn_rate forecast_usd_per_day unseen_usd",
@@ -39,7 +39,8 @@ FIGURES += ["latency_ms_p50", "latency_ms_p95", "latency_ms_p99"]
 LISTS = {
     "checks": "id view outcome severity value low high limit comparison unit support p_value "
     "reason sentence action",
-    "views.contract.violations": "rule table column severity n_rows share hint",
+    "views.contract.violations": "rule table column severity n_rows share hint examples cause",
+    "views.contract.below": "rule table column severity n_rows share hint examples cause",
     "views.budget.slos": "name target error_budget period_days burn_rate budget_consumed "
     "budget_remaining exhausts_utc alerts episodes",
     "views.hotspots.found": "slice metric kind status value reference effect ratio low high "
@@ -50,6 +51,7 @@ LISTS = {
     "views.drift.features": "feature role statistic effect psi p_value q_value severity",
     "views.triage.policies": "name reviewed tp fp fn tn precision recall cost_usd",
 }
+INTERACTIONS = "llm_system_interactions"
 RATES = ("failure_rate", "latency_breach_rate")
 SHARES = {"roc_auc", "average_precision", "brier"}
 WORDS = re.compile(r"\b(nan|NaN|None(?! of )|-?inf|infinity|null|NaT|<NA>)\b|object at 0x")
@@ -69,6 +71,8 @@ def broken(body: Body) -> list[str]:
     return [
         *(f"verify: {problem}" for problem in artifacts.verify(body)),
         *_keys(body),
+        *_contract(body),
+        *_bounds(body),
         *_intervals(body),
         *_rates(body),
         *_checks(body),
@@ -136,6 +140,115 @@ def _keys(body: Body) -> Iterator[str]:
         yield "views.triage.policies: not the five policies"
     if at(body, "views.triage.operating_mode") not in MODES:
         yield "views.triage.operating_mode: unknown"
+
+
+def _contract(body: Body) -> Iterator[str]:
+    section = at(body, "views.contract")
+    found, below = section["violations"], section["below"]
+    severities = [v["severity"] for v in found]
+    if (section["n_errors"], section["n_warnings"]) != (
+        severities.count("error"),
+        severities.count("warning"),
+    ):
+        yield "views.contract: its counts are not those of its violations"
+    if severities != sorted(severities, key=["error", "warning"].index) and not any(
+        v["cause"] for v in found
+    ):
+        yield "views.contract.violations: errors do not stand first"
+    causes = [v["cause"] for v in found if v["cause"] is not None]
+    if causes != sorted(causes) or set(causes) != set(range(1, len(set(causes)) + 1)):
+        yield f"views.contract.violations: causes {causes}"
+    if any(causes.count(c) < 2 for c in causes):
+        yield "views.contract.violations: a cause of one rule alone"
+    for v in [*found, *below]:
+        where = f"violation {v['rule']} of {v['table']}.{v['column']}"
+        if v["n_rows"] < 0 or not 0 <= v["share"] <= 1 or len(v["examples"]) > 3 or not v["hint"]:
+            yield f"{where}: {v}"
+        if v["n_rows"] and v["share"] == 0:
+            yield f"{where}: {v['n_rows']} rows are told as none"
+    if any(v["cause"] is not None for v in below):
+        yield "views.contract.below: what is no violation has a cause"
+    rows = {i["table"]: 0 for i in body["inputs"]}
+    for i in body["inputs"]:
+        rows[i["table"]] += i["rows"]
+    aside = section["quarantine"]
+    check = next((c for c in body["checks"] if c["id"] == "contract.errors"), None)
+    if (aside is None, check is None) != (not section["n_errors"],) * 2:
+        yield "views.contract: errors without quarantine, or quarantine without errors"
+    if aside is None or check is None:
+        return
+    if not _near(aside["share"], aside["rows"][INTERACTIONS] / rows[INTERACTIONS]):
+        yield f"views.contract.quarantine: share {aside}"
+    if any(not 0 <= n <= rows[table] for table, n in aside["rows"].items()):
+        yield f"views.contract.quarantine: {aside} of {rows}"
+    if check["outcome"] != "fail" or check["value"] != sum(aside["rows"].values()):
+        yield f"check contract.errors: {check['outcome']} at {check['value']}, set aside {aside}"
+
+
+def _bounds(body: Body) -> Iterator[str]:
+    held = at(body, "views.contract.bounds")
+    check = next(c for c in body["checks"] if c["id"] == "contract.bounds")
+    n_windows = sum(
+        at(body, f"windows.{w}")["n_interactions"]
+        for w in ("baseline", "candidate")
+        if at(body, f"windows.{w}")
+    )
+    if held is None:
+        if (check["outcome"], check["value"]) != ("pass", 0):
+            yield f"check contract.bounds: {check['outcome']} at {check['value']}, nothing is unknown"
+        return
+    if not _near(check["value"], held["n_interactions"] / (n_windows + held["n_absent"])):
+        yield f"check contract.bounds: value {check['value']}"
+    flips = {held["best"], held["worst"]} != {held["reviewed"]}
+    if (check["outcome"] == "fail") != flips:
+        yield f"check contract.bounds: {check['outcome']}, the extremes say {held}"
+    own = ("contract.errors", "contract.bounds")
+    blocking, holding = (
+        [c for c in at(body, f"decision.{key}") if c not in own] for key in ("blocking", "holding")
+    )
+    if held["reviewed"] != ("block" if blocking else "hold" if holding else "ship"):
+        yield f"views.contract.bounds: reviewed {held['reviewed']}"
+    sides = [held["baseline"], held["candidate"]]
+    lacking = [n for side in sides for n in side["missing"].values()]
+    absent = sum(side["set_aside"] + side["lost"] for side in sides)
+    if min([0, *lacking]) < 0 or not held["n_absent"] <= absent <= 2 * held["n_absent"]:
+        yield f"views.contract.bounds: {held['n_absent']} are not there, by window {sides}"
+    at_least = sum(max(side["missing"].values()) for side in sides) + held["n_absent"]
+    at_most = sum(lacking) + held["n_absent"]
+    if not at_least <= held["n_interactions"] <= at_most:
+        yield f"views.contract.bounds: {held['n_interactions']} interactions, by column {sides}"
+    names = [(f["figure"], f["window"]) for f in held["figures"]]
+    promised = [(name, w) for name in FIGURES for w in ("baseline", "candidate", "change")]
+    promised += [
+        (f"{slo['name']}_{name}", "candidate")
+        for slo in at(body, "views.budget.slos")
+        for name in ("burn_rate", "budget_consumed")
+    ]
+    if sorted(names) != sorted([*promised, ("usd_per_day", "candidate")]):
+        yield f"views.contract.bounds.figures: {names}"
+    for f in held["figures"]:
+        value, low, high = f["value"], f["low"], f["high"]
+        where = f"bounds of {f['figure']}, {f['window']}"
+        ordered = [v for v in (low, value, high) if v is not None]
+        if ordered != sorted(ordered):
+            yield f"{where}: {low} ≤ {value} ≤ {high} does not hold"
+        if (
+            f["figure"] in RATES
+            and f["window"] != "change"
+            and not all(0 <= v <= 1 for v in ordered)
+        ):
+            yield f"{where}: {ordered} is no rate"
+        if f["figure"] in FIGURES and value != at(
+            body, f"views.health.{f['window']}.{f['figure']}.value"
+        ):
+            yield f"{where}: {value} is not the figure that health gives"
+        side = held.get(f["window"])
+        if (
+            side
+            and not any([*side["missing"].values(), side["set_aside"], side["lost"]])
+            and (f["figure"] in FIGURES and not value == low == high)
+        ):
+            yield f"{where}: {low} to {high}, and nothing is unknown in the window"
 
 
 def _intervals(body: Body) -> Iterator[str]:
