@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.contract import INTERACTIONS, Contract
-from analysis.telemetry.rules import Rule
+from analysis.telemetry.rules import Rule, twice_of
 from analysis.telemetry.source import Source
 from analysis.telemetry.sql import identifier
 
@@ -53,10 +53,7 @@ def copy_rules(source: Source, contract: Contract) -> list[Rule]:
     hashed = (
         f"hash({', '.join(identifier(c) for c in telling if c in whole) or identifier(whole[0])})"
     )
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE alike AS SELECT source_hash FROM "
-        f"(SELECT {hashed} AS source_hash FROM {INTERACTIONS}) GROUP BY source_hash HAVING count(*) > 1"
-    )
+    con.execute(f"CREATE OR REPLACE TEMP TABLE alike AS {twice_of(hashed, INTERACTIONS)}")
     if not con.execute("SELECT 1 FROM alike LIMIT 1").fetchall():
         return []
     con.execute(
