@@ -33,6 +33,11 @@ def any_of(body: Body, figures: tuple[str, ...]) -> bool:
 def stacked(body: Body, held: Body, form: Format, figure: str, window: str) -> Html:
     """A figure as a cell: value, interval, and its worst case where unknown rows move it."""
     cell = over(form(held["value"]), between(held["low"], held["high"], form))
+    return beside(body, cell, form, figure, window)
+
+
+def beside(body: Body, cell: Html, form: Format, figure: str, window: str) -> Html:
+    """A cell with the figure's worst case below it, where unknown rows move it."""
     bounds = of(body, figure, window)
     if bounds is None:
         return cell

@@ -109,11 +109,15 @@ def _slos(body: Body, section: Body) -> tuple[Html, ...]:
     rows = [
         [s["name"], percent(s["target"], 1),
          bounded.stacked(body, s["burn_rate"], ratio, f"{s['name']}_burn_rate", "candidate"),
-         percent(s["budget_consumed"], 1), percent(s["budget_remaining"], 1), _exhausts(s),
+         bounded.beside(body, Html(percent(s["budget_consumed"], 1)), percent,
+                        f"{s['name']}_budget_consumed", "candidate"),
+         percent(s["budget_remaining"], 1), _exhausts(s),
          count(s["burn_rate"]["support"])]
         for s in section["slos"]
     ]  # fmt: skip
     periods = ", ".join(f"{s['name']} {s['period_days']} days" for s in section["slos"])
+    bounds = [f"{s['name']}_{f}" for s in section["slos"] for f in ("burn_rate", "budget_consumed")]
+    explained = f" {bounded.EXPLAINED}" if bounded.any_of(body, tuple(bounds)) else ""
     return (
         table(
             "Error budgets",
@@ -122,7 +126,7 @@ def _slos(body: Body, section: Body) -> tuple[Html, ...]:
              Column("Interactions")],
             rows,
             f"Burn rate: {spans.candidate(body)} Spent and left: the period that ends with it "
-            f"({periods}).",
+            f"({periods}).{explained}",
             file="slo_burn.csv",
         ),
     )  # fmt: skip

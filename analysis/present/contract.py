@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.present import bounded, spans
+from analysis.present import spans
 from analysis.present.blocks import (
     Body,
     Parts,
@@ -126,8 +126,9 @@ def _set_aside(body: Body) -> tuple[Html, ...]:
     rows = ", ".join(f"{count(n)} of {name}" for name, n in aside["rows"].items() if n)
     return (
         paragraph(
-            f"Set aside, and not reviewed: {rows} ({percent(aside['share'])} of the interactions). "
-            "The option --quarantine DIR writes them to a directory."
+            f"Set aside: {rows} ({percent(aside['share'])} of the interactions). "
+            "Sessions and users of which only a total is wrong keep their interactions. The option "
+            "--quarantine DIR writes all of them to a directory."
         ),
     )
 
@@ -150,19 +151,27 @@ def _unknown(body: Body) -> tuple[Html, ...]:
     bounds = body["views"]["contract"]["bounds"]
     if bounds is None:
         return ()
-    sides = [bounds[w] for w in ("baseline", "candidate")]
+    windows = [w for w in ("baseline", "candidate") if body["windows"][w] is not None]
+    sides = [bounds[w] for w in windows]
     rows: list[list[object]] = [
         [f"{column} not known", *(count(s["missing"].get(column)) for s in sides)]
-        for column in sorted(set(sides[0]["missing"]) | set(sides[1]["missing"]))
+        for column in sorted({c for s in sides for c in s["missing"]})
     ]
     rows.append(["Set aside for breaking the contract", *(count(s["set_aside"]) for s in sides)])
-    rows.append(["Lost: counted by sessions, not there", *(count(s["lost"]) for s in sides)])
+    rows.append(["Lost: counted by totals, not there", *(count(s["lost"]) for s in sides)])
+    twice = (
+        " What may have been in either window counts in both: rows without a time or a session, and "
+        "what is lost without one."
+        if len(windows) > 1 and bounds["n_absent"]
+        else ""
+    )
     return (
         table(
             "Interactions that nobody knows the outcome, latency or cost of",
-            [text("What"), Column("Baseline"), Column("Candidate")],
+            [text("What"), *(Column(w.capitalize()) for w in windows)],
             rows,
-            f"{spans.both(body)} A row that was set aside and has no time counts in both windows.",
+            f"{spans.both(body)} {plural(bounds['n_interactions'], 'interaction')} altogether, each "
+            f"counted once.{twice}",
         ),
     )
 
@@ -183,19 +192,20 @@ def _bounds(body: Body) -> tuple[Html, ...]:
     bounds = body["views"]["contract"]["bounds"]
     if bounds is None:
         return ()
-    rows = []
-    for held in bounds["figures"]:
-        if bounded.of(body, held["figure"], held["window"]) is None:
-            continue
-        slo = held["figure"].removesuffix("_burn_rate")
-        name, level, change = _FIGURES.get(held["figure"], (f"Burn of SLO {slo}", ratio, ratio))
-        form = change if held["window"] == "change" else level
-        rows.append(
-            [name, held["window"], form(held["value"]), between(held["low"], held["high"], form)]
-        )
+    rows = [
+        [name, held["window"], form(held["value"]), between(held["low"], held["high"], form)]
+        for held in bounds["figures"]
+        if not held["value"] == held["low"] == held["high"]
+        for name, form in [_figure(held)]
+    ]
+    apart = ", contract.errors left aside," if body["views"]["contract"]["quarantine"] else ""
+    worst, best = "bad in the candidate and good in the baseline", "the other way round"
+    if body["windows"]["baseline"] is None:
+        worst, best = "bad", "with every one good"
     outcomes = (
-        f"The decision is {body['decision']['outcome']}; with every unknown row bad in the candidate and "
-        f"good in the baseline it would be {bounds['worst']}, the other way round {bounds['best']}."
+        f"As reviewed the decision{apart} is {bounds['reviewed']}; with every unknown row {worst} it would "
+        f"be {bounds['worst']}, {best} {bounds['best']}. For these, health and budgets are judged anew; "
+        "hotspots, routing, drift and triage stay as they are."
     )
     if not rows:
         return (paragraph(outcomes),)
@@ -204,10 +214,21 @@ def _bounds(body: Body) -> tuple[Html, ...]:
             "What the unknown rows could hide",
             [text("Figure"), text("Window"), Column("As reviewed"), Column("Worst case")],
             rows,
-            f"{outcomes} Worst cases are bounds, not intervals of chance: they hold whatever the truth "
-            "is. A missing cost is at most what routing.bounds in the policy says.",
+            f"{outcomes}",
         ),
     )
+
+
+def _figure(held: Body) -> tuple[str, Format]:
+    """What a figure is called, and how it is written."""
+    for end, what, form in (
+        ("_burn_rate", "Burn of SLO", ratio),
+        ("_budget_consumed", "Budget spent of SLO", percent),
+    ):
+        if held["figure"].endswith(end):
+            return f"{what} {held['figure'].removesuffix(end)}", form
+    name, level, change = _FIGURES[held["figure"]]
+    return name, change if held["window"] == "change" else level
 
 
 def _inputs(body: Body) -> Html:
@@ -231,6 +252,11 @@ def _actions(body: Body) -> tuple[Html, ...]:
     ]
     if len(first) > 8:
         items.append(f"… and {len(first) - 8} more.")
+    items += [
+        c["action"]
+        for c in checks_of(body, "contract")
+        if items and (c["id"], c["outcome"]) == ("contract.bounds", "fail")
+    ]
     return (bullets(items),) if items else view_actions(body, "contract")
 
 

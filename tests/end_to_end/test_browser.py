@@ -46,7 +46,13 @@ def test_markup_that_works_is_seen_to_ask_the_canary(
     payload, chromium: str, canary: browser.Server, tmp_path: Path
 ) -> None:
     canary.asked.clear()
-    seen, _ = opened(payload.text.replace("CANARY", canary.address), chromium, tmp_path)
+    for attempt in ("first", "second", "third"):
+        # On a busy machine the browser may end before a form or a redirect has left it.
+        (tmp_path / attempt).mkdir()
+        text = payload.text.replace("CANARY", canary.address)
+        seen, _ = opened(text, chromium, tmp_path / attempt)
+        if canary.asked:
+            break
     assert canary.asked != []
     assert any(url.startswith(canary.address) for url in seen.requests)
 
