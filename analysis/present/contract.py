@@ -214,7 +214,7 @@ def _bounds(body: Body) -> tuple[Html, ...]:
             "What the unknown rows could hide",
             [text("Figure"), text("Window"), Column("As reviewed"), Column("Worst case")],
             rows,
-            f"{outcomes}",
+            outcomes,
         ),
     )
 
@@ -227,7 +227,7 @@ def _figure(held: Body) -> tuple[str, Format]:
     ):
         if held["figure"].endswith(end):
             return f"{what} {held['figure'].removesuffix(end)}", form
-    name, level, change = _FIGURES[held["figure"]]
+    name, level, change = _FIGURES.get(held["figure"], (held["figure"], usd, usd))
     return name, change if held["window"] == "change" else level
 
 
