@@ -67,6 +67,7 @@ def _evidence(body: Body) -> tuple[Html, ...]:
         *_below(body),
         *_unknown(body),
         *_bounds(body),
+        _rules(body),
         _inputs(body),
         *notes(judged, "Checks on the contract:"),
     )
@@ -229,6 +230,28 @@ def _figure(held: Body) -> tuple[str, Format]:
             return f"{what} {held['figure'].removesuffix(end)}", form
     name, level, change = _FIGURES.get(held["figure"], (held["figure"], usd, usd))
     return name, change if held["window"] == "change" else level
+
+
+def _rules(body: Body) -> Html:
+    """Every rule, and whether the telemetry keeps it."""
+    section = body["views"]["contract"]
+    broken = {v["rule"] for v in section["violations"]}
+    rows = [
+        [
+            r["rule"],
+            r["severity"],
+            "violated" if r["rule"] in broken else "kept",
+            prose(r["description"]),
+        ]
+        for r in section["rules"]
+    ]
+    return table(
+        "Rules that were asked",
+        [text("Rule"), text("Severity"), text("Outcome"), text("What it says")],
+        rows,
+        "From data/contract.yml, and a contract of your own where one was given. A rule whose tables or "
+        "columns are not there has nothing to say, and counts as kept.",
+    )
 
 
 def _inputs(body: Body) -> Html:

@@ -65,7 +65,8 @@ def misfit(quoted: str, held: str, typed: str) -> str:
 
 def zoned(quoted: str) -> str:
     """Whether the text of a time in UTC says so; null for null."""
-    return f"regexp_matches({_text(quoted)}, '(Z|z|UTC|[0-9] ?[+-]00(:?00)?)$')"
+    spelled = f"regexp_matches({_text(quoted)}, '(Z|z|UTC|[0-9] ?[+-]00(:?00)?)$')"
+    return f"CASE WHEN suffix({quoted}, 'Z') THEN true ELSE {spelled} END"
 
 
 def foreign_offset(quoted: str) -> str:

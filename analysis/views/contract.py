@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.check import Check
-from analysis.contract import INTERACTIONS, TABLES
+from analysis.contract import INTERACTIONS, RULES, TABLES, Contract
 from analysis.telemetry import Telemetry
 from analysis.telemetry.unknown import Unknown
 from analysis.telemetry.violations import Violation
@@ -28,6 +28,15 @@ class ViolationInfo:
     hint: str
     examples: tuple[str, ...]
     cause: int | None
+
+
+@dataclass(frozen=True)
+class RuleInfo:
+    """One rule that was asked, and what it says."""
+
+    rule: str
+    severity: Literal["error", "warning"]
+    description: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,7 @@ class ContractInfo:
     n_rules: int
     n_errors: int
     n_warnings: int
+    rules: tuple[RuleInfo, ...]
     violations: tuple[ViolationInfo, ...]
     below: tuple[ViolationInfo, ...]
     quarantine: QuarantineInfo | None
@@ -107,11 +117,21 @@ def section(telemetry: Telemetry, bounds: BoundsInfo | None) -> ContractInfo:
         report.n_rules,
         report.n_errors,
         report.n_warnings,
+        tuple(_rules(telemetry.contract)),
         tuple(map(_info, report.violations)),
         tuple(map(_info, report.below)),
         None if aside is None else QuarantineInfo({t: aside[t] for t in TABLES}, share),
         bounds,
     )
+
+
+def _rules(contract: Contract) -> list[RuleInfo]:
+    """The contract's rules in their order, then a team's own."""
+    built_in = [
+        RuleInfo(rule, contract.severities[rule], contract.descriptions[rule]) for rule in RULES
+    ]
+    own = [RuleInfo(r.name, r.severity, r.hint or r.expression) for r in contract.rules]
+    return [*built_in, *own]
 
 
 def _info(v: Violation) -> ViolationInfo:
