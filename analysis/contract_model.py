@@ -90,6 +90,7 @@ KEPT = {
     "source_row",
     "source_hash",
     "ts",
+    "ts_us",
     "day",
     "session",
     "usr",

@@ -3,7 +3,7 @@
 One row an interaction, rows from `as_of` on left out:
 
     interaction_id, session_id, user_id   VARCHAR
-    ts                                    TIMESTAMP, naive UTC
+    ts, ts_us                             TIMESTAMP, naive UTC; the same as BIGINT µs since 1970
     day                                   INTEGER, days since 1970-01-01: of the session's start in date
                                           windows, of the row itself in release windows
     session, usr, cluster                 BIGINT codes, meaningless but for grouping
@@ -46,6 +46,7 @@ from analysis.telemetry.windows import (
 
 DERIVED = (
     "ts",
+    "ts_us",
     "day",
     "session",
     "usr",
@@ -209,7 +210,7 @@ def _rows(
         CREATE OR REPLACE TABLE fact AS
         WITH rows AS (
             SELECT {", ".join(carried)},
-                   i.timestamp_utc AS ts,
+                   i.timestamp_utc AS ts, epoch_us(i.timestamp_utc) AS ts_us,
                    CAST(floor(epoch({day}) / 86400) AS INTEGER) AS day,
                    s.session, u.source_row AS usr,
                    CAST({window} AS TINYINT) AS win,

@@ -20,6 +20,7 @@ from analysis.errors import ContractError, UsageError, WindowError
 from analysis.policy import Bad, Policy
 from analysis.telemetry import fact as fact_table
 from analysis.telemetry import quarantine
+from analysis.telemetry.engine import DuckDB, Engine
 from analysis.telemetry.moments import Metric, Moments, measure
 from analysis.telemetry.source import TOO_LITTLE_MEMORY, InputFile, Source, open_source
 from analysis.telemetry.sql import bad_when, identifier
@@ -81,6 +82,11 @@ class Telemetry:
         """Ends the engine's connection."""
         if self._source is not None:
             self._source.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, with the table `fact`."""
+        return DuckDB(self.con)
 
     @property
     def source(self) -> Source:

@@ -1,0 +1,120 @@
+"""The engine that reductions run in: one small interface, whatever it is.
+
+Every reduction is written once, in DuckDB's dialect, and in the part of it that other engines know
+too (see `telemetry.dialect`). DuckDB runs it as it stands; another engine has it transpiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import duckdb
+import pandas as pd
+
+from analysis.telemetry.sql import identifier
+
+Parameters = Mapping[str, object]
+Row = tuple[Any, ...]
+
+
+class Engine(Protocol):
+    """What a reduction may ask of an engine.
+
+    Parameters stand in a statement as `$name`. Tables are temporary, and this session's own.
+    """
+
+    name: str
+
+    def rows(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
+        """The rows of a small result."""
+
+    def row(self, sql: str, parameters: Parameters | None = None) -> Row:
+        """The one row of a result."""
+
+    def frame(self, sql: str, parameters: Parameters | None = None) -> pd.DataFrame:
+        """A result as a frame. Sums of integers come as float64 above 2⁵³."""
+
+    def stream(
+        self, sql: str, parameters: Parameters | None = None, *, size: int = 100_000
+    ) -> Iterator[pd.DataFrame]:
+        """A result in its order, as frames of about `size` rows, one at a time."""
+
+    def create(self, name: str, select: str, parameters: Parameters | None = None) -> None:
+        """Keeps a result as the table `name`, which it replaces."""
+
+    def view(self, name: str, select: str) -> None:
+        """Gives a statement a name, which it replaces."""
+
+    def put(self, name: str, frame: pd.DataFrame) -> None:
+        """Makes a small table from here: columns of integers, floats, booleans or texts."""
+
+    def drop(self, *names: str) -> None:
+        """Removes tables and views of this session, where they are there."""
+
+    def types(self, name: str) -> dict[str, str]:
+        """The columns of a table or view, in order, with their types by DuckDB's names."""
+
+    def close(self) -> None:
+        """Ends the session, and removes what it made."""
+
+
+class DuckDB:
+    """The embedded engine, over a connection. Tables are no temporary ones: a cursor would not see them."""
+
+    name = "duckdb"
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self.con = con
+
+    def rows(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
+        return self._run(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Parameters | None = None) -> Row:
+        return self.rows(sql, parameters)[0]
+
+    def frame(self, sql: str, parameters: Parameters | None = None) -> pd.DataFrame:
+        return self._run(sql, parameters).df()
+
+    def stream(
+        self, sql: str, parameters: Parameters | None = None, *, size: int = 100_000
+    ) -> Iterator[pd.DataFrame]:
+        found = self._run(sql, parameters, cursor=True).to_arrow_reader(size)
+        for batch in found:
+            if batch.num_rows:
+                yield batch.to_pandas()
+
+    def create(self, name: str, select: str, parameters: Parameters | None = None) -> None:
+        self.drop(name)
+        self._run(f"CREATE TABLE {identifier(name)} AS {select}", parameters)
+
+    def view(self, name: str, select: str) -> None:
+        self.drop(name)
+        self.con.execute(f"CREATE VIEW {identifier(name)} AS {select}")
+
+    def put(self, name: str, frame: pd.DataFrame) -> None:
+        self.drop(name)
+        self.con.register("put_frame", frame)
+        self.con.execute(f"CREATE TABLE {identifier(name)} AS SELECT * FROM put_frame")
+        self.con.unregister("put_frame")
+
+    def drop(self, *names: str) -> None:
+        for name in names:
+            kinds = self.con.execute(
+                "SELECT table_type FROM information_schema.tables WHERE table_name = ?", [name]
+            ).fetchall()
+            for (kind,) in kinds:
+                self.con.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {identifier(name)}")
+
+    def types(self, name: str) -> dict[str, str]:
+        found = self.con.execute(f"DESCRIBE {identifier(name)}").fetchall()
+        return {str(row[0]): str(row[1]) for row in found}
+
+    def close(self) -> None:
+        self.con.close()
+
+    def _run(
+        self, sql: str, parameters: Parameters | None, *, cursor: bool = False
+    ) -> duckdb.DuckDBPyConnection:
+        con = self.con.cursor() if cursor else self.con
+        return con.execute(sql, dict(parameters or {}))
