@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 
 from analysis.telemetry.sql import identifier
 
@@ -79,8 +80,9 @@ class DuckDB:
     def stream(
         self, sql: str, parameters: Parameters | None = None, *, size: int = 100_000
     ) -> Iterator[pd.DataFrame]:
-        found = self._run(sql, parameters, cursor=True).to_arrow_reader(size)
-        for batch in found:
+        run = self._run(sql, parameters, cursor=True)
+        batches: pa.RecordBatchReader = run.to_arrow_reader(size)  # type: ignore[assignment]
+        for batch in batches:
             if batch.num_rows:
                 yield batch.to_pandas()
 
