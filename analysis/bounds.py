@@ -22,6 +22,7 @@ from analysis.check import Check, Interval, RegressionTest
 from analysis.policy import Policy
 from analysis.stats.sketch import N_BINS, bin_value, quantile
 from analysis.telemetry import Telemetry
+from analysis.telemetry.latency import latency_histograms
 from analysis.telemetry.unknown import BadIn, count_unknown, taken_as
 from analysis.views import budget, health
 from analysis.views.contract import BoundInfo, BoundsInfo, unknown_info
@@ -52,8 +53,8 @@ def assess(telemetry: Telemetry, policy: Policy, results: Results) -> BoundsInfo
     ranks: dict[str, Mapping[int, np.ndarray]] = {}
     for extreme, (compared, absolute) in _EXTREMES.items():
         with taken_as(telemetry, compared) as taken:
-            extremes[extreme] = {"health": health.assess(taken, policy)}
-            ranks[extreme] = {win: health.histogram(taken, win) for win in (0, 1)}
+            extremes[extreme] = {"health": health.assess(taken, policy, headlines_only=True)}
+            ranks[extreme] = latency_histograms(taken)
         with taken_as(telemetry, absolute) as taken:
             extremes[extreme] = {**extremes[extreme], "budget": budget.assess(taken, policy)}
     outcomes = {

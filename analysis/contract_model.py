@@ -103,6 +103,11 @@ KEPT = {
     "failure",
     "breach",
     "first_attempt",
+    "traced",
+    "ts_day",
+    "started_us",
+    "started_day",
+    "label_us",
 }
 """Names that the review has for columns of its own; no column may be declared by one of them."""
 

@@ -37,8 +37,10 @@ from analysis.errors import PolicyError, UsageError
 from analysis.policy import LoadedPolicy, Policy, utc
 from analysis.running import is_running
 from analysis.tables import write_tables
-from analysis.telemetry import Telemetry, open_telemetry
+from analysis.telemetry import Telemetry, fact, open_telemetry
 from analysis.telemetry.source import digest_inputs
+from analysis.telemetry.store import Store, key_of
+from analysis.telemetry.telemetry import policy_columns
 from analysis.telemetry.windows import iso
 from analysis.views import budget, contract, drift, health, hotspots, routing, triage
 from analysis.views.looks import gate_error
@@ -135,11 +137,21 @@ def _exists(path: Path, given: str) -> bool:
         raise UsageError(f"{given}: {error.strerror or 'cannot be read'}") from None
 
 
-def compute(wanted: Request, progress: Progress = lambda _: None) -> Review:
-    """Computes a review. Raises ContractError, WindowError, UsageError."""
+def compute(
+    wanted: Request, progress: Progress = lambda _: None, store: Store | None = None
+) -> Review:
+    """Computes a review. store: where the encoded telemetry is kept.
+
+    Raises ContractError, WindowError, UsageError.
+    """
     policy = wanted.loaded.policy
     declared = contracts.load(wanted.contract_path)
-    progress("reading and validating the telemetry")
+    kept = store is not None and store.data.is_file()
+    progress(
+        "the telemetry is known: its encoded copy is read"
+        if kept
+        else "reading and validating the telemetry"
+    )
     telemetry = open_telemetry(
         wanted.data,
         declared,
@@ -147,6 +159,7 @@ def compute(wanted: Request, progress: Progress = lambda _: None) -> Review:
         as_of=wanted.as_of,
         threads=wanted.threads,
         memory_limit=wanted.memory_limit,
+        store=store,
     )
     try:
         results: dict[str, ViewResult[Any]] = {}
@@ -284,16 +297,36 @@ def cache_key(wanted: Request, inputs: Sequence[tuple[str, str]] | None = None) 
         "inputs": digest_inputs(wanted.data) if inputs is None else inputs,
         "policy": wanted.loaded.policy.settings(),
         "policy_file": wanted.loaded.sha256,
-        # A contract of one's own extends the project's: both count.
-        "contract": [
-            hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in (contracts.DEFAULT_PATH, wanted.contract_path)
-        ],
+        "contract": _contract_digests(wanted),
         "as_of": None if wanted.as_of is None else utc(wanted.as_of).isoformat(),
         "code": _code_digest(),
         "producer": dataclasses.asdict(producer()),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _contract_digests(wanted: Request) -> list[str]:
+    """A contract of one's own extends the project's: both count."""
+    return [
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (contracts.DEFAULT_PATH, wanted.contract_path)
+    ]
+
+
+def _store(wanted: Request, root: Path, inputs: Sequence[tuple[str, str]]) -> Store:
+    """Where the encoded telemetry is kept: windows, limits and gates of the policy do not move it."""
+    policy = wanted.loaded.policy
+    parts = {
+        "inputs": inputs,
+        "contract": _contract_digests(wanted),
+        "columns": sorted(policy_columns(policy)),
+        # What a text of the policy may name is a column; a title and an id of a release are none.
+        "texts": sorted(fact.texts(policy.model_copy(update={"release": None}))),
+        "missing": policy.missing.max_rate,
+        "code": _code_digest(),
+        "producer": dataclasses.asdict(producer()),
+    }
+    return Store(root, key_of(parts), frozenset(inputs))
 
 
 @functools.cache
@@ -323,7 +356,8 @@ def cached(
         return place
     root.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(root)
-    review = compute(wanted, progress)
+    store = _store(wanted, project / ".cache" / "encoded", inputs)
+    review = compute(wanted, progress, store)
     read = {(one["file"], one["sha256"]) for one in review.body["inputs"]}
     if not read <= set(inputs):
         raise UsageError(f"{wanted.data}: the telemetry changed while it was read; review it again")

@@ -42,11 +42,17 @@ def find_absent(telemetry: Telemetry) -> None:
     null where it lies in neither. Makes `absent_counts` (lost, win, unit, n): n interactions each;
     the same unit stands in each window in which it may have been.
     """
-    con = telemetry.con
-    con.execute("CREATE OR REPLACE TEMP TABLE absent AS SELECT * FROM fact LIMIT 0")
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE absent_counts (lost BOOLEAN, win TINYINT, unit VARCHAR, n BIGINT)"
+    engine = telemetry.engine
+    engine.create("absent", "SELECT * FROM fact_known WHERE 1 = 0")
+    engine.create(
+        "absent_counts",
+        "SELECT true AS lost, CAST(win AS INTEGER) AS win, CAST(win AS VARCHAR) AS unit, "
+        "CAST(win AS BIGINT) AS n FROM absent",
     )
+    counted = any(v.rule in ("rollup", "foreign_key") for v in telemetry.validation.violations)
+    if telemetry.aside is None and not counted:
+        return
+    con = telemetry.con
     con.execute(
         "CREATE OR REPLACE TEMP TABLE absent_rows (lost BOOLEAN, unit VARCHAR, n BIGINT, "
         "interaction_id VARCHAR, session_id VARCHAR, user_id VARCHAR, session BIGINT, usr BIGINT, "
@@ -56,7 +62,7 @@ def find_absent(telemetry: Telemetry) -> None:
     if telemetry.aside is not None:
         _summaries(telemetry)
         _set_aside(telemetry)
-    if any(v.rule in ("rollup", "foreign_key") for v in telemetry.validation.violations):
+    if counted:
         if telemetry.aside is None:
             _summaries(telemetry)
         _lost(telemetry)
@@ -230,7 +236,7 @@ def _into_windows(telemetry: Telemetry) -> None:
     telemetry.con.execute(
         f"""
         INSERT INTO absent BY NAME
-        SELECT interaction_id, session_id, user_id, ts, day, session, usr, win,
+        SELECT interaction_id, epoch_us(ts) AS ts_us, day, session, usr, win,
                {weight_of(windows)} AS weight, true AS first_attempt,
                {"usr" if telemetry.cluster == "user" else "session"} AS cluster
         FROM absent_places, LATERAL (SELECT unnest(range(n))) AS one(copy)
@@ -241,11 +247,8 @@ def _into_windows(telemetry: Telemetry) -> None:
 
 def _reach(telemetry: Telemetry) -> timedelta:
     """How long before one of its interactions a session may have started."""
-    longest = telemetry.con.execute(
-        "SELECT max(f.ts - s.started) FROM (SELECT session_id, max(ts) AS ts FROM fact GROUP BY 1) f "
-        "JOIN session_starts s ON s.session_id = f.session_id"
-    ).fetchall()[0][0]
-    return max(MIN_REACH, longest or MIN_REACH)
+    longest = telemetry.engine.row("SELECT max(ts_us - started_us) FROM encoded")[0]
+    return max(MIN_REACH, timedelta(microseconds=int(longest or 0)))
 
 
 def _may_be_in(span: Span, name: str, parameters: dict[str, Any]) -> str:

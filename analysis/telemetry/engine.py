@@ -6,7 +6,9 @@ too (see `telemetry.dialect`). DuckDB runs it as it stands; another engine has i
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import duckdb
@@ -65,8 +67,10 @@ class DuckDB:
 
     name = "duckdb"
 
-    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, *directories: Path) -> None:
+        """directories: removed at the end."""
         self.con = con
+        self._directories = directories
 
     def rows(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         return self._run(sql, parameters).fetchall()
@@ -103,17 +107,24 @@ class DuckDB:
     def drop(self, *names: str) -> None:
         for name in names:
             kinds = self.con.execute(
-                "SELECT table_type FROM information_schema.tables WHERE table_name = ?", [name]
+                "SELECT table_type FROM information_schema.tables WHERE table_name = ? "
+                "AND table_catalog IN ('memory', 'temp')",
+                [name],
             ).fetchall()
             for (kind,) in kinds:
                 self.con.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {identifier(name)}")
 
     def types(self, name: str) -> dict[str, str]:
         found = self.con.execute(f"DESCRIBE {identifier(name)}").fetchall()
-        return {str(row[0]): str(row[1]) for row in found}
+        return {
+            str(column): "VARCHAR" if kind.startswith("ENUM") else str(kind)
+            for column, kind, *_ in found
+        }
 
     def close(self) -> None:
         self.con.close()
+        for directory in self._directories:
+            shutil.rmtree(directory, ignore_errors=True)
 
     def _run(
         self, sql: str, parameters: Parameters | None, *, cursor: bool = False

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from analysis.policy import utc
+from analysis.telemetry.fact import micros, moment
 from analysis.telemetry.telemetry import Telemetry
 from analysis.telemetry.windows import EPOCH
 
@@ -30,15 +30,14 @@ def count_events(
 
     bad: nullable SQL boolean over `fact`. own_rows: only rows of the candidate (a canary).
     """
-    row = telemetry.con.execute(
+    row = telemetry.engine.row(
         f"""
         SELECT coalesce(sum(n), 0), coalesce(sum(y), 0), coalesce(sum(n * n), 0) FROM (
-            SELECT count({bad}) AS n, count(*) FILTER ({bad}) AS y FROM fact
-            WHERE ts >= $start AND ts < $end AND ($own = false OR win = 1) GROUP BY cluster
-        )
-        """,
-        {"start": _naive(start), "end": _naive(end), "own": own_rows},
-    ).fetchall()[0]
+            SELECT count({bad}) AS n, {_count(bad)} AS y FROM fact
+            WHERE {_between(start, end, own_rows)} GROUP BY cluster
+        ) totals
+        """
+    )
     return EventCounts(*(int(v) for v in row))
 
 
@@ -50,41 +49,55 @@ def bucket_counts(
     first = int((start - EPOCH).total_seconds()) // size
     last = -int(-(end - EPOCH).total_seconds() // size)
     n, y = np.zeros(max(last - first, 0), np.int64), np.zeros(max(last - first, 0), np.int64)
-    rows = telemetry.con.execute(
-        f"""
-        SELECT CAST(floor(epoch(ts) / {size}) AS BIGINT) AS bucket, count({bad}), count(*) FILTER ({bad})
-        FROM fact WHERE ts >= $start AND ts < $end AND ($own = false OR win = 1) GROUP BY 1
-        """,
-        {"start": _naive(start), "end": _naive(end), "own": own_rows},
-    ).fetchall()
+    rows = telemetry.engine.rows(
+        f"SELECT bucket, count(bad), {_count('bad')} FROM "
+        f"(SELECT CAST(floor(ts_us / {size * 1_000_000}) AS BIGINT) AS bucket, {bad} AS bad "
+        f"FROM fact WHERE {_between(start, end, own_rows)}) buckets GROUP BY bucket"
+    )
     for bucket, total, bad_events in rows:
-        n[bucket - first] = total
-        y[bucket - first] = bad_events
+        n[int(bucket) - first] = int(total)
+        y[int(bucket) - first] = int(bad_events)
     return n, y
+
+
+def daily_events(
+    telemetry: Telemetry, bad: str, start: datetime, end: datetime
+) -> list[tuple[int, int, int]]:
+    """(day number, events, bad events) of the UTC days of [start, end) that hold any, in order."""
+    rows = telemetry.engine.rows(
+        f"SELECT day_of, count(bad), {_count('bad')} FROM "
+        f"(SELECT CAST(floor(ts_us / 86400000000) AS BIGINT) AS day_of, {bad} AS bad "
+        f"FROM fact WHERE {_between(start, end)}) days GROUP BY day_of ORDER BY day_of"
+    )
+    return [(int(day), int(n), int(y)) for day, n, y in rows]
 
 
 def exhaustion_moment(
     telemetry: Telemetry, bad: str, start: datetime, end: datetime, allowed: float
 ) -> datetime | None:
     """When the cumulative bad events of [start, end) reached `allowed`; None where they did not."""
-    row = telemetry.con.execute(
+    row = telemetry.engine.row(
         f"""
-        SELECT min(ts) FROM (
-            SELECT ts, sum(n) OVER (ORDER BY ts RANGE UNBOUNDED PRECEDING) AS reached
-            FROM (SELECT ts, count(*) AS n FROM fact
-                  WHERE ts >= $start AND ts < $end AND {bad} GROUP BY ts)
-        ) WHERE reached >= $allowed
+        SELECT min(ts_us) FROM (
+            SELECT ts_us, sum(n) OVER (ORDER BY ts_us ROWS UNBOUNDED PRECEDING) AS reached
+            FROM (SELECT ts_us, count(*) AS n FROM fact
+                  WHERE {_between(start, end)} AND {bad} GROUP BY ts_us) moments
+        ) running WHERE reached >= $allowed
         """,
-        {"start": _naive(start), "end": _naive(end), "allowed": allowed},
-    ).fetchall()[0]
-    return utc(row[0]) if row[0] is not None else None
+        {"allowed": allowed},
+    )
+    return moment(row[0]) if row[0] is not None else None
 
 
 def first_event(telemetry: Telemetry) -> datetime:
     """The first timestamp in the telemetry."""
-    row = telemetry.con.execute("SELECT min(ts) FROM fact").fetchall()[0]
-    return utc(row[0])
+    return moment(telemetry.engine.row("SELECT min(ts_us) FROM fact")[0])
 
 
-def _naive(moment: datetime) -> datetime:
-    return utc(moment).replace(tzinfo=None)
+def _between(start: datetime, end: datetime, own_rows: bool = False) -> str:
+    own = " AND win = 1" if own_rows else ""
+    return f"ts_us >= {micros(start)} AND ts_us < {micros(end)}{own}"
+
+
+def _count(bad: str) -> str:
+    return f"coalesce(sum(CASE WHEN {bad} THEN 1 ELSE 0 END), 0)"

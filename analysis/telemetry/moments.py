@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 
 from analysis.stats.clusters import CrossMoments, DayTotals, WindowMoments
+from analysis.telemetry.engine import Engine
 
 Scale = int
 
@@ -70,108 +70,153 @@ class Moments:
     support_baseline: int
 
 
-def measure(con: duckdb.DuckDBPyConnection, metrics: Sequence[Metric]) -> dict[str, Moments]:
-    """The moments of each metric, by name, in two scans of `fact`."""
-    if not metrics:
-        return {}
-    totals = ["cluster"]
+def measure(engine: Engine, metrics: Sequence[Metric]) -> dict[str, Moments]:
+    """The moments of each metric, by name: two scans of `fact` for each `AT_ONCE` of them."""
+    out: dict[str, Moments] = {}
+    for start in range(0, len(metrics), AT_ONCE):
+        out |= _measure(engine, metrics[start : start + AT_ONCE])
+    return out
+
+
+AT_ONCE = 12
+"""Metrics of one scan: their totals by cluster lie in memory."""
+_WINDOW = ("n", "y", "nn", "yy", "ny", "clusters", "largest", "bad_clusters")
+
+
+def _measure(engine: Engine, metrics: Sequence[Metric]) -> dict[str, Moments]:
+    totals = []
     for i, metric in enumerate(metrics):
-        for win in (1, 0):
-            within = f"FILTER (win = {win} AND ({metric.where}))"
-            totals.append(
-                f"coalesce(sum(weight * ({metric.denominator})) {within}, 0)::HUGEINT AS n{win}_{i}"
-            )
-            totals.append(
-                f"coalesce(sum(weight * ({metric.numerator})) {within}, 0)::HUGEINT AS y{win}_{i}"
-            )
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE cluster_totals AS SELECT {', '.join(totals)} "
-        "FROM fact WHERE win IS NOT NULL GROUP BY cluster"
+        n, y = f"weight * ({metric.denominator})", f"weight * ({metric.numerator})"
+        if metric.where != "true":
+            n, y = (f"CASE WHEN {metric.where} THEN {value} ELSE 0 END" for value in (n, y))
+        kind = _kind(metric)
+        totals.append(f"CAST(coalesce(sum({n}), 0) AS BIGINT) AS n_{i}")
+        totals.append(f"CAST(coalesce(sum({y}), 0) AS {kind}) AS y_{i}")
+    summed = ", ".join(totals)
+    engine.create(
+        "cluster_totals",
+        f"SELECT cluster, win, {summed} FROM fact WHERE win IS NOT NULL GROUP BY cluster, win",
     )
-    try:
-        row = _row(con, ", ".join(_sums(i) for i in range(len(metrics))), "cluster_totals")
-    except duckdb.OutOfRangeException:
-        row = _without_limit(con, len(metrics))
-    days, support = _days(con, metrics)
+    windows = _windows(engine, metrics)
+    crossed = _crossed(engine, len(metrics))
+    engine.drop("cluster_totals")
+    days, support = _days(engine, metrics)
     out = {}
     for i, metric in enumerate(metrics):
-        values = [int(v or 0) for v in row[i * _PER_METRIC : (i + 1) * _PER_METRIC]]
-        one, zero, cross = values[:8], values[8:16], values[16:]
+        one, zero = windows[i]
+        clusters = one.clusters + zero.clusters - crossed[i][4]
         out[metric.name] = Moments(
             metric,
-            WindowMoments(*one),
-            WindowMoments(*zero),
-            CrossMoments(*cross),
+            one,
+            zero,
+            CrossMoments(*crossed[i][:4], clusters),
             DayTotals(days[i]),
             support_candidate=support[i][1],
             support_baseline=support[i][0],
         )
-    con.execute("DROP TABLE cluster_totals")
     return out
 
 
-_PER_METRIC = 8 + 8 + 5
-
-
-def _sums(i: int) -> str:
+def _windows(
+    engine: Engine, metrics: Sequence[Metric]
+) -> list[tuple[WindowMoments, WindowMoments]]:
+    """The moments of each metric in (candidate, baseline)."""
     parts = []
-    for win in (1, 0):
-        n, y = f"n{win}_{i}", f"y{win}_{i}"
-        parts += [
-            f"sum({n})",
-            f"sum({y})",
-            f"sum({n} * {n})",
-            f"sum({y} * {y})",
-            f"sum({n} * {y})",
-            f"count(*) FILTER ({n} > 0)",
-            f"max({n})",
-            f"count(*) FILTER ({y} > 0)",
-        ]
-    n1, y1, n0, y0 = f"n1_{i}", f"y1_{i}", f"n0_{i}", f"y0_{i}"
-    parts += [
-        f"sum({n1} * {n0})",
-        f"sum({y1} * {y0})",
-        f"sum({n1} * {y0})",
-        f"sum({y1} * {n0})",
-        f"count(*) FILTER ({n1} > 0 OR {n0} > 0)",
-    ]
-    return ", ".join(parts)
+    for i in range(len(metrics)):
+        n, y = f"n_{i}", f"y_{i}"
+        parts += [f"sum({n})", f"sum({y})", f"sum({n} * {n})", f"sum({y} * {y})",
+                  f"sum({n} * {y})", f"sum(CASE WHEN n_{i} > 0 THEN 1 ELSE 0 END)", f"max(n_{i})",
+                  f"sum(CASE WHEN y_{i} > 0 THEN 1 ELSE 0 END)"]  # fmt: skip
+    statement = f"SELECT win, {', '.join(parts)} FROM cluster_totals GROUP BY win"
+    try:
+        found = {int(win): [int(v) for v in values] for win, *values in engine.rows(statement)}
+    except duckdb.OutOfRangeException:
+        found = _without_limit(engine, len(metrics))
+    size = len(_WINDOW)
+
+    def window(win: int, i: int) -> WindowMoments:
+        values = found.get(win, [0] * (size * len(metrics)))
+        return WindowMoments(*values[size * i : size * (i + 1)])
+
+    return [(window(1, i), window(0, i)) for i in range(len(metrics))]
 
 
-def _without_limit(con: duckdb.DuckDBPyConnection, n_metrics: int) -> tuple[int, ...]:
-    """The same as `_sums` where squares exceed 128 bits: calls of a million USD each do that."""
-    out = [0] * (n_metrics * _PER_METRIC)
-    clusters = con.execute("SELECT * EXCLUDE (cluster) FROM cluster_totals")
-    while batch := clusters.fetchmany(10_000):
-        for row in batch:
+def _without_limit(engine: Engine, n_metrics: int) -> dict[int, list[int]]:
+    """The same where squares exceed 128 bits: calls of a million USD each do that."""
+    listed = ", ".join(f"n_{i}, y_{i}" for i in range(n_metrics))
+    found: dict[int, list[int]] = {}
+    for batch in engine.stream(f"SELECT win, {listed} FROM cluster_totals", size=10_000):
+        for win, *values in batch.astype(object).itertuples(index=False):
+            out = found.setdefault(int(win), [0] * (len(_WINDOW) * n_metrics))
             for i in range(n_metrics):
-                n1, y1, n0, y0 = (int(v) for v in row[4 * i : 4 * i + 4])
-                at = i * _PER_METRIC
-                for begin, n, y in ((at, n1, y1), (at + 8, n0, y0)):
-                    for place, value in enumerate((n, y, n * n, y * y, n * y, n > 0)):
-                        out[begin + place] += value
-                    out[begin + 6] = max(out[begin + 6], n)
-                    out[begin + 7] += y > 0
-                cross = (n1 * n0, y1 * y0, n1 * y0, y1 * n0, n1 > 0 or n0 > 0)
-                for place, value in enumerate(cross):
-                    out[at + 16 + place] += value
-    return tuple(out)
+                n, y = int(values[2 * i]), int(values[2 * i + 1])
+                at = len(_WINDOW) * i
+                for place, value in enumerate((n, y, n * n, y * y, n * y, n > 0)):
+                    out[at + place] += value
+                out[at + 6] = max(out[at + 6], n)
+                out[at + 7] += y > 0
+    return found
+
+
+def _crossed(engine: Engine, n_metrics: int) -> list[tuple[int, int, int, int, int]]:
+    """Σ n₁n₀, y₁y₀, n₁y₀, y₁n₀ and the clusters with rows in both windows, of each metric."""
+    parts = []
+    for i in range(n_metrics):
+        n1, y1, n0, y0 = (f"{side}.{v}_{i}" for side in "ab" for v in "ny")
+        parts += [f"sum({n1} * {n0})", f"sum({y1} * {y0})", f"sum({n1} * {y0})",
+                  f"sum({y1} * {n0})",
+                  f"sum(CASE WHEN a.n_{i} > 0 AND b.n_{i} > 0 THEN 1 ELSE 0 END)"]  # fmt: skip
+    both = (
+        "(SELECT * FROM cluster_totals WHERE win = 1) a "
+        "JOIN (SELECT * FROM cluster_totals WHERE win = 0) b ON a.cluster = b.cluster"
+    )
+    try:
+        row: Sequence[int] = engine.row(f"SELECT {', '.join(parts)} FROM {both}")
+    except duckdb.OutOfRangeException:
+        row = _crossed_without_limit(engine, n_metrics, both)
+    values = [int(v or 0) for v in row]
+    return [
+        (values[k], values[k + 1], values[k + 2], values[k + 3], values[k + 4])
+        for k in range(0, 5 * n_metrics, 5)
+    ]
+
+
+def _crossed_without_limit(engine: Engine, n_metrics: int, both: str) -> Sequence[int]:
+    listed = ", ".join(
+        f"{side}.{v}_{i} AS {side}{v}_{i}" for i in range(n_metrics) for side in "ab" for v in "ny"
+    )
+    out = [0] * (5 * n_metrics)
+    for batch in engine.stream(f"SELECT {listed} FROM {both}", size=10_000):
+        for values in batch.astype(object).itertuples(index=False):
+            for i in range(n_metrics):
+                n1, y1, n0, y0 = (int(v) for v in values[4 * i : 4 * i + 4])
+                for place, value in enumerate((n1 * n0, y1 * y0, n1 * y0, y1 * n0)):
+                    out[5 * i + place] += value
+                out[5 * i + 4] += n1 > 0 and n0 > 0
+    return out
+
+
+def _kind(metric: Metric) -> str:
+    """The type of a cluster's total: of a rate it is a count, and money's squares need 128 bits."""
+    return "BIGINT" if metric.scale == 1 else "HUGEINT"
 
 
 def _days(
-    con: duckdb.DuckDBPyConnection, metrics: Sequence[Metric]
+    engine: Engine, metrics: Sequence[Metric]
 ) -> tuple[list[tuple[tuple[int, int, int, int], ...]], list[tuple[int, int]]]:
     """(window, day, n, y) of each metric, and its unweighted rows (baseline, candidate)."""
     parts = []
     for metric in metrics:
-        within = f"FILTER ({metric.where})"
-        parts.append(f"coalesce(sum(weight * ({metric.denominator})) {within}, 0)")
-        parts.append(f"coalesce(sum(weight * ({metric.numerator})) {within}, 0)")
-        parts.append(f"coalesce(sum({metric.denominator}) {within}, 0)")
-    rows = con.execute(
+        sums = (f"weight * ({metric.denominator})", f"weight * ({metric.numerator})",
+                metric.denominator)  # fmt: skip
+        for value in sums:
+            if metric.where != "true":
+                value = f"CASE WHEN {metric.where} THEN {value} ELSE 0 END"
+            parts.append(f"coalesce(sum({value}), 0)")
+    rows = engine.rows(
         f"SELECT win, day, {', '.join(parts)} FROM fact WHERE win IS NOT NULL "
         "GROUP BY win, day ORDER BY win, day"
-    ).fetchall()
+    )
     days, support = [], []
     for i in range(len(metrics)):
         n, y, raw = 2 + 3 * i, 3 + 3 * i, 4 + 3 * i
@@ -183,8 +228,3 @@ def _days(
             )
         )
     return days, support
-
-
-def _row(con: duckdb.DuckDBPyConnection, select: str, table: str) -> tuple[Any, ...]:
-    row = con.execute(f"SELECT {select} FROM {table}").fetchall()[0]
-    return tuple(row)

@@ -42,6 +42,9 @@ TOO_LITTLE_MEMORY = (
 )
 
 
+MEMORY_MIB = 2500
+
+
 @dataclass(frozen=True)
 class Source:
     """The tables in the engine.
@@ -92,7 +95,7 @@ def open_source(
     """
     names = listing(data)
     staging = staging_directory(temp_dir)
-    con = _connect(threads, memory_limit, staging)
+    con = connect(threads, memory_limit, staging)
     inputs: list[InputFile] = []
     stamps: list[Stamp] = []
     columns: dict[str, tuple[str, ...]] = {}
@@ -130,9 +133,10 @@ def whole(
     return Violation(rule, table, column, contract.severities[rule], 0, 1.0, hint)
 
 
-def _connect(
+def connect(
     threads: int | None, memory_limit: str | None, staging: Path
 ) -> duckdb.DuckDBPyConnection:
+    """The embedded engine, which spills into `staging`. Raises UsageError."""
     con = duckdb.connect(":memory:")
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET preserve_insertion_order = true")
@@ -142,15 +146,25 @@ def _connect(
     con.execute(f"SET temp_directory = {literal(str(staging / 'spill'))}")
     if threads is not None:
         con.execute(f"SET threads = {int(threads)}")
-    if memory_limit is not None:
-        try:
-            con.execute(f"SET memory_limit = {literal(memory_limit)}")
-        except duckdb.Error:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise UsageError(
-                f"--memory-limit {memory_limit}: not a size that the engine takes"
-            ) from None
+    try:
+        con.execute(f"SET memory_limit = {literal(memory_limit or _memory_limit(con))}")
+    except duckdb.Error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise UsageError(
+            f"--memory-limit {memory_limit}: not a size that the engine takes"
+        ) from None
     return con
+
+
+def _memory_limit(con: duckdb.DuckDBPyConnection) -> str:
+    """The engine's own limit, a share of what the machine or its container has; at most `MEMORY_MIB`.
+
+    Beyond it the engine spills to disk: a laptop does other work, too.
+    """
+    own = str(con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
+    number, unit = own.split()
+    mib = float(number) * {"KiB": 2**-10, "MiB": 1, "GiB": 2**10, "TiB": 2**20}.get(unit, 0)
+    return f"{min(mib, MEMORY_MIB) or MEMORY_MIB:.0f}MiB"
 
 
 # ── opening one table ────────────────────────────────────────────────────────────────────

@@ -6,6 +6,8 @@ deterministic), `examples`, and `batches` (bounded, key-ordered, only to score a
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,24 +22,19 @@ from analysis.errors import ContractError, UsageError, WindowError
 from analysis.policy import Bad, Policy
 from analysis.telemetry import fact as fact_table
 from analysis.telemetry import quarantine
+from analysis.telemetry.encode import encode
 from analysis.telemetry.engine import DuckDB, Engine
+from analysis.telemetry.fact import WindowCounts
+from analysis.telemetry.files import InputFile, staging_directory
 from analysis.telemetry.moments import Metric, Moments, measure
-from analysis.telemetry.source import TOO_LITTLE_MEMORY, InputFile, Source, open_source
-from analysis.telemetry.sql import bad_when, identifier
+from analysis.telemetry.source import TOO_LITTLE_MEMORY, Source, connect, open_source
+from analysis.telemetry.sql import bad_when, identifier, literal
+from analysis.telemetry.store import Store, Told, data_file
 from analysis.telemetry.validate import validate
 from analysis.telemetry.violations import ContractSection, as_text
 from analysis.telemetry.windows import ResolvedWindows, Span, data_range, iso
 
 MAX_SAMPLE_ROWS = 200_000
-
-
-@dataclass(frozen=True)
-class WindowCounts:
-    """How much a window holds."""
-
-    n_interactions: int
-    n_sessions: int
-    n_users: int
 
 
 @dataclass(frozen=True)
@@ -52,15 +49,15 @@ class MissingRate:
 class Telemetry:
     """Validated telemetry, cut into windows, ready to be reduced.
 
-    con: the engine, with the table `fact` (see `telemetry.fact` for its columns).
-    columns: the interactions columns that are there and that the contract declares or the policy
-    names. types: DuckDB types of `fact`, derived columns included.
+    engine: with the view `fact` (see `telemetry.fact` for its columns). columns: the interactions
+    columns that are there and that the contract declares or the policy names. types: those of `fact`
+    by DuckDB's names, derived columns included.
     dimensions: the policy's dimensions that are there. aside: rows of each table that were set aside
     for breaking the contract, None where none did. taken_as: what an unknown outcome is read as, a
     boolean over `fact`; None where it stays unknown.
     """
 
-    con: duckdb.DuckDBPyConnection
+    engine: Engine
     contract: Contract
     policy: Policy
     windows: ResolvedWindows
@@ -77,20 +74,23 @@ class Telemetry:
     warnings: tuple[str, ...] = ()
     taken_as: str | None = None
     _source: Source | None = field(default=None, repr=False, compare=False)
+    _measured: dict[tuple[object, ...], Moments] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def close(self) -> None:
-        """Ends the engine's connection."""
-        if self._source is not None:
-            self._source.close()
+        """Ends the engine's session, and removes what it made."""
+        self.engine.close()
 
     @property
-    def engine(self) -> Engine:
-        """The engine, with the table `fact`."""
-        return DuckDB(self.con)
+    def con(self) -> duckdb.DuckDBPyConnection:
+        """The embedded engine's connection."""
+        assert isinstance(self.engine, DuckDB)
+        return self.engine.con
 
     @property
     def source(self) -> Source:
-        """What the telemetry was opened from."""
+        """What the telemetry was opened from, where it was read and not kept."""
         assert self._source is not None
         return self._source
 
@@ -143,12 +143,18 @@ class Telemetry:
     # ── reductions ───────────────────────────────────────────────────────────────────────
 
     def moments(self, metrics: Sequence[Metric]) -> dict[str, Moments]:
-        """Exact cluster and day moments of ratio metrics in both windows."""
-        return measure(self.con, metrics)
+        """Exact cluster and day moments of ratio metrics in both windows.
+
+        What was measured once is remembered, whatever its name: a metric costs one reduction.
+        """
+        new = [m for m in metrics if _key(m) not in self._measured]
+        for found in measure(self.engine, new).values():
+            self._measured[_key(found.metric)] = found
+        return {m.name: dataclasses.replace(self._measured[_key(m)], metric=m) for m in metrics}
 
     def frame(self, sql: str, parameters: Mapping[str, object] | None = None) -> pd.DataFrame:
         """A small reduction over `fact` as a frame. Sums of integers come as float64 above 2⁵³."""
-        return self.con.execute(sql, dict(parameters or {})).df()
+        return self.engine.frame(sql, parameters)
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────
 
@@ -224,13 +230,70 @@ def open_telemetry(
     as_of: datetime | None = None,
     threads: int | None = None,
     memory_limit: str | None = None,
+    store: Store | None = None,
 ) -> Telemetry:
     """Reads, validates and windows the telemetry in `data`.
 
-    Raises UsageError (no such path), ContractError (any violation of severity error, all of them
-    listed), WindowError (a window without rows).
+    store: where the encoded input is kept, and read from where it is there already. Raises
+    UsageError (no such path), ContractError (any violation of severity error, all of them listed),
+    WindowError (a window without rows).
     """
+    opened = _from_store(store, threads, memory_limit)
+    if opened is None:
+        opened = _from_files(data, contract, policy, threads, memory_limit, store)
+    try:
+        return _windowed(opened, contract, policy, as_of)
+    except duckdb.OutOfMemoryException:
+        opened.engine.close()
+        raise UsageError(TOO_LITTLE_MEMORY) from None
+    except BaseException:
+        opened.engine.close()
+        raise
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Encoded telemetry in an engine, and what is known of it."""
+
+    engine: Engine
+    told: Told
+    aside: Mapping[str, int] | None = None
+    source: Source | None = None
+
+
+def _from_store(
+    store: Store | None, threads: int | None, memory_limit: str | None
+) -> _Opened | None:
+    told = None if store is None else store.read()
+    if store is None or told is None:
+        return None
+    staging = staging_directory(None)
+    engine = DuckDB(connect(threads, memory_limit, staging), staging)
+    try:
+        _attach(engine, store.data)
+    except duckdb.Error:
+        engine.close()
+        return None
+    return _Opened(engine, told)
+
+
+def _attach(engine: DuckDB, path: Path) -> None:
+    """The encoded tables of a file, to be read."""
+    engine.con.execute(f"ATTACH {literal(str(path))} AS store (READ_ONLY)")
+    for name in ("encoded", "session_ids", "user_ids"):
+        engine.view(name, f"SELECT * FROM store.{name}")
+
+
+def _from_files(
+    data: Path,
+    contract: Contract,
+    policy: Policy,
+    threads: int | None,
+    memory_limit: str | None,
+    store: Store | None,
+) -> _Opened:
     source = open_source(data, contract, threads=threads, memory_limit=memory_limit)
+    building = None
     try:
         validation = validate(
             source,
@@ -239,44 +302,63 @@ def open_telemetry(
             max_missing=policy.missing.max_rate,
         )
         aside = _set_aside(source, policy, validation) if validation.n_errors else None
-        built = fact_table.build(source, contract, policy, as_of)
+        told = Told(source.inputs, source.columns[INTERACTIONS], validation)
+        counted = any(v.rule in ("rollup", "foreign_key") for v in validation.violations)
+        if store is not None and aside is None and not counted:
+            building = store.building()
+        path = data_file(building or source.staging)
+        source.con.execute(f"ATTACH {literal(str(path))} AS store")
+        usable = fact_table.usable(told.columns, contract, policy)
+        encode(source, usable, "store", joined=aside is None and not counted)
         source.check_unchanged()
-        counts = {win: _counts(source.con, win) for win in (1, 0)}
-        _refuse_empty(source, built.windows, counts)
-        wanted = tuple(dict.fromkeys(policy.dimensions))
-        dimensions = tuple(c for c in wanted if c in built.columns)
-        warnings = list(built.windows.warnings)
-        warnings += [
-            f"the policy names the column {c!r}, a name that the review keeps for itself: left out; "
-            "rename the column"
-            if c.lower() in fact_table.DERIVED and c in source.columns[INTERACTIONS]
-            else f"the policy names the column {c!r}, which the telemetry lacks: left out"
-            for c in sorted(policy_columns(policy) - set(built.columns))
-        ]
-        return Telemetry(
-            con=source.con,
-            contract=contract,
-            policy=policy,
-            windows=built.windows,
-            cluster=built.cluster,
-            columns=built.columns,
-            types=built.types,
-            dimensions=dimensions,
-            missing=_missing(source.con, built.columns),
-            candidate=counts[1],
-            baseline=counts[0] if built.windows.baseline is not None else None,
-            inputs=source.inputs,
-            validation=validation,
-            aside=aside,
-            warnings=tuple(warnings),
-            _source=source,
-        )
-    except duckdb.OutOfMemoryException:
+        source.con.execute("DETACH store")
+        if building is not None and store is not None and store.is_of(told.inputs):
+            path = store.keep(building, told)
+        engine = DuckDB(source.con, source.staging, *([] if building is None else [building]))
+        _attach(engine, path)
+        return _Opened(engine, told, aside, source)
+    except BaseException as error:
         source.close()
-        raise UsageError(TOO_LITTLE_MEMORY) from None
-    except BaseException:
-        source.close()
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)
+        if isinstance(error, duckdb.OutOfMemoryException):
+            raise UsageError(TOO_LITTLE_MEMORY) from None
         raise
+
+
+def _windowed(
+    opened: _Opened, contract: Contract, policy: Policy, as_of: datetime | None
+) -> Telemetry:
+    engine, told = opened.engine, opened.told
+    built = fact_table.build(engine, told.columns, contract, policy, as_of)
+    _refuse_empty(engine, built.windows, built.counts)
+    wanted = tuple(dict.fromkeys(policy.dimensions))
+    warnings = list(built.windows.warnings)
+    warnings += [
+        f"the policy names the column {c!r}, a name that the review keeps for itself: left out; "
+        "rename the column"
+        if c.lower() in fact_table.DERIVED and c in told.columns
+        else f"the policy names the column {c!r}, which the telemetry lacks: left out"
+        for c in sorted(policy_columns(policy) - set(built.columns))
+    ]
+    return Telemetry(
+        engine=engine,
+        contract=contract,
+        policy=policy,
+        windows=built.windows,
+        cluster=built.cluster,
+        columns=built.columns,
+        types=built.types,
+        dimensions=tuple(c for c in wanted if c in built.columns),
+        missing=_missing(engine, built.columns, built.counts),
+        candidate=built.counts[1],
+        baseline=built.counts[0] if built.windows.baseline is not None else None,
+        inputs=told.inputs,
+        validation=told.validation,
+        aside=opened.aside,
+        warnings=tuple(warnings),
+        _source=opened.source,
+    )
 
 
 def _set_aside(source: Source, policy: Policy, report: ContractSection) -> Mapping[str, int]:
@@ -322,16 +404,8 @@ def policy_columns(policy: Policy) -> frozenset[str]:
     return frozenset(names)
 
 
-def _counts(con: duckdb.DuckDBPyConnection, win: int) -> WindowCounts:
-    row = con.execute(
-        "SELECT count(*), count(DISTINCT session), count(DISTINCT usr) FROM fact WHERE win = ?",
-        [win],
-    ).fetchall()[0]
-    return WindowCounts(*map(int, row))
-
-
 def _refuse_empty(
-    source: Source, windows: ResolvedWindows, counts: Mapping[int, WindowCounts]
+    engine: Engine, windows: ResolvedWindows, counts: Mapping[int, WindowCounts]
 ) -> None:
     spans: list[tuple[str, Span, int]] = [("candidate", windows.candidate, 1)]
     if windows.baseline is not None:
@@ -343,33 +417,37 @@ def _refuse_empty(
         if counts[win].n_interactions == 0
     ]
     if problems:
-        row = source.con.execute(
-            f"SELECT min(timestamp_utc), max(timestamp_utc) FROM {INTERACTIONS}"
-        ).fetchall()[0]
-        problems.append(f"the data hold interactions from {iso(row[0])} to {iso(row[1])}")
+        first, last = engine.row("SELECT min(ts_us), max(ts_us) FROM encoded")
+        problems.append(
+            f"the data hold interactions from {iso(fact_table.moment(first))} "
+            f"to {iso(fact_table.moment(last))}"
+        )
         raise WindowError(problems, "windows")
 
 
-def _missing(con: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> dict[str, MissingRate]:
+def _missing(
+    engine: Engine, columns: Sequence[str], counts: Mapping[int, WindowCounts]
+) -> dict[str, MissingRate]:
     """Null shares by window. `failure` is read for `is_failure`, so late labels count as missing."""
-    if not columns:
-        return {}
-    parts = ", ".join(
-        f"count(*) FILTER ({'failure' if c == 'is_failure' else identifier(c)} IS NULL)"
-        for c in columns
+    own = {"is_failure": "failure", "timestamp_utc": "ts_us", "session_id": "session",
+           "user_id": "usr", "trace_id": "traced"}  # fmt: skip
+    known = {c: f"count({identifier(own.get(c, c))})" for c in columns}
+    rows = engine.rows(
+        f"SELECT win, {', '.join(['count(*)', *known.values()])} FROM fact "
+        "WHERE win IS NOT NULL GROUP BY win"
     )
-    rows = con.execute(
-        f"SELECT win, count(*), {parts} FROM fact WHERE win IS NOT NULL GROUP BY win"
-    ).fetchall()
-    by_win = {int(r[0]): r[1:] for r in rows}
-    out = {}
-    for index, column in enumerate(columns):
-        rate = {
-            win: by_win[win][index + 1] / by_win[win][0] if win in by_win else None
-            for win in (0, 1)
-        }
-        out[column] = MissingRate(baseline=rate[0], candidate=rate[1])
-    return out
+    there = {int(r[0]): dict(zip(columns, map(int, r[2:]), strict=True)) for r in rows}
+
+    def rate(column: str, win: int) -> float | None:
+        n = counts[win].n_interactions
+        return (n - there[win][column]) / n if n else None
+
+    return {c: MissingRate(baseline=rate(c, 0), candidate=rate(c, 1)) for c in columns}
+
+
+def _key(metric: Metric) -> tuple[object, ...]:
+    """What a metric measures, whatever it is called."""
+    return metric.numerator, metric.denominator, metric.where, metric.scale
 
 
 __all__ = [

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.stats.sketch import N_BINS
 from analysis.telemetry.absent import find_absent
+from analysis.telemetry.fact import restore
+from analysis.telemetry.sql import identifier
 from analysis.telemetry.telemetry import MissingRate, Telemetry
 
 BadIn = Literal["candidate", "baseline", "all", "none"]
@@ -56,23 +57,24 @@ class Unknowns:
 def count_unknown(telemetry: Telemetry) -> Unknowns:
     """The unknown rows of each window. Makes `absent` (see `telemetry.absent`)."""
     find_absent(telemetry)
-    con = telemetry.con
+    engine = telemetry.engine
     columns = _judged(telemetry)
     lacking = " OR ".join(f"({unknown})" for unknown in columns.values())
-    counts = ", ".join(f"count(*) FILTER ({unknown})" for unknown in columns.values())
-    rows = con.execute(
-        f"SELECT win, count(*) FILTER ({lacking}), {counts} FROM fact WHERE win IS NOT NULL GROUP BY win"
-    ).fetchall()
+    counts = ", ".join(
+        f"count(*) FILTER (WHERE {unknown})" for unknown in (lacking, *columns.values())
+    )
+    rows = engine.rows(f"SELECT win, {counts} FROM fact WHERE win IS NOT NULL GROUP BY win")
     there = {int(row[0]): [int(n) for n in row[1:]] for row in rows}
-    gone = con.execute(
-        "SELECT win, coalesce(sum(n) FILTER (NOT lost), 0), coalesce(sum(n) FILTER (lost), 0) "
+    gone = engine.rows(
+        "SELECT win, coalesce(sum(n) FILTER (WHERE NOT lost), 0), "
+        "coalesce(sum(n) FILTER (WHERE lost), 0) "
         "FROM absent_counts WHERE win IS NOT NULL GROUP BY win"
-    ).fetchall()
+    )
     absent = {int(win): (int(aside), int(lost)) for win, aside, lost in gone}
-    n_absent = con.execute(
-        "SELECT coalesce(sum(n), 0) FROM (SELECT lost, unit, any_value(n) AS n FROM absent_counts "
-        "WHERE win IS NOT NULL GROUP BY lost, unit)"
-    ).fetchall()[0][0]
+    n_absent = engine.row(
+        "SELECT coalesce(sum(n), 0) FROM (SELECT lost, unit, min(n) AS n FROM absent_counts "
+        "WHERE win IS NOT NULL GROUP BY lost, unit) units"
+    )[0]
 
     def window(win: int) -> Unknown:
         known = there.get(win, [0] * (1 + len(columns)))[1:]
@@ -105,45 +107,55 @@ def taken_as(telemetry: Telemetry, bad_in: BadIn) -> Iterator[Telemetry]:
     may be no row at all (a duplicate): it costs nothing where good. Needs what `count_unknown` makes.
     No column is missing any more, however much was.
     """
-    con, bad = telemetry.con, _BAD[bad_in]
+    engine, bad = telemetry.engine, _BAD[bad_in]
     low, high = _cost_bounds(telemetry)
     slo = telemetry.policy.latency_slo
     worst = {"failure": ("true", "false")}
     if telemetry.has("cost_usd"):
-        worst["cost_nano"] = (f"{high}::BIGINT", f"{low}::BIGINT")
+        worst["cost_nano"] = (_bigint(high), _bigint(low))
     if telemetry.has("latency_ms"):
-        worst["latency_us"] = (f"{_BEYOND_US}::BIGINT", "0::BIGINT")
-        worst["latency_bin"] = (f"{N_BINS - 1}::SMALLINT", "0::SMALLINT")
+        worst["latency_us"] = (_bigint(_BEYOND_US), _bigint(0))
     if slo is not None and telemetry.has(slo.rule.column):
         worst["breach"] = ("true", "false")
     filled = {name: f"CASE WHEN {bad} THEN {b} ELSE {g} END" for name, (b, g) in worst.items()}
-    there = ", ".join(f"coalesce({n}, {v}) AS {n}" for n, v in filled.items())
+    there = {name: f"coalesce({name}, {value})" for name, value in filled.items()}
     if "cost_nano" in filled:
-        filled["cost_nano"] = f"CASE WHEN {bad} THEN {high} ELSE least({low}, 0) END::BIGINT"
-    gone = ", ".join(f"{v} AS {n}" for n, v in filled.items())
+        filled["cost_nano"] = (
+            f"CASE WHEN {bad} THEN {_bigint(high)} ELSE {_bigint(min(low, 0))} END"
+        )
     known = {"is_failure", "latency_ms", "cost_usd"}
     known |= {objective.rule.column for objective in telemetry.policy.slos}
     none = MissingRate(0.0, 0.0)
-    con.execute("ALTER TABLE fact RENAME TO fact_known")
-    try:
-        con.execute(
-            f"CREATE TEMP VIEW fact AS SELECT * REPLACE ({there}) FROM fact_known "
-            f"UNION ALL BY NAME SELECT * REPLACE ({gone}) FROM absent"
+
+    def listed(values: Mapping[str, str]) -> str:
+        return ", ".join(
+            f"{values.get(name, identifier(name))} AS {identifier(name)}"
+            for name in telemetry.types
         )
+
+    engine.view(
+        "fact",
+        f"SELECT {listed(there)} FROM fact_known UNION ALL SELECT {listed(filled)} FROM absent",
+    )
+    try:
         yield dataclasses.replace(
             telemetry,
             taken_as=bad,
             missing={c: none if c in known else r for c, r in telemetry.missing.items()},
+            _measured={},
         )
     finally:
-        con.execute("DROP VIEW IF EXISTS fact")
-        con.execute("ALTER TABLE fact_known RENAME TO fact")
+        restore(engine)
+
+
+def _bigint(value: int) -> str:
+    return f"CAST({value} AS BIGINT)"
 
 
 def _cost_bounds(telemetry: Telemetry) -> tuple[int, int]:
     """Nano-USD that an interaction costs at least and at most: the policy's, or what is seen."""
     low, high = telemetry.policy.routing.bounds.get("cost_usd", (0.0, 1.0))
-    seen = telemetry.con.execute("SELECT min(cost_nano), max(cost_nano) FROM fact").fetchall()[0]
+    seen = telemetry.engine.row("SELECT min(cost_nano), max(cost_nano) FROM fact_known")
     lows, highs = [round(max(low, 0.0) * 1e9)], [round(max(high, 0.0) * 1e9)]
     if seen[0] is not None:
         lows, highs = [*lows, int(seen[0])], [*highs, int(seen[1])]

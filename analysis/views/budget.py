@@ -19,6 +19,7 @@ from analysis.telemetry.events import (
     BUCKET,
     bucket_counts,
     count_events,
+    daily_events,
     exhaustion_moment,
     first_event,
 )
@@ -541,13 +542,7 @@ def _burn_series(telemetry: Telemetry, slos: Sequence[Slo]) -> pd.DataFrame:
         bad = telemetry.bad(slo.rule)
         end = telemetry.windows.candidate.end
         start = end - slo.period_days * DAY
-        found = telemetry.con.execute(
-            f"""
-            SELECT CAST(floor(epoch(ts) / 86400) AS BIGINT) AS day, count({bad}), count(*) FILTER ({bad})
-            FROM fact WHERE ts >= $start AND ts < $end GROUP BY 1 ORDER BY 1
-            """,
-            {"start": start.replace(tzinfo=None), "end": end.replace(tzinfo=None)},
-        ).fetchall()
+        found = daily_events(telemetry, bad, start, end)
         allowed = (1 - slo.target) * sum(r[1] for r in found)
         spent = 0
         for day, _, bad_events in found:

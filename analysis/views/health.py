@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +26,9 @@ from analysis.stats.intervals import (
     t_quantile,
     woodruff,
 )
-from analysis.stats.sketch import N_BINS, bin_value, quantile
+from analysis.stats.sketch import bin_value, quantile
 from analysis.telemetry import Metric, Moments, Telemetry
+from analysis.telemetry.latency import beyond_us, latency_histograms
 from analysis.telemetry.sql import identifier
 from analysis.views.looks import pass_confidence
 from analysis.views.result import ViewResult
@@ -81,13 +83,20 @@ class HealthSection:
     missing: dict[str, MissingShare]
 
 
-def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HealthSection]:
-    """Headline rates, cost and latency of both windows, their change, and its three checks."""
+def assess(
+    telemetry: Telemetry, policy: Policy, *, headlines_only: bool = False
+) -> ViewResult[HealthSection]:
+    """Headline rates, cost and latency of both windows, their change, and its three checks.
+
+    headlines_only: rates, cost and their checks; no quantiles, no further figures, no series.
+    """
     metrics = _headline_metrics(telemetry)
-    more_metrics = _more_metrics(telemetry)
+    more_metrics = [] if headlines_only else _more_metrics(telemetry)
     moments = telemetry.moments([*metrics.values(), *(m for m, _ in more_metrics)])
     figures = {name: _compared(telemetry, moments[name], _KINDS[name]) for name in metrics}
-    figures |= _latency_quantiles(telemetry)
+    wanted = telemetry.has("latency_ms") and not headlines_only
+    histograms = latency_histograms(telemetry) if wanted else {}
+    figures |= _latency_quantiles(telemetry, histograms)
     unknown = Compared(Interval.unknown(), Interval.unknown(), Interval.unknown())
 
     def part(window: str) -> Figures:
@@ -119,7 +128,9 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HealthSection]:
     return ViewResult(
         section=section,
         checks=checks,
-        series={"days": _days(moments), "latency": _latency_series(telemetry)},
+        series={}
+        if headlines_only
+        else {"days": _days(moments), "latency": _latency_series(histograms)},
         notes=tuple(
             reason
             for column in ("latency_ms", "cost_usd")
@@ -157,10 +168,10 @@ def _more_metrics(telemetry: Telemetry) -> list[tuple[Metric, str]]:
         if declared.type == "boolean" and declared.role in ("outcome", "feedback"):
             found.append((Metric.rate(column, name), "rate"))
         elif column in ("response_quality_score", "user_feedback_score"):
-            value = f"CAST(round({name} * 1e6) AS BIGINT)"
+            value = f"CAST(floor({name} * 1e6 + 0.5) AS BIGINT)"
             found.append((Metric.mean(column, value, 10**6), "difference"))
         elif column in _RATIO_COLUMNS:
-            value = f"CAST(round({name} * 1e3) AS BIGINT)"
+            value = f"CAST(floor({name} * 1e3 + 0.5) AS BIGINT)"
             found.append((Metric.mean(column, value, 10**3), "ratio"))
     if telemetry.has("retry_index"):
         found.append((Metric.rate("retry_rate", "(retry_index > 0)"), "rate"))
@@ -236,11 +247,12 @@ def _mean(telemetry: Telemetry, m: Moments, win: int) -> Interval:
     return Interval.of(value / scale, low / scale, high / scale, support)
 
 
-def _latency_quantiles(telemetry: Telemetry) -> dict[str, Compared]:
+def _latency_quantiles(
+    telemetry: Telemetry, counts: Mapping[int, np.ndarray]
+) -> dict[str, Compared]:
     """Quantiles on the sketch, with Woodruff (1952) intervals from the clustered tail share."""
-    if not telemetry.has("latency_ms"):
+    if not counts:
         return {}
-    counts = {win: histogram(telemetry, win) for win in (0, 1)}
     marks: list[Metric] = []
     for win in (0, 1):
         total = counts[win].sum()
@@ -251,7 +263,7 @@ def _latency_quantiles(telemetry: Telemetry) -> dict[str, Compared]:
             at = int(np.searchsorted(cumulative, q * total))
             marks.append(
                 Metric.rate(
-                    f"{name}.{win}", f"(latency_bin > {min(at, N_BINS)})", where=f"win = {win}"
+                    f"{name}.{win}", f"(latency_us >= {beyond_us(at)})", where=f"win = {win}"
                 )
             )
     moments = telemetry.moments(marks)
@@ -313,19 +325,6 @@ def _day_design_effect(m: Moments, win: int, window: WindowMoments) -> float:
     spread = sum((y - share * n) ** 2 for n, y in days) * len(days) / (len(days) - 1)
     few = t_quantile(0.975, len(days) - 1) / t_quantile(0.975, math.inf)
     return few**2 * spread / (window.n * share * (1 - share))
-
-
-def histogram(telemetry: Telemetry, win: int) -> np.ndarray:
-    """Latencies of a window by bin of the sketch, (N_BINS,), weighted by weekday."""
-    counts = np.zeros(N_BINS, dtype=np.int64)
-    rows = telemetry.con.execute(
-        "SELECT latency_bin, CAST(sum(weight) AS BIGINT) FROM fact "
-        "WHERE win = ? AND latency_bin IS NOT NULL GROUP BY latency_bin",
-        [win],
-    ).fetchall()
-    for index, n in rows:
-        counts[index] = n
-    return counts
 
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────
@@ -597,13 +596,10 @@ def _days(moments: dict[str, Moments]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["window", "day", "metric", "n", "value"])
 
 
-def _latency_series(telemetry: Telemetry) -> pd.DataFrame:
+def _latency_series(histograms: Mapping[int, np.ndarray]) -> pd.DataFrame:
     """window, latency_ms, share: the cumulative distribution of latency on the sketch."""
-    if not telemetry.has("latency_ms"):
-        return pd.DataFrame({"window": [], "latency_ms": [], "share": []})
     frames = []
-    for win in (0, 1):
-        counts = histogram(telemetry, win)
+    for win, counts in sorted(histograms.items()):
         if not counts.sum():
             continue
         used = np.flatnonzero(counts)

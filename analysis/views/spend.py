@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
 from analysis.check import Check, Interval, Range, rounded
-from analysis.policy import Policy, utc
+from analysis.policy import Policy
 from analysis.stats.lmdi import DRIVERS, Cell, Part, decompose
 from analysis.telemetry import Telemetry
-from analysis.telemetry.sql import identifier
+from analysis.telemetry.spending import model_cells, spent, spent_by_day
 from analysis.telemetry.windows import DAY, EPOCH, ResolvedWindows, Span, day_number
 from analysis.views.result import ViewResult
 
@@ -90,35 +88,12 @@ def assess_spend(
     )
 
 
-def _scope(telemetry: Telemetry) -> tuple[str, dict[str, object]]:
-    """Rows that the spend a day covers: a canary's span counts all traffic, less the exclusions."""
-    if not telemetry.windows.by_release:
-        return "win = 1", {}
-    span = telemetry.windows.candidate
-    where = "ts >= $start AND ts < $end"
-    parameters: dict[str, object] = {"start": _naive(span.start), "end": _naive(span.end)}
-    for index, exclusion in enumerate(telemetry.windows.exclude):
-        where += f" AND NOT (ts >= $out_{index}_start AND ts < $out_{index}_end)"
-        parameters[f"out_{index}_start"] = _naive(exclusion.start)
-        parameters[f"out_{index}_end"] = _naive(exclusion.end)
-    return where, parameters
-
-
-def _naive(moment: datetime) -> datetime:
-    return utc(moment).replace(tzinfo=None)
-
-
 def _daily(telemetry: Telemetry) -> pd.DataFrame:
     """day (UTC midnight), usd, coverage: every day of the span, those without traffic as zero.
 
     coverage: the share of the day that lies within the window and in no exclusion.
     """
-    where, parameters = _scope(telemetry)
-    rows = telemetry.con.execute(
-        f"SELECT day, CAST(sum(cost_nano) AS HUGEINT) FROM fact WHERE {where} GROUP BY day",
-        parameters,
-    ).fetchall()
-    by_day = {int(d): int(v or 0) for d, v in rows}
+    by_day = spent_by_day(telemetry)
     coverage = _coverage(telemetry.windows, telemetry.windows.candidate)
     return pd.DataFrame(
         {
@@ -140,18 +115,9 @@ def _coverage(windows: ResolvedWindows, span: Span) -> dict[int, float]:
 
 
 def _spend(telemetry: Telemetry, days: pd.DataFrame, budget: float | None) -> SpendSection:
-    where, parameters = _scope(telemetry)
-    row = telemetry.con.execute(
-        f"""
-        SELECT count(*), count(cost_nano), coalesce(sum(cost_nano), 0),
-               (SELECT coalesce(sum(t * t), 0) FROM
-                   (SELECT CAST(coalesce(sum(cost_nano), 0) AS HUGEINT) AS t
-                    FROM fact WHERE {where} GROUP BY cluster))
-        FROM fact WHERE {where}
-        """,
-        parameters,
-    ).fetchall()[0]
-    n_rows, n_known, total, squares = (int(v) for v in row)
+    found = spent(telemetry)
+    n_rows, n_known, total = found.n_rows, found.n_known, found.nano_usd
+    squares = found.cluster_squares
     length = telemetry.candidate_days
     if not n_known:
         nothing = Interval.unknown()
@@ -259,10 +225,8 @@ def _drivers(telemetry: Telemetry) -> tuple[DriversSection, pd.DataFrame, str | 
         empty = pd.DataFrame(columns=_DRIVER_COLUMNS)
         return DriversSection(None, (), (), None, reason), empty, None
     keys = tuple(c for c in ("model_provider", "model_name") if telemetry.has(c))
-    candidate, labels = _cells(telemetry, keys, 1)
-    baseline, more = _cells(telemetry, keys, 0)
-    labels |= more
-    candidate, baseline = _merged(candidate, baseline)
+    cells, labels = model_cells(telemetry, keys)
+    candidate, baseline = _merged(cells[1], cells[0])
     labels[_REST] = dict.fromkeys(keys, OTHERS)
     scale, time1, time0 = _times(telemetry)
     tokens = telemetry.has("total_tokens") or telemetry.has("prompt_tokens", "completion_tokens")
@@ -306,38 +270,6 @@ def _drivers(telemetry: Telemetry) -> tuple[DriversSection, pd.DataFrame, str | 
 
 def _ranked(parts: tuple[Part, ...]) -> list[Part]:
     return sorted(parts, key=lambda p: (-abs(p.amount), p.name, p.driver))
-
-
-def _cells(
-    telemetry: Telemetry, keys: tuple[str, ...], win: int
-) -> tuple[dict[str, Cell], dict[str, dict[str, str | None]]]:
-    """Attempts, first attempts, tokens and cost of each model, weighted by weekday."""
-    if telemetry.has("total_tokens"):
-        tokens = "total_tokens"
-    elif telemetry.has("prompt_tokens", "completion_tokens"):
-        tokens = "prompt_tokens + completion_tokens"
-    else:
-        tokens = "0"
-    names = [identifier(k) for k in keys]
-    select = "".join(f"{n}, " for n in names)
-    rows = telemetry.con.execute(
-        f"""
-        SELECT {select} sum(weight), sum(weight) FILTER (first_attempt),
-               sum(weight * coalesce({tokens}, 0)), sum(weight * coalesce(cost_nano, 0))
-        FROM fact WHERE win = ? GROUP BY {select or ""} win
-        """,
-        [win],
-    ).fetchall()
-    cells: dict[str, Cell] = {}
-    labels: dict[str, dict[str, str | None]] = {}
-    for row in rows:
-        values = row[: len(keys)]
-        label = {k: None if v is None else str(v) for k, v in zip(keys, values, strict=True)}
-        # JSON, for no text of the telemetry may pass for two texts, or for none.
-        name = json.dumps(list(label.values()), ensure_ascii=False)
-        cells[name] = Cell(*(int(v or 0) for v in row[len(keys) :]))
-        labels[name] = label
-    return cells, labels
 
 
 def _merged(

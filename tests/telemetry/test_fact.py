@@ -33,9 +33,7 @@ def days(candidate: int = 2, baseline: int = 2, **more: Any) -> Policy:
 
 def facts(telemetry: Telemetry, *columns: str) -> list[Any]:
     """Rows of `fact` in the order of their ids; single values where there is one column."""
-    rows = telemetry.con.execute(
-        f"SELECT {', '.join(columns)} FROM fact ORDER BY interaction_id"
-    ).fetchall()
+    rows = telemetry.engine.rows(f"SELECT {', '.join(columns)} FROM fact ORDER BY interaction_id")
     telemetry.close()
     return [r[0] for r in rows] if len(columns) == 1 else rows
 

@@ -121,7 +121,7 @@ def test_what_is_set_aside_and_that_the_rest_breaks_no_rule_but_totals(
             columns = ", ".join(f'CAST("{c}" AS VARCHAR) AS "{c}"' for c in world.tables[table])
             sql = f"SELECT {columns} FROM {table} ORDER BY source_row"
             left.tables[table] = telemetry.con.execute(sql).df().astype(object)
-        ids = telemetry.frame("SELECT interaction_id FROM fact")["interaction_id"]
+        ids = telemetry.engine.frame("SELECT interaction_id FROM fact")["interaction_id"]
     finally:
         telemetry.close()
     assert len(ids) == 8 - len(expected[0])

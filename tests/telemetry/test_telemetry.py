@@ -141,9 +141,9 @@ def test_a_rule_is_true_false_or_unknown(tmp_path: Path, kind: str) -> None:
     rules = Policy.model_validate({"windows": windows, "slos": slos})
     telemetry = world_of(rows, tmp_path / "data").opened(kind, rules)
     for rule, expected in BAD:
-        found = telemetry.con.execute(
+        found = telemetry.engine.rows(
             f"SELECT {telemetry.bad(Bad.model_validate(rule))} FROM fact ORDER BY interaction_id"
-        ).fetchall()
+        )
         assert [r[0] for r in found] == expected, rule
     telemetry.close()
 

@@ -262,5 +262,11 @@ def random_rows(rng: np.random.Generator, n: int = 120, days: int = 8) -> list[d
 
 
 def frame(telemetry: Telemetry) -> pd.DataFrame:
-    """All rows of `fact`: what the independent computations start from."""
-    return telemetry.con.execute("SELECT * FROM fact ORDER BY interaction_id").df()
+    """All rows of `fact`, and whose they are: what the independent computations start from."""
+    found = telemetry.engine.frame(
+        "SELECT f.*, s.id AS session_id, u.id AS user_id FROM fact f "
+        "LEFT JOIN session_ids s ON s.code = f.session LEFT JOIN user_ids u ON u.code = f.usr "
+        "ORDER BY interaction_id"
+    )
+    texts = {c: object for c in found if isinstance(found[c].dtype, pd.CategoricalDtype)}
+    return found.astype(texts).assign(ts=pd.to_datetime(found["ts_us"], unit="us"))

@@ -1,0 +1,51 @@
+"""Latencies by bin of the shared sketch, in the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.stats.sketch import EDGES_US, N_BINS
+from analysis.telemetry.engine import Engine
+
+if TYPE_CHECKING:
+    from analysis.telemetry.telemetry import Telemetry
+
+NEVER_US = 2**62
+"""A latency that nothing reaches."""
+
+
+def beyond_us(index: int) -> int:
+    """The smallest latency in µs that lies in a bin above `index`."""
+    return int(EDGES_US[index]) if index < len(EDGES_US) else NEVER_US
+
+
+def latency_histograms(telemetry: Telemetry) -> Mapping[int, np.ndarray]:
+    """window (0, 1) → latencies by bin, (N_BINS,) integers, weighted by weekday."""
+    return histograms(telemetry.engine, "fact")
+
+
+def histograms(engine: Engine, relation: str) -> Mapping[int, np.ndarray]:
+    """The same over a table with win, weight and latency_us."""
+    counts = {win: np.zeros(N_BINS, dtype=np.int64) for win in (0, 1)}
+    rows = engine.rows(
+        f"SELECT win, bin, sum(weight) FROM (SELECT win, weight, {_bin('latency_us')} AS bin "
+        f"FROM {relation} WHERE win IS NOT NULL AND latency_us IS NOT NULL) binned GROUP BY win, bin"
+    )
+    for win, index, n in rows:
+        counts[int(win)][int(index)] += int(n)
+    return counts
+
+
+def _bin(value: str, low: int = 0, high: int = len(EDGES_US)) -> str:
+    """The bin of a value: how many edges it reaches, by halving.
+
+    Comparisons alone: logarithms differ between engines, and a join by range is slow in some.
+    """
+    if low == high:
+        return str(low)
+    middle = (low + high) // 2
+    below, above = _bin(value, low, middle), _bin(value, middle + 1, high)
+    return f"CASE WHEN {value} < {int(EDGES_US[middle])} THEN {below} ELSE {above} END"
