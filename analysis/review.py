@@ -38,7 +38,8 @@ from analysis.policy import LoadedPolicy, Policy, utc
 from analysis.running import is_running
 from analysis.tables import write_tables
 from analysis.telemetry import Telemetry, fact, open_telemetry
-from analysis.telemetry.source import digest_inputs
+from analysis.telemetry.address import Address, address, is_address
+from analysis.telemetry.files import digest_inputs
 from analysis.telemetry.store import Store, key_of
 from analysis.telemetry.telemetry import policy_columns
 from analysis.telemetry.windows import iso
@@ -83,7 +84,7 @@ class Review:
 class Request:
     """What to review. `data` and `policy_path` are as given; nothing has been read but the policy."""
 
-    data: Path
+    data: Path | Address
     loaded: LoadedPolicy
     contract_path: Path = contracts.DEFAULT_PATH
     as_of: datetime | None = None
@@ -112,16 +113,18 @@ def request(
     if data is None:
         if loaded.policy.data is None:
             raise PolicyError(["data: names no telemetry, and --data was not given"], str(path))
-        named = Path(loaded.policy.data)
-        folder = named if named.is_absolute() else project / named
+        named = loaded.policy.data
+        folder = Path(named) if Path(named).is_absolute() else project / named
         given = f"policy {path}: data: {folder}"
     else:
+        named = data
         folder = Path(data)
         given = f"--data {data or repr(data)}"
-    if data == "" or not _exists(folder, given):
+    where = address(named) if is_address(named) else None
+    if where is None and (data == "" or not _exists(folder, given)):
         raise UsageError(f"{given}: no such directory")
     return Request(
-        data=folder,
+        data=folder if where is None else where,
         loaded=loaded,
         contract_path=contract or contracts.DEFAULT_PATH,
         as_of=as_of,
@@ -349,6 +352,8 @@ def cached(
     the tables are there, and a later call with it adds the pages.
     """
     root = project / ".cache" / "review"
+    if isinstance(wanted.data, Address) and wanted.data.kind != "duckdb":
+        return _never_cached(wanted, draw, root, progress)
     inputs = digest_inputs(wanted.data)
     place = root / cache_key(wanted, inputs)
     if _finished(place, draw):
@@ -361,6 +366,26 @@ def cached(
     read = {(one["file"], one["sha256"]) for one in review.body["inputs"]}
     if not read <= set(inputs):
         raise UsageError(f"{wanted.data}: the telemetry changed while it was read; review it again")
+    building = Path(tempfile.mkdtemp(dir=root, prefix=f".building-{os.getpid()}-"))
+    try:
+        save(review, building)
+        if draw is not None:
+            progress("drawing figures and tables")
+            draw(review, building)
+        os.chmod(building, 0o755)
+        _put(building, place, draw)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return place
+
+
+def _never_cached(wanted: Request, draw: Draw | None, root: Path, progress: Progress) -> Path:
+    """A review of tables that may change at any time: computed anew, and put in one place."""
+    root.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(root)
+    review = compute(wanted, progress)
+    key = hashlib.sha256(str(review.body["digest"]).encode()).hexdigest()[:24]
+    place = root / key
     building = Path(tempfile.mkdtemp(dir=root, prefix=f".building-{os.getpid()}-"))
     try:
         save(review, building)

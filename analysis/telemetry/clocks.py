@@ -273,10 +273,11 @@ def _filled(
     if not twice:
         return []
     listed = ", ".join(f"TIMESTAMP '{h}'" for h in twice)
-    rows = source.con.execute(
-        "SELECT date_trunc('hour', timestamp_utc), date_part('minute', timestamp_utc) // 15, count(*) "
-        f"FROM {INTERACTIONS} WHERE date_trunc('hour', timestamp_utc) IN ({listed}) GROUP BY ALL"
-    ).fetchall()
+    rows = source.engine.rows(
+        "SELECT date_trunc('hour', timestamp_utc), "
+        "CAST(floor(date_part('minute', timestamp_utc) / 15) AS BIGINT), count(*) "
+        f"FROM {INTERACTIONS} WHERE date_trunc('hour', timestamp_utc) IN ({listed}) GROUP BY 1, 2"
+    )
     out = []
     for h in twice:
         usual = _around(hours, h) or 0.0
@@ -295,13 +296,13 @@ def zone_shift(source: Source, rule: Rule) -> float | None:
     None where no shift by whole or half hours puts four of five back: then it is no time zone.
     """
     inside = [
-        f"count(*) FILTER (t.timestamp_utc - INTERVAL '{30 * k} minutes' >= s.a "
+        f"count(*) FILTER (WHERE t.timestamp_utc - INTERVAL '{30 * k} minutes' >= s.a "
         f"AND t.timestamp_utc - INTERVAL '{30 * k} minutes' <= s.b)"
         for k in _HALF_HOURS
     ]
-    row = source.con.execute(
+    row = source.engine.row(
         f"SELECT count(*), {', '.join(inside)} FROM {rule.relation} WHERE {rule.broken}"
-    ).fetchall()[0]
+    )
     n, best = int(row[0]), max(row[1:])
     if not n or best < 0.8 * n:
         return None
@@ -314,10 +315,10 @@ def mixed_zones(source: Source, contract: Contract) -> list[Rule]:
     """Times of one text column that say UTC, beside times that say nothing."""
     rules = []
     for column, zoned in source.zoned.get(INTERACTIONS, {}).items():
-        row = source.con.execute(
-            f"SELECT count(*) FILTER ({zoned}), count(*) FILTER (NOT {zoned}) FROM cells_{INTERACTIONS} "
-            f"WHERE {identifier(column)} IS NOT NULL"
-        ).fetchall()[0]
+        row = source.engine.row(
+            f"SELECT count(*) FILTER (WHERE {zoned}), count(*) FILTER (WHERE NOT {zoned}) "
+            f"FROM cells_{INTERACTIONS} WHERE {identifier(column)} IS NOT NULL"
+        )
         if all(row):
             rules.append(
                 Rule(
@@ -343,10 +344,10 @@ def early_labels(source: Source, contract: Contract) -> list[Rule]:
         return []
     known, called = "t.label_available_utc", "t.timestamp_utc"
     early = f"epoch_us({known}) < epoch_us({called}) - {SKEW_SECONDS * 1_000_000}"
-    dated = source.con.execute(
+    dated = source.engine.row(
         f"SELECT bool_and(epoch_us({known}) % 86400000000 = 0) FROM {INTERACTIONS} t "
         f"WHERE {known} IS NOT NULL"
-    ).fetchall()[0][0]
+    )[0]
     if dated:
         early = f"{known} < date_trunc('day', {called})"
     return [

@@ -46,38 +46,41 @@ def copy_rules(source: Source, contract: Contract) -> list[Rule]:
     if not whole:
         return []
     near = _near_key(columns, contract)
-    con = source.con
+    engine = source.engine
     # Few calls of a session share all their counts, or their very time: enough to begin with.
     counts = [c for c in near if c in _COUNTS]
     telling = ["session_id", *(counts or ["timestamp_utc"])]
     hashed = (
         f"hash({', '.join(identifier(c) for c in telling if c in whole) or identifier(whole[0])})"
     )
-    con.execute(f"CREATE OR REPLACE TEMP TABLE alike AS {twice_of(hashed, INTERACTIONS)}")
-    if not con.execute("SELECT 1 FROM alike LIMIT 1").fetchall():
+    engine.create("alike", twice_of(hashed, INTERACTIONS))
+    if not engine.rows("SELECT 1 FROM alike LIMIT 1"):
         return []
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE candidates AS SELECT * FROM "
-        f"(SELECT *, {hashed} AS source_hash FROM {INTERACTIONS}) JOIN alike USING (source_hash)"
+    engine.create(
+        "candidates",
+        f"SELECT h.* FROM (SELECT *, {hashed} AS source_hash FROM {INTERACTIONS}) h "
+        "JOIN alike a ON a.source_hash = h.source_hash",
     )
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE copies AS SELECT source_row FROM candidates QUALIFY "
-        f"row_number() OVER (PARTITION BY {', '.join(map(identifier, whole))} ORDER BY source_row) > 1"
+    engine.create(
+        "copies",
+        "SELECT source_row FROM (SELECT source_row, row_number() OVER "
+        f"(PARTITION BY {', '.join(map(identifier, whole))} ORDER BY source_row) AS place "
+        "FROM candidates) placed WHERE place > 1",
     )
     found = [
         _rule(contract, "duplicate_rows", "copies",
               "rows equal another one in everything but their id; was a batch loaded twice?")
     ]  # fmt: skip
     if near:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE near_copies AS {_near_copies(near, columns)}")
+        engine.create("near_copies", _near_copies(near, columns))
     if near and not _by_chance(source, near):
         found.append(
             _rule(contract, "near_duplicates", "near_copies",
                   "rows repeat a call of the same session under a new id, within "
                   f"{NEAR_SECONDS} s or with the very same latency; is a call logged twice?")
         )  # fmt: skip
-    con.execute("DROP TABLE candidates")
-    return [r for r in found if con.execute(f"SELECT 1 FROM {r.relation} LIMIT 1").fetchall()]
+    engine.drop("candidates")
+    return [r for r in found if engine.rows(f"SELECT 1 FROM {r.relation} LIMIT 1")]
 
 
 def _near_key(columns: Sequence[str], contract: Contract) -> list[str]:
@@ -117,7 +120,7 @@ def _near_copies(near: Sequence[str], columns: Sequence[str]) -> str:
     return (
         f"SELECT source_row FROM (SELECT source_row, {soon} AS again, completion_tokens > 0 AS answered, "
         f"lag({failed}) OVER (PARTITION BY {listed} {order}) AS retried, "
-        "count(*) OVER (PARTITION BY session_id, prompt_tokens) AS repeated FROM candidates) "
+        "count(*) OVER (PARTITION BY session_id, prompt_tokens) AS repeated FROM candidates) near "
         f"WHERE again AND answered AND NOT retried AND repeated <= {MAX_REPEATED} "
         "AND source_row NOT IN (SELECT source_row FROM copies)"
     )
@@ -130,26 +133,33 @@ def _by_chance(source: Source, near: Sequence[str]) -> bool:
     batches, and short answers (a class, yes or no) often have the same length. Their number times
     the chance that two answers to the same kind of call are equally long is what chance makes.
     """
-    con, rows = source.con, source.rows(INTERACTIONS)
-    n = con.execute("SELECT count(*) FROM near_copies").fetchall()[0][0]
+    engine, rows = source.engine, source.rows(INTERACTIONS)
+    n = int(engine.row("SELECT count(*) FROM near_copies")[0])
     if n < NEAR_COPIES * rows:
         return not n  # too few to warn, and shown all the same
     parts = -(-rows // _ENOUGH)
-    some = f"{INTERACTIONS} WHERE completion_tokens > 0 AND hash(session_id) % {parts} = 0"
-    asked = ", ".join(identifier(c) for c in near if c not in _ANSWERED)
-    kinds = ", ".join(
-        ["0", *(identifier(c) for c in near if c in ("use_case", "scenario", "model_name"))]
+    # A sixteenth of the sessions is the finest part: more rows than 16 million only cost time.
+    parts = min(16, 1 << (parts - 1).bit_length())
+    first = "".join(f"{digit:x}" for digit in range(16 // parts))
+    some = (
+        f"{INTERACTIONS} WHERE completion_tokens > 0 AND "
+        f"substr(md5(session_id), 1, 1) IN ({', '.join(repr(d) for d in first)})"
     )
-    pairs, alike = con.execute(
-        f"WITH e AS (SELECT {kinds}, completion_tokens, count(*) AS n FROM {some} GROUP BY ALL), "
-        "k AS (SELECT * EXCLUDE (completion_tokens, n), sum(n) AS n FROM e GROUP BY ALL) "
-        "SELECT (SELECT sum(n * (n - 1.0)) FROM k), (SELECT sum(n * (n - 1.0)) FROM e)"
-    ).fetchall()[0]
-    beside = con.execute(
+    asked = ", ".join(identifier(c) for c in near if c not in _ANSWERED)
+    kinds = [identifier(c) for c in near if c in ("use_case", "scenario", "model_name")]
+    listed = ", ".join([*kinds, "completion_tokens"])
+    same = f"GROUP BY {', '.join(kinds)}" if kinds else ""
+    engine.create("answers", f"SELECT {listed}, count(*) AS n FROM {some} GROUP BY {listed}")
+    pairs = engine.row(
+        f"SELECT sum(n * (n - 1.0)) FROM (SELECT sum(n) AS n FROM answers {same}) kinds"
+    )[0]
+    alike = engine.row("SELECT sum(n * (n - 1.0)) FROM answers")[0]
+    beside = engine.row(
         "SELECT count(*) FROM (SELECT epoch_us(timestamp_utc) - epoch_us(lag(timestamp_utc) OVER "
-        f"(PARTITION BY {asked} ORDER BY timestamp_utc)) AS gap FROM {some}) "
+        f"(PARTITION BY {asked} ORDER BY timestamp_utc)) AS gap FROM {some}) gaps "
         f"WHERE gap <= {NEAR_SECONDS * 1_000_000}"
-    ).fetchall()[0][0]
+    )[0]
+    engine.drop("answers")
     chance = float(alike) / float(pairs) if pairs else 0.0
     return bool(n < beside * parts * max(CLEARLY * chance, MOSTLY))
 
@@ -162,5 +172,5 @@ def _rule(contract: Contract, rule: str, table: str, hint: str) -> Rule:
         "true",
         hint,
         contract.severities[rule],  # type: ignore[index]
-        f"{INTERACTIONS} t JOIN {table} USING (source_row)",
+        f"{INTERACTIONS} t JOIN {table} c ON c.source_row = t.source_row",
     )

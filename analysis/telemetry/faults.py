@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.contract import INTERACTIONS, SESSIONS, USERS
+from analysis.telemetry.engine import DuckDB
 from analysis.telemetry.rules import Rule
 from analysis.telemetry.source import Source
+from analysis.telemetry.sql import literal
 from analysis.telemetry.violations import Violation
 
 MAX_FIRST_ROWS = 5
@@ -33,30 +35,19 @@ def located(source: Source, rules: Sequence[Rule]) -> list[Violation]:
 
     A rule that a coarser look suspected, and that no row breaks, is none.
     """
-    source.con.execute(
-        "CREATE OR REPLACE TEMP TABLE faults "
-        "(violation INTEGER, rule VARCHAR, tbl VARCHAR, col VARCHAR, error BOOLEAN, "
-        "source_row BIGINT, session UBIGINT, person UBIGINT)"
-    )
+    engine = source.engine
     out: list[Violation] = []
     for rule in rules:
         number = len(out)
         have = source.columns[rule.table]
-        session = "hash(t.session_id)" if "session_id" in have else "NULL"
-        person = "hash(t.user_id)" if "user_id" in have else "NULL"
-        source.con.execute(
-            f"INSERT INTO faults SELECT {number}, $rule, $table, $column, $error, t.source_row, "
-            f"{session}, {person} FROM {rule.relation} WHERE {rule.broken}",
-            {
-                "rule": rule.rule,
-                "table": rule.table,
-                "column": rule.column,
-                "error": rule.severity == "error",
-            },
+        session = "hash(t.session_id)" if "session_id" in have else _NOBODY
+        person = "hash(t.user_id)" if "user_id" in have else _NOBODY
+        engine.create(
+            f"fault_{number}",
+            f"SELECT t.source_row AS source_row, {session} AS session, {person} AS person "
+            f"FROM {rule.relation} WHERE {rule.broken}",
         )
-        n = source.con.execute(
-            "SELECT count(*) FROM faults WHERE violation = ?", [number]
-        ).fetchall()[0][0]
+        n = int(engine.row(f"SELECT count(*) FROM fault_{number}")[0])
         if not n:
             continue
         out.append(
@@ -65,34 +56,53 @@ def located(source: Source, rules: Sequence[Rule]) -> list[Violation]:
                 rule.table,
                 rule.column,
                 rule.severity,
-                int(n),
-                int(n) / source.rows(rule.table),
+                n,
+                n / source.rows(rule.table),
                 rule.hint,
                 _first_rows(source, number),
                 _examples(source, rule),
             )
         )
+    _together(source, out)
     return out
 
 
+_NOBODY = "CAST(NULL AS VARCHAR)"
+
+
+def _together(source: Source, violations: Sequence[Violation]) -> None:
+    """The view `faults` of all of them."""
+    parts = [
+        f"SELECT {number} AS violation, {literal(v.rule)} AS rule, {literal(v.table)} AS tbl, "
+        f"{_NOBODY if v.column is None else literal(v.column)} AS col, "
+        f"{literal(v.severity == 'error')} AS error, source_row, session, person FROM fault_{number}"
+        for number, v in enumerate(violations)
+    ]
+    if not parts:
+        parts.append(
+            f"SELECT 0 AS violation, {_NOBODY} AS rule, {_NOBODY} AS tbl, {_NOBODY} AS col, "
+            f"false AS error, CAST(0 AS BIGINT) AS source_row, {_NOBODY} AS session, "
+            f"{_NOBODY} AS person WHERE 1 = 0"
+        )
+    source.engine.view("faults", " UNION ALL ".join(parts))
+
+
 def _first_rows(source: Source, number: int) -> tuple[int, ...]:
-    rows = source.con.execute(
-        "SELECT source_row FROM faults WHERE violation = ? ORDER BY source_row "
-        f"LIMIT {MAX_FIRST_ROWS}",
-        [number],
-    ).fetchall()
+    rows = source.engine.rows(
+        f"SELECT source_row FROM fault_{number} ORDER BY source_row LIMIT {MAX_FIRST_ROWS}"
+    )
     return tuple(int(r[0]) for r in rows)
 
 
 def _examples(source: Source, rule: Rule) -> tuple[str, ...]:
     """The most frequent examples; they do not depend on the order of the rows."""
-    if rule.example is None:
-        return ()
-    rows = source.con.execute(
+    if rule.example is None or not isinstance(source.engine, DuckDB):
+        return ()  # texts are masked by patterns of the embedded engine's own
+    rows = source.engine.rows(
         f"SELECT made, count(*) FROM (SELECT {rule.example} AS made FROM {rule.relation} "
         f"WHERE {rule.broken}) WHERE made IS NOT NULL GROUP BY made "
         f"ORDER BY count(*) DESC, made LIMIT {MAX_EXAMPLES}"
-    ).fetchall()
+    )
     return tuple(str(r[0]) for r in rows)
 
 
@@ -138,18 +148,19 @@ def _overlaps(source: Source, column: str, n: int) -> npt.NDArray[np.float64]:
     work grows with the faults, not with their pairs.
     """
     words = [f"m{k}" for k in range(-(-n // _BITS))]
-    sets = ", ".join(
-        f"bit_or(CASE WHEN violation // {_BITS} = {k} THEN CAST(1 AS BIGINT) << (violation % {_BITS}) "
-        f"ELSE 0 END) AS {word}"
-        for k, word in enumerate(words)
-    )
+    sets = []
+    for k, word in enumerate(words):
+        members = range(k * _BITS, min(n, (k + 1) * _BITS))
+        cases = " ".join(f"WHEN {v} THEN {1 << (v - k * _BITS)}" for v in members)
+        sets.append(f"bit_or(CAST(CASE violation {cases} ELSE 0 END AS BIGINT)) AS {word}")
     shared = np.zeros((n, n))
     if not words:
         return shared
-    found = source.con.execute(
-        f"SELECT {', '.join(words)}, count(*) AS units FROM (SELECT {sets} FROM faults "
-        f"WHERE {column} IS NOT NULL GROUP BY {column}) GROUP BY ALL"
-    ).fetchnumpy()
+    listed = ", ".join(words)
+    found = source.engine.frame(
+        f"SELECT {listed}, count(*) AS units FROM (SELECT {', '.join(sets)} FROM faults "
+        f"WHERE {column} IS NOT NULL GROUP BY {column}) held GROUP BY {listed}"
+    )
     counts = np.asarray(found["units"], dtype=np.float64)
     place = np.arange(n)
     for start in range(0, len(counts), _CHUNK):

@@ -12,17 +12,22 @@ from pathlib import Path
 from analysis.contract import TABLES, RuleId
 from analysis.errors import UsageError
 from analysis.running import is_running
+from analysis.telemetry.address import Address
 from analysis.telemetry.violations import clean
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """One file that was read. `file` is relative to the data directory."""
+    """One file that was read, relative to the data directory, or one table of an engine.
+
+    Of a table, bytes are not known, and sha256 covers its rows whatever their order, as that engine
+    writes them.
+    """
 
     table: str
     file: str
     format: str
-    bytes: int
+    bytes: int | None
     rows: int
     sha256: str
 
@@ -111,8 +116,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest_inputs(data: Path) -> list[tuple[str, str]]:
+def digest_inputs(data: Path | Address) -> list[tuple[str, str]]:
     """(file, sha256) of every input in `data`, sorted: what a cached review depends on."""
+    if isinstance(data, Address):
+        path = Path(data.target)
+        try:
+            return [(path.name, sha256(path))]
+        except OSError as error:
+            return [(path.name, f"unreadable: {error.strerror}")]
     out = []
     for table in TABLES:
         for path in sorted(data.glob(f"{table}*")):

@@ -74,10 +74,7 @@ def _users_implied(source: Source, known: Mapping[str, int]) -> bool:
     n = source.rows(INTERACTIONS)
     if not n or any(known.get(c) != n for c in ("session_id", "user_id")):
         return False
-    lacking = source.con.execute(
-        f"SELECT count(*) FROM {SESSIONS} WHERE session_id IS NULL"
-    ).fetchall()[0][0]
-    return not lacking
+    return not source.engine.row(f"SELECT count(*) FROM {SESSIONS} WHERE session_id IS NULL")[0]
 
 
 def _has(source: Source, table: str, *columns: str) -> bool:
@@ -89,9 +86,9 @@ def _broken(source: Source, members: Sequence[_Joined], relation: str) -> list[R
     """Those of the rules that some row breaks, by one scan."""
     if not members:
         return []
-    counts = source.con.execute(
-        f"SELECT {', '.join(f'count(*) FILTER ({m.screen})' for m in members)} FROM {relation}"
-    ).fetchall()[0]
+    counts = source.engine.row(
+        f"SELECT {', '.join(f'count(*) FILTER (WHERE {m.screen})' for m in members)} FROM {relation}"
+    )
     return [m.rule for m, n in zip(members, counts, strict=True) if n]
 
 
@@ -120,15 +117,17 @@ def _measures(source: Source, known: Mapping[str, int]) -> Mapping[str, str]:
     has_cost = "cost_usd" in have
     return {
         "requests": "count(*)",
-        "cost_nano": f"sum(CAST(round(({cost}) * 1e9) AS BIGINT))" if has_cost else "NULL::HUGEINT",
+        "cost_nano": f"sum(CAST(floor(({cost}) * 1e9 + 0.5) AS BIGINT))"
+        if has_cost
+        else "CAST(NULL AS HUGEINT)",
         "cost_known": f"count({cost})" if has_cost else "0",
         "tokens": f"sum({tokens})",
         "tokens_known": count("total_tokens", tokens),
-        "failures": f"count(*) FILTER ({failure})",
+        "failures": f"count(*) FILTER (WHERE {failure})",
         "failures_known": count("is_failure", failure),
         "first": f"min({stamp})",
         "last": f"max({stamp})",
-        "person": f"any_value({user})",
+        "person": f"min({user})",
         "user_low": f"min(hash({user}))",
         "user_high": f"max(hash({user}))",
         "users_known": count("user_id", user),
@@ -137,33 +136,31 @@ def _measures(source: Source, known: Mapping[str, int]) -> Mapping[str, str]:
 
 def _session_facts(source: Source, known: Mapping[str, int]) -> None:
     measures = ", ".join(f"{sql} AS {name}" for name, sql in _measures(source, known).items())
-    source.con.execute(
-        f"CREATE OR REPLACE TEMP TABLE session_facts AS SELECT session_id AS key, {measures} "
-        f"FROM {INTERACTIONS} GROUP BY session_id"
+    source.engine.create(
+        "session_facts",
+        f"SELECT session_id AS key, {measures} FROM {INTERACTIONS} GROUP BY session_id",
     )
 
 
 def _user_facts(source: Source, known: Mapping[str, int], *, by_session: bool) -> None:
     """From the sessions' facts where every session has one user, else from the interactions."""
     if by_session:
-        jumps = source.con.execute(
+        by_session = not source.engine.row(
             "SELECT count(*) FROM session_facts WHERE user_low <> user_high OR users_known < requests"
-        ).fetchall()[0][0]
-        by_session = not jumps
+        )[0]
     measures = _measures(source, known)
     if by_session:
         summed = ("requests", "cost_nano", "cost_known", "tokens", "tokens_known", "failures",
                   "failures_known")  # fmt: skip
         listed = ", ".join(f"sum({name}) AS {name}" for name in summed)
-        source.con.execute(
-            "CREATE OR REPLACE TEMP TABLE user_facts AS "
-            f"SELECT person AS key, {listed} FROM session_facts GROUP BY person"
+        source.engine.create(
+            "user_facts", f"SELECT person AS key, {listed} FROM session_facts GROUP BY person"
         )
         return
     listed = ", ".join(f"{sql} AS {name}" for name, sql in measures.items())
-    source.con.execute(
-        f"CREATE OR REPLACE TEMP TABLE user_facts AS SELECT user_id AS key, {listed} "
-        f"FROM {INTERACTIONS} GROUP BY user_id"
+    source.engine.create(
+        "user_facts",
+        f"SELECT user_id AS key, {listed} FROM {INTERACTIONS} GROUP BY user_id",
     )
 
 
@@ -280,7 +277,7 @@ def _times(source: Source, contract: Contract) -> list[_Joined]:
 
 
 def _precision(source: Source, columns: Sequence[str]) -> str:
-    row = source.con.execute(
+    row = source.engine.row(
         "SELECT "
         + ", ".join(
             f"coalesce(bool_and(epoch_us({c}) % {step} = 0), true)"
@@ -288,7 +285,7 @@ def _precision(source: Source, columns: Sequence[str]) -> str:
             for c in columns
         )
         + f" FROM {SESSIONS}"
-    ).fetchall()[0]
+    )
     n = len(columns)
     if all(row[:n]):
         return "second"

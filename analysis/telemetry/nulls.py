@@ -206,11 +206,11 @@ def _is_wide(source: Source, column: str, nulls: _Nulls, step: _Step) -> bool:
         for side, n in zip((before, after), rows_in, strict=True):
             listed = ", ".join(f"DATE '{nulls.days[i]}'" for i in side)
             among = " AND is_failure" if nulls.only_failures else ""
-            squares, n_squares = source.con.execute(
-                f"SELECT sum((k - {p} * n) ** 2), sum(n * n * 1.0) FROM (SELECT count(*) AS n, "
+            squares, n_squares = source.engine.row(
+                f"SELECT sum((k - {p} * n) * (k - {p} * n)), sum(n * n * 1.0) FROM (SELECT count(*) AS n, "
                 f"count(*) - count({identifier(column)}) AS k FROM {INTERACTIONS} "
-                f"WHERE CAST(timestamp_utc AS DATE) IN ({listed}){among} GROUP BY {identifier(key)})"
-            ).fetchall()[0]
+                f"WHERE CAST(timestamp_utc AS DATE) IN ({listed}){among} GROUP BY {identifier(key)}) units"
+            )
             variance += float(squares) / n**2
             fewest = min(fewest, n**2 / float(n_squares))
         if fewest >= CLUSTERS or key == keys[-1]:

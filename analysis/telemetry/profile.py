@@ -55,19 +55,17 @@ def profile(source: Source, contract: Contract, used: frozenset[str]) -> Profile
     grouped = _categorical(source, contract, used)
     parts = [f"count({identifier(c)})" for c in named]
     parts += [f"approx_count_distinct({identifier(c)})" for c in grouped]
-    failures = "count(*) FILTER (is_failure)" if "is_failure" in have else "0"
-    row = source.con.execute(
-        f"SELECT {', '.join([failures, *parts])} FROM {INTERACTIONS}"
-    ).fetchall()[0]
+    failures = "count(*) FILTER (WHERE is_failure)" if "is_failure" in have else "0"
+    row = source.engine.row(f"SELECT {', '.join([failures, *parts])} FROM {INTERACTIONS}")
     known = dict(zip(named, map(int, row[1 : 1 + len(named)]), strict=True))
     values = dict(zip(grouped, map(int, row[1 + len(named) :]), strict=True))
     if "timestamp_utc" not in have:
         return Profile(known, values, int(row[0]), (), {})
     n = source.rows(INTERACTIONS)
-    hours = source.con.execute(
+    hours = source.engine.rows(
         f"SELECT date_trunc('hour', timestamp_utc), count(*) FROM {INTERACTIONS} "
         "WHERE timestamp_utc IS NOT NULL GROUP BY 1 ORDER BY 1"
-    ).fetchall()
+    )
     return Profile(
         known,
         values,
@@ -89,14 +87,14 @@ def _days(
     if "is_failure" not in source.columns[INTERACTIONS]:
         later = []
     parts = ["CAST(timestamp_utc AS DATE)", "count(*)"]
-    parts.append("count(*) FILTER (is_failure)" if later else "0")
+    parts.append("count(*) FILTER (WHERE is_failure)" if later else "0")
     parts += [f"count({identifier(c)})" for c in holed]
-    parts += [f"count({identifier(c)}) FILTER (is_failure)" for c in later]
+    parts += [f"count({identifier(c)}) FILTER (WHERE is_failure)" for c in later]
     parts += [f"approx_count_distinct({identifier(c)})" for c in many]
-    rows = source.con.execute(
+    rows = source.engine.rows(
         f"SELECT {', '.join(parts)} FROM {INTERACTIONS} WHERE timestamp_utc IS NOT NULL "
         "GROUP BY 1 ORDER BY 1"
-    ).fetchall()
+    )
 
     def counts(columns: Sequence[str], values: Sequence[int]) -> dict[str, int]:
         return {c: int(v) for c, v in zip(columns, values, strict=True)}
@@ -116,12 +114,7 @@ def _is_later(contract: Contract, column: str) -> bool:
 
 def _categorical(source: Source, contract: Contract, used: frozenset[str]) -> list[str]:
     """Text columns by which rows are grouped."""
-    types = dict(
-        source.con.execute(
-            "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = ?",
-            [INTERACTIONS],
-        ).fetchall()
-    )
+    types = source.engine.types(INTERACTIONS)
     out = []
     for name in source.columns[INTERACTIONS]:
         declared = contract.column(name)

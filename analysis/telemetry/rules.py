@@ -78,7 +78,7 @@ def twice_of(hashed: str, relation: str) -> str:
     """
     return (
         "SELECT DISTINCT source_hash FROM (SELECT source_hash, lag(source_hash) OVER "
-        f"(ORDER BY source_hash) AS before FROM (SELECT {hashed} AS source_hash FROM {relation})) "
+        f"(ORDER BY source_hash) AS before FROM (SELECT {hashed} AS source_hash FROM {relation}) hashes) pairs "
         "WHERE source_hash = before"
     )
 
@@ -89,14 +89,15 @@ def key_unique(source: Source, contract: Contract, name: str) -> list[Rule]:
     if key not in source.columns[name]:
         return []
     column = identifier(key)
-    twice = source.con.execute(
-        f"SELECT 1 FROM ({twice_of(f'hash({column})', f'{name} WHERE {column} IS NOT NULL')}) LIMIT 1"
-    ).fetchall()
+    twice = source.engine.rows(
+        f"SELECT 1 FROM ({twice_of(f'hash({column})', f'{name} WHERE {column} IS NOT NULL')}) twice LIMIT 1"
+    )
     if not twice:
         return []
-    source.con.execute(
-        f"CREATE OR REPLACE TEMP TABLE repeated_{name} AS SELECT {column} AS repeated "
-        f"FROM {name} WHERE {column} IS NOT NULL GROUP BY {column} HAVING count(*) > 1"
+    source.engine.create(
+        f"repeated_{name}",
+        f"SELECT {column} AS repeated FROM {name} WHERE {column} IS NOT NULL "
+        f"GROUP BY {column} HAVING count(*) > 1",
     )
     return [
         Rule(
@@ -127,7 +128,8 @@ def _type_rules(
     if declared.required and declared.role == "time":
         wrong = f"{identifier(column)} IS NULL"
     example = None if misfit is None else _spelling(misfit)
-    if declared.type == "timestamp" and misfit is not None:
+    # Only a file holds times as text, with an offset.
+    if declared.type == "timestamp" and misfit is not None and source.staging is not None:
         offset = foreign_offset(misfit)
         rules.append(
             Rule("timestamp_utc", name, column, f"({wrong}) AND {offset}", OTHER_OFFSET,

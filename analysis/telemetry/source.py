@@ -22,7 +22,9 @@ import pyarrow.parquet as pq
 from analysis.contract import TABLES, Contract, RuleId, Table
 from analysis.errors import UsageError
 from analysis.telemetry import csv_file
+from analysis.telemetry.address import Address
 from analysis.telemetry.columns import Cells, engine_names, typed_cells
+from analysis.telemetry.engine import DuckDB, Engine
 from analysis.telemetry.files import (
     Found,
     InputFile,
@@ -56,14 +58,20 @@ class Source:
     for each in `zoned[table]`, whether the text of a time said that it is UTC.
     """
 
-    con: duckdb.DuckDBPyConnection
+    engine: Engine
     inputs: tuple[InputFile, ...]
     columns: Mapping[str, tuple[str, ...]]
     misfits: Mapping[str, Mapping[str, str]]
     zoned: Mapping[str, Mapping[str, str]]
     violations: tuple[Violation, ...]
     stamps: tuple[Stamp, ...]
-    staging: Path
+    staging: Path | None
+
+    @property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        """The embedded engine's connection: for what is done with files alone."""
+        assert isinstance(self.engine, DuckDB)
+        return self.engine.con
 
     def rows(self, table: str) -> int:
         """Data rows of a table."""
@@ -76,24 +84,25 @@ class Source:
                 raise UsageError(f"{stamp.path}: the telemetry changed while it was read; again")
 
     def close(self) -> None:
-        """Ends the connection, and removes what was staged."""
-        self.con.close()
-        shutil.rmtree(self.staging, ignore_errors=True)
+        """Ends the engine's session, and removes what was staged."""
+        self.engine.close()
+        if self.staging is not None:
+            shutil.rmtree(self.staging, ignore_errors=True)
 
 
 def open_source(
-    data: Path,
+    data: Path | Address,
     contract: Contract,
     *,
     threads: int | None = None,
     memory_limit: str | None = None,
     temp_dir: Path | None = None,
 ) -> Source:
-    """Opens what is in `data`.
+    """Opens what is in `data`, a directory or a DuckDB file.
 
-    Raises UsageError where the directory itself cannot be read, or the memory is too small.
+    Raises UsageError where that itself cannot be read, or the memory is too small.
     """
-    names = listing(data)
+    names = frozenset[str]() if isinstance(data, Address) else listing(data)
     staging = staging_directory(temp_dir)
     con = connect(threads, memory_limit, staging)
     inputs: list[InputFile] = []
@@ -103,10 +112,15 @@ def open_source(
     zones: dict[str, Mapping[str, str]] = {}
     violations: list[Violation] = []
     try:
+        database = _Database.attach(con, data) if isinstance(data, Address) else None
         for table in TABLES:
             try:
-                found = find(data, names, table)
-                opened = _open(con, data, found, contract.tables[table], staging)
+                if database is not None:
+                    opened = database.open(con, table, contract.tables[table])
+                else:
+                    assert isinstance(data, Path)
+                    found = find(data, names, table)
+                    opened = _open(con, data, found, contract.tables[table], staging)
             except Unreadable as error:
                 violations.append(whole(contract, error.rule, table, error.hint, error.column))
                 continue
@@ -114,7 +128,7 @@ def open_source(
             misfits[table], zones[table] = opened.cells.misfits, opened.cells.zoned
             inputs += opened.inputs
             stamps += opened.stamps
-            violations += _columns(contract, table, contract.tables[table], columns[table])
+            violations += declared_columns(contract, table, contract.tables[table], columns[table])
     except BaseException as error:
         con.close()
         shutil.rmtree(staging, ignore_errors=True)
@@ -122,7 +136,14 @@ def open_source(
             raise UsageError(TOO_LITTLE_MEMORY) from None
         raise
     return Source(
-        con, tuple(inputs), columns, misfits, zones, tuple(violations), tuple(stamps), staging
+        DuckDB(con),
+        tuple(inputs),
+        columns,
+        misfits,
+        zones,
+        tuple(violations),
+        tuple(stamps),
+        staging,
     )
 
 
@@ -210,6 +231,62 @@ def _open(
         f"CREATE VIEW {found.table} AS SELECT {listed}, source_row FROM cells_{found.table}"
     )
     return _Opened(cells, inputs, stamps)
+
+
+@dataclass(frozen=True)
+class _Database:
+    """A DuckDB file whose tables are read where they lie."""
+
+    path: Path
+    schema: str
+    stamp: Stamp
+    digest: str
+
+    @classmethod
+    def attach(cls, con: duckdb.DuckDBPyConnection, where: Address) -> _Database:
+        """Opens the file to be read. Raises UsageError."""
+        path = Path(where.target)
+        try:
+            found = cls(path, where.schema or "main", Stamp.of(path), sha256(path))
+            con.execute(f"ATTACH {literal(str(path))} AS theirs (READ_ONLY)")
+        except (OSError, duckdb.Error) as error:
+            why = getattr(error, "strerror", None) or csv_file.reason(error)
+            raise UsageError(f"--data {where.shown}: {why}") from None
+        return found
+
+    def open(self, con: duckdb.DuckDBPyConnection, table: str, declared: Table) -> _Opened:
+        """Makes the views of one table or view. Raises Unreadable."""
+        kinds = con.execute(
+            "SELECT table_type FROM information_schema.tables WHERE table_catalog = 'theirs' "
+            "AND table_schema = ? AND table_name = ?",
+            [self.schema, table],
+        ).fetchall()
+        if not kinds:
+            raise Unreadable("files", f"{self.path.name} has no table {self.schema}.{table}")
+        # Views have no row ids of their own.
+        row = "rowid + 1" if kinds[0][0] == "BASE TABLE" else "row_number() OVER ()"
+        place = f"theirs.{identifier(self.schema)}.{identifier(table)}"
+        try:
+            held = [r[0] for r in con.execute(f"DESCRIBE {place}").fetchall()]
+            names = engine_names(held, declared, table)
+            listed = ", ".join(map(identifier, (*names, "source_row")))
+            relation = f"(SELECT *, {row} FROM {place}) AS held({listed})"
+            cells = typed_cells(con, relation, names, declared)
+            con.execute(
+                f"CREATE VIEW cells_{table} AS SELECT {cells.select}, source_row FROM {relation}"
+            )
+            n = con.execute(f"SELECT count(*) FROM {place}").fetchall()[0][0]
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            why = csv_file.reason(error)
+            raise Unreadable("files", f"{self.path.name}, {table}: {why}") from None
+        if not n:
+            raise Unreadable("files", f"{self.path.name}: the table {table} has no rows")
+        listed = ", ".join(map(identifier, cells.columns))
+        con.execute(f"CREATE VIEW {table} AS SELECT {listed}, source_row FROM cells_{table}")
+        one = InputFile(table, self.path.name, "duckdb", self.stamp.size, int(n), self.digest)
+        return _Opened(cells, (one,), (self.stamp,))
 
 
 def _open_parquet(
@@ -344,7 +421,7 @@ def _parquet_relation(found: Found, declared: Table) -> tuple[tuple[str, ...], s
     return names, f"({' UNION ALL '.join(parts)}) AS files({listed})", rows
 
 
-def _columns(
+def declared_columns(
     contract: Contract, name: str, declared: Table, names: Sequence[str]
 ) -> list[Violation]:
     """Required columns that are missing, and declared ones in another case."""
@@ -381,7 +458,7 @@ def unreadable_tables(source: Source, contract: Contract) -> list[Violation]:
     for table, names in source.columns.items():
         every = ", ".join(f"count({identifier(c)}), max(hash({identifier(c)}))" for c in names)
         try:
-            source.con.execute(f"SELECT {every} FROM {table}").fetchall()
+            source.engine.rows(f"SELECT {every} FROM {table}")
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error as error:

@@ -45,7 +45,7 @@ def constants(
     rows = source.rows(INTERACTIONS)
     empty = [c for c in known if not found.known[c]]
     unseen = [c for c in empty if not _expected(c, known[c], rows, found.failures)]
-    first = f"(SELECT * FROM {INTERACTIONS} LIMIT 2048)"
+    first = f"(SELECT * FROM {INTERACTIONS} LIMIT 2048) first_rows"
     unsure = list(_same(source, [c for c in known if c not in empty], first))
     same = _same(source, unsure, INTERACTIONS)
     odd = {c: _odd(c, known[c], value, found.known[c]) for c, value in same.items()}
@@ -77,8 +77,14 @@ def _same(source: Source, columns: Sequence[str], relation: str) -> dict[str, ob
     """Those of the columns that hold one value at most there, and that value."""
     if not columns:
         return {}
-    parts = [f"min({identifier(c)}), max({identifier(c)})" for c in columns]
-    row = source.con.execute(f"SELECT {', '.join(parts)} FROM {relation}").fetchall()[0]
+    types = source.engine.types(INTERACTIONS)
+    parts = [
+        f"bool_and({identifier(c)}), bool_or({identifier(c)})"
+        if types[c] == "BOOLEAN"
+        else f"min({identifier(c)}), max({identifier(c)})"
+        for c in columns
+    ]
+    row = source.engine.row(f"SELECT {', '.join(parts)} FROM {relation}")
     return {c: row[2 * i] for i, c in enumerate(columns) if row[2 * i] == row[2 * i + 1]}
 
 
@@ -113,9 +119,9 @@ def explosions(source: Source, contract: Contract, found: Profile) -> list[Viola
 
 
 def _too_many(source: Source, column: str) -> str | None:
-    n, known = source.con.execute(
+    n, known = source.engine.row(
         f"SELECT count(DISTINCT {identifier(column)}), count({identifier(column)}) FROM {INTERACTIONS}"
-    ).fetchall()[0]
+    )
     thin = n > MAX_CATEGORIES and (known < ROWS_A_CATEGORY * n or n > 10 * MAX_CATEGORIES)
     if thin or (n > 2 * MANY and n > CATEGORY_SHARE * known):
         return (
@@ -129,10 +135,10 @@ def _more_than_before(source: Source, column: str, found: Profile) -> str | None
     """A day from which on the values multiply, and faster than the rows."""
     if max(d.categories[column] for d in found.days) < NEAR * MANY:
         return None
-    rows = source.con.execute(
+    rows = source.engine.rows(
         f"SELECT CAST(timestamp_utc AS DATE), count(DISTINCT {identifier(column)}) "
         f"FROM {INTERACTIONS} WHERE timestamp_utc IS NOT NULL GROUP BY 1"
-    ).fetchall()
+    )
     exact = {day: int(n) for day, n in rows}
     days = bulk(found.days)
     for i in range(3, len(days)):

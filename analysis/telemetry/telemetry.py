@@ -22,7 +22,9 @@ from analysis.errors import ContractError, UsageError, WindowError
 from analysis.policy import Bad, Policy
 from analysis.telemetry import fact as fact_table
 from analysis.telemetry import quarantine
-from analysis.telemetry.encode import encode
+from analysis.telemetry.address import Address
+from analysis.telemetry.encode import TABLES as ENCODED
+from analysis.telemetry.encode import encode, encode_into
 from analysis.telemetry.engine import DuckDB, Engine
 from analysis.telemetry.fact import WindowCounts
 from analysis.telemetry.files import InputFile, staging_directory
@@ -32,6 +34,7 @@ from analysis.telemetry.sql import bad_when, identifier, literal
 from analysis.telemetry.store import Store, Told, data_file
 from analysis.telemetry.validate import validate
 from analysis.telemetry.violations import ContractSection, as_text
+from analysis.telemetry.warehouse import open_warehouse
 from analysis.telemetry.windows import ResolvedWindows, Span, data_range, iso
 
 MAX_SAMPLE_ROWS = 200_000
@@ -223,7 +226,7 @@ class Telemetry:
 
 
 def open_telemetry(
-    data: Path,
+    data: Path | Address,
     contract: Contract,
     policy: Policy,
     *,
@@ -239,6 +242,8 @@ def open_telemetry(
     WindowError (a window without rows).
     """
     opened = _from_store(store, threads, memory_limit)
+    if opened is None and isinstance(data, Address) and data.kind != "duckdb":
+        opened = _from_warehouse(data, contract, policy, threads, memory_limit)
     if opened is None:
         opened = _from_files(data, contract, policy, threads, memory_limit, store)
     try:
@@ -280,12 +285,12 @@ def _from_store(
 def _attach(engine: DuckDB, path: Path) -> None:
     """The encoded tables of a file, to be read."""
     engine.con.execute(f"ATTACH {literal(str(path))} AS store (READ_ONLY)")
-    for name in ("encoded", "session_ids", "user_ids"):
+    for name in ENCODED:
         engine.view(name, f"SELECT * FROM store.{name}")
 
 
 def _from_files(
-    data: Path,
+    data: Path | Address,
     contract: Contract,
     policy: Policy,
     threads: int | None,
@@ -306,10 +311,11 @@ def _from_files(
         counted = any(v.rule in ("rollup", "foreign_key") for v in validation.violations)
         if store is not None and aside is None and not counted:
             building = store.building()
+        assert source.staging is not None
         path = data_file(building or source.staging)
         source.con.execute(f"ATTACH {literal(str(path))} AS store")
         usable = fact_table.usable(told.columns, contract, policy)
-        encode(source, usable, "store", joined=aside is None and not counted)
+        encode_into(source, usable, "store", joined=aside is None and not counted)
         source.check_unchanged()
         source.con.execute("DETACH store")
         if building is not None and store is not None and store.is_of(told.inputs):
@@ -323,6 +329,34 @@ def _from_files(
             shutil.rmtree(building, ignore_errors=True)
         if isinstance(error, duckdb.OutOfMemoryException):
             raise UsageError(TOO_LITTLE_MEMORY) from None
+        raise
+
+
+def _from_warehouse(
+    data: Address,
+    contract: Contract,
+    policy: Policy,
+    threads: int | None,
+    memory_limit: str | None,
+) -> _Opened:
+    """Validated and encoded where it lies: no row leaves the engine."""
+    source = open_warehouse(data, contract, threads=threads, memory_limit=memory_limit)
+    try:
+        validation = validate(
+            source,
+            contract,
+            used_columns=policy_columns(policy),
+            max_missing=policy.missing.max_rate,
+        )
+        if validation.n_errors:
+            # Rows are set aside in files alone: a warehouse has its own ways of mending a table.
+            raise ContractError(as_text(validation), validation.violations)
+        told = Told(source.inputs, source.columns[INTERACTIONS], validation)
+        joined = not any(v.rule in ("rollup", "foreign_key") for v in validation.violations)
+        encode(source, fact_table.usable(told.columns, contract, policy), joined=joined)
+        return _Opened(source.engine, told, None, source)
+    except BaseException:
+        source.close()
         raise
 
 

@@ -104,9 +104,10 @@ def _broken(source: Source, rules: Sequence[Rule]) -> list[Rule]:
         relations.setdefault(rule.relation, []).append(rule)
     out = []
     for relation, members in relations.items():
-        counts = source.con.execute(
-            f"SELECT {', '.join(f'count(*) FILTER ({r.broken})' for r in members)} FROM {relation}"
-        ).fetchall()[0]
+        counts = source.engine.row(
+            f"SELECT {', '.join(f'count(*) FILTER (WHERE {r.broken})' for r in members)} "
+            f"FROM {relation}"
+        )
         out += [r for r, n in zip(members, counts, strict=True) if n]
     return out
 
