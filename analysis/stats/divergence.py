@@ -81,6 +81,19 @@ def occupied(moments: BinMoments) -> BinMoments:
     return BinMoments(moments.counts[:, keep], moments.second[np.ix_(both, both)], moments.units)
 
 
+def expanded(certain: np.ndarray, drawn: np.ndarray, n_rest: int, n_drawn: int) -> np.ndarray:
+    """Σ over all units of k kᵀ from a part of them: certain + drawn · n_rest/n_drawn.
+
+    certain: the sum over units that are taken for sure; drawn: over `n_drawn` that were drawn at
+    random from the `n_rest` other ones. Both hold exact integers. It is the estimator of Horvitz &
+    Thompson (1952); without any unit drawn it is exact. As the scores of `difference_covariance`
+    are linear in k, with shares and totals that are known exactly, the covariance is unbiased.
+    """
+    drawn_from, n = (n_rest, n_drawn) if n_drawn else (1, 1)
+    total = certain.astype(object) * n + drawn.astype(object) * drawn_from
+    return np.asarray(total / n, dtype=float)
+
+
 def psi(counts: np.ndarray) -> float:
     """Population stability index Σ_b (p₁b − p₀b) ln(p₁b/p₀b) of (2, B) counts.
 

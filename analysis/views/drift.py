@@ -10,15 +10,15 @@ import pandas as pd
 
 from analysis.check import Check, RegressionTest, rounded
 from analysis.policy import Policy
-from analysis.stats.kitagawa import Cell, decompose_rate_change
+from analysis.stats.kitagawa import decompose_rate_change
 from analysis.stats.multiple import simes
 from analysis.telemetry import Metric, Telemetry
 from analysis.telemetry.bins import BinnedColumn
-from analysis.telemetry.sql import identifier
+from analysis.telemetry.outcome_cells import outcome_cells
 from analysis.views.drift_features import (
     RANK,
     Feature,
-    binned_feature,
+    binned_features,
     drift_columns,
     judge,
     measure,
@@ -82,7 +82,7 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[DriftSection]:
             notes=(f"Drift is not tested: {FIRST_RELEASE}.",),
         )
     names, notes = drift_columns(telemetry, policy)
-    binned = {name: binned_feature(telemetry, name) for name in names}
+    binned = binned_features(telemetry, names)
     measured = [measure(telemetry, name, binned[name]) for name in names]
     features = judge(measured, policy)
     change = _outcome_change(telemetry, policy)
@@ -124,21 +124,7 @@ def _outcome_change(telemetry: Telemetry, policy: Policy) -> OutcomeChange:
         return unknown(reason)
     context = [c for c in policy.routing.context if telemetry.has(c)]
     action = [c for c in policy.routing.action if telemetry.has(c)]
-    keys = [identifier(c) for c in (*context, *action)]
-    grouped = f"GROUP BY ALL ORDER BY {', '.join(keys)}" if keys else "GROUP BY win"
-    rows = telemetry.con.execute(
-        f"""
-        SELECT {"".join(f"{k}, " for k in keys)} win, sum(weight),
-               coalesce(sum(weight) FILTER (failure), 0), count(*)
-        FROM fact WHERE win IS NOT NULL AND failure IS NOT NULL AND weight > 0 {grouped}
-        """
-    ).fetchall()
-    cells: dict[tuple[object, object], Cell] = {}
-    for *values, win, n, y, count in rows:
-        split = len(context)
-        key = (tuple(map(repr, values[:split])), tuple(map(repr, values[split:])))
-        one = Cell(_at(win, int(n)), _at(win, int(y)), _at(win, int(count)))
-        cells[key] = cells[key] + one if key in cells else one
+    cells = outcome_cells(telemetry.engine, context, action, MIN_CELL_ROWS)
     found = decompose_rate_change(cells, MIN_CELL_ROWS)
     if found is None:
         return unknown("a window has no known outcome")
@@ -159,10 +145,6 @@ def _outcome_change(telemetry: Telemetry, policy: Policy) -> OutcomeChange:
         found.n_cells,
         None,
     )
-
-
-def _at(win: int, value: int) -> tuple[int, int]:
-    return (0, value) if win == 1 else (value, 0)
 
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────

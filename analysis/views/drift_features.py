@@ -20,7 +20,7 @@ from analysis.stats.divergence import (
 )
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry import Telemetry
-from analysis.telemetry.bins import BinnedColumn, bin_column, is_moment, natural_type
+from analysis.telemetry.bins import BinnedColumn, DriftColumn, bin_columns, is_moment, natural_types
 from analysis.telemetry.fact import DERIVED
 
 TESTED_ROLES = ("context", "action", "cost", "outcome")
@@ -77,12 +77,14 @@ def drift_columns(telemetry: Telemetry, policy: Policy) -> tuple[list[str], list
                 continue
             if name == "domain" and telemetry.has("use_case"):
                 continue
-            if not _barred(telemetry, name):
+            if not _barred(telemetry, name, telemetry.types[name]):
                 chosen.append(name)
         return sorted(chosen), []
     notes, chosen = [], []
-    for name in dict.fromkeys(policy.drift.columns):
-        barred = _barred(telemetry, name)
+    named = list(dict.fromkeys(policy.drift.columns))
+    read_as = _read_as(telemetry, [n for n in named if telemetry.has(n)])
+    for name in named:
+        barred = _barred(telemetry, name, read_as.get(name))
         if barred:
             notes.append(f"drift.columns: “{short(name)}” is left out: {barred}")
         else:
@@ -90,15 +92,15 @@ def drift_columns(telemetry: Telemetry, policy: Policy) -> tuple[list[str], list
     return sorted(chosen), notes
 
 
-def _barred(telemetry: Telemetry, name: str) -> str | None:
-    if not telemetry.has(name):
+def _barred(telemetry: Telemetry, name: str, read_as: str | None) -> str | None:
+    if read_as is None:
         return "the telemetry has no such column"
     declared = telemetry.contract.column(name)
     if name.lower() in DERIVED:
         return "the name is taken"
     if declared is not None and declared.role in NEVER_TESTED_ROLES:
         return f"a column in the role of {declared.role} says nothing of a distribution"
-    if is_moment(_type(telemetry, name)):
+    if is_moment(read_as):
         return "moments of time differ between windows by construction"
     return None
 
@@ -109,19 +111,26 @@ def role_of(contract: Contract, name: str) -> str:
     return declared.role if declared is not None else "carried"
 
 
-def binned_feature(telemetry: Telemetry, name: str) -> BinnedColumn:
+def binned_features(telemetry: Telemetry, names: Sequence[str]) -> dict[str, BinnedColumn]:
     """Outcomes only over rows whose label is known: a late label is no drift."""
-    column = "failure" if name == "is_failure" else name
-    outcome = role_of(telemetry.contract, name) == "outcome"
-    where = "failure IS NOT NULL" if outcome else "true"
-    return bin_column(telemetry.con, column, _type(telemetry, column), where)
+    read_as = _read_as(telemetry, names)
+    columns = {
+        name: DriftColumn(
+            name="failure" if name == "is_failure" else name,
+            read_as=read_as[name],
+            known_outcome=role_of(telemetry.contract, name) == "outcome",
+        )
+        for name in names
+    }
+    key = "user_id" if telemetry.cluster == "user" else "session_id"
+    binned = bin_columns(telemetry.engine, list(columns.values()), key)
+    return {name: binned[column.name] for name, column in columns.items()}
 
 
-def _type(telemetry: Telemetry, column: str) -> str:
-    """The DuckDB type as which a column is read; the contract's word comes first."""
-    if column in DERIVED or telemetry.contract.column(column) is not None:
-        return telemetry.types[column]
-    return natural_type(telemetry.con, column)
+def _read_as(telemetry: Telemetry, names: Sequence[str]) -> dict[str, str]:
+    """The DuckDB types as which columns are read; the contract's word comes first."""
+    undeclared = [n for n in names if n not in DERIVED and telemetry.contract.column(n) is None]
+    return {n: telemetry.types[n] for n in names} | natural_types(telemetry.engine, undeclared)
 
 
 def measure(telemetry: Telemetry, name: str, column: BinnedColumn) -> Feature:

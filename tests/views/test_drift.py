@@ -15,7 +15,7 @@ from analysis.check import Check, RegressionTest
 from analysis.policy import Policy
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry import Telemetry, open_telemetry
-from analysis.telemetry.bins import bin_column
+from analysis.telemetry.bins import DriftColumn, bin_columns
 from analysis.views.drift import DriftSection, assess
 from analysis.views.drift_features import Feature
 from analysis.views.result import ViewResult
@@ -392,7 +392,7 @@ class TestEngine:
     def test_moments_are_those_of_the_rows(self, tmp_path: Path) -> None:
         rows = world(400)
         telemetry = opened(rows, tmp_path)
-        column = bin_column(telemetry.con, "channel", "VARCHAR")
+        column = bin_columns(telemetry.engine, [DriftColumn("channel", "VARCHAR")], "user_id")["channel"]
         telemetry.close()
         codes = rows["channel"].map({label: i for i, label in enumerate(column.labels)})
         cell = candidate(rows).astype(int) * 3 + codes
@@ -407,7 +407,8 @@ class TestEngine:
     def test_deciles_come_from_the_baseline_and_hold_a_tenth_each(self, tmp_path: Path) -> None:
         rows = world(2000)
         telemetry = opened(rows, tmp_path)
-        column = bin_column(telemetry.con, "latency_ms", telemetry.types["latency_ms"])
+        wanted = DriftColumn("latency_ms", telemetry.types["latency_ms"])
+        column = bin_columns(telemetry.engine, [wanted], "user_id")["latency_ms"]
         telemetry.close()
         assert len(column.labels) == 10
         assert column.clusters.shares[0] == pytest.approx(np.full(10, 0.1), abs=0.002)
