@@ -14,6 +14,7 @@ from analysis.stats.kitagawa import decompose_rate_change
 from analysis.stats.multiple import simes
 from analysis.telemetry import Metric, Telemetry
 from analysis.telemetry.bins import BinnedColumn
+from analysis.telemetry.cluster_choice import MAX_CLUSTERS, MAX_ROWS, N_CERTAIN
 from analysis.telemetry.outcome_cells import outcome_cells
 from analysis.views.drift_features import (
     RANK,
@@ -94,6 +95,7 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[DriftSection]:
         if f.p_value is not None
         and max(f.missing_baseline or 0.0, f.missing_candidate or 0.0) > policy.missing.max_rate
     ]
+    notes += _bounded(list(binned.values()))
     if change.reason:
         notes.append(f"The change of the failure rate is not decomposed: {change.reason}.")
     return ViewResult(
@@ -110,6 +112,23 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[DriftSection]:
         },
         notes=tuple(notes),
     )
+
+
+def _bounded(columns: Sequence[BinnedColumn]) -> list[str]:
+    """What was taken of many clusters and rows; nothing where it was all of them."""
+    notes = []
+    n_clusters = max((c.clusters.units[2] for c in columns), default=0)
+    if n_clusters > MAX_CLUSTERS:
+        notes.append(
+            f"Every row is counted; how far counts vary by chance is told from {MAX_CLUSTERS:,} of "
+            f"{n_clusters:,} clusters: the {N_CERTAIN:,} largest, and others drawn by md5 of their ids"
+        )
+    n_rows = max((c.rows[0] for c in columns if c.points is not None), default=0)
+    if n_rows > MAX_ROWS:
+        notes.append(
+            f"Deciles are those of at most {MAX_ROWS:,} of the baseline's rows, drawn by md5 of their ids"
+        )
+    return notes
 
 
 # ── the failure rate ─────────────────────────────────────────────────────────────────────

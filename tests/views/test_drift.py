@@ -14,8 +14,9 @@ from analysis import contract
 from analysis.check import Check, RegressionTest
 from analysis.policy import Policy
 from analysis.stats.multiple import benjamini_hochberg
-from analysis.telemetry import Telemetry, open_telemetry
+from analysis.telemetry import Telemetry, bin_moments, cluster_choice, open_telemetry
 from analysis.telemetry.bins import DriftColumn, bin_columns
+from analysis.views import drift
 from analysis.views.drift import DriftSection, assess
 from analysis.views.drift_features import Feature
 from analysis.views.result import ViewResult
@@ -249,6 +250,36 @@ class TestPlantedDrift:
         assert found["is_failure"].missing_candidate == 0
 
 
+@pytest.fixture
+def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that a test reaches: 200 clusters, of which 20 are certain, and 1,000 rows."""
+    for module in (cluster_choice, drift):
+        monkeypatch.setattr(module, "MAX_CLUSTERS", 200)
+        monkeypatch.setattr(module, "N_CERTAIN", 20)
+        monkeypatch.setattr(module, "MAX_ROWS", 1000)
+    monkeypatch.setattr(bin_moments, "MIN_HOLDERS", 20)
+
+
+class TestBoundedWork:
+    @pytest.mark.usefixtures("small_bounds")
+    def test_of_many_clusters_some_are_enough_to_find_drift_and_nothing_else(
+        self, tmp_path: Path
+    ) -> None:
+        rows = world()
+        slow_down(rows, np.random.default_rng(2))
+        result = assessed(rows, tmp_path)
+        found = features(result)
+        assert found["latency_ms"].severity == "high"
+        assert {f.feature for f in found.values() if f.severity != "none"} == {"latency_ms"}
+        assert found["latency_ms"].support == len(rows)
+        notes = [n for n in result.notes if "by md5 of their ids" in n]
+        assert len(notes) == 2
+        assert f"200 of {rows['user_id'].nunique():,} clusters" in notes[0]
+
+    def test_of_few_clusters_all_are_taken_and_nothing_is_said(self, tmp_path: Path) -> None:
+        assert not any("md5" in n for n in assessed(world(300), tmp_path).notes)
+
+
 class TestOddData:
     @pytest.mark.parametrize(
         ("case", "values"),
@@ -392,7 +423,9 @@ class TestEngine:
     def test_moments_are_those_of_the_rows(self, tmp_path: Path) -> None:
         rows = world(400)
         telemetry = opened(rows, tmp_path)
-        column = bin_columns(telemetry.engine, [DriftColumn("channel", "VARCHAR")], "user_id")["channel"]
+        column = bin_columns(telemetry.engine, [DriftColumn("channel", "VARCHAR")], "user_id")[
+            "channel"
+        ]
         telemetry.close()
         codes = rows["channel"].map({label: i for i, label in enumerate(column.labels)})
         cell = candidate(rows).astype(int) * 3 + codes
