@@ -6,7 +6,7 @@ clusters that hold it are taken with certainty, and the rest of the sample stand
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,51 +63,37 @@ class _Sums:
 
 def cluster_moments(engine: Engine, choice: Choice, columns: Sequence[Coded]) -> list[BinMoments]:
     """The moments of each column over clusters."""
-    found = []
-    for column, sums in zip(columns, _sums(engine, choice, CLUSTERS, columns), strict=True):
-        n_rest, n_drawn = choice.n_rest, choice.n_drawn
-        thin = np.flatnonzero((sums.holders < MIN_HOLDERS) & (column.counts.sum(axis=0) > 0))
-        if n_drawn and len(thin):
-            n_certain, left = _with_holders(engine, column, [int(b) for b in thin])
-            if left:
-                (sums,) = _sums(engine, choice, _WITH_HOLDERS, [column])
-                n_rest, n_drawn = n_rest + choice.n_certain - n_certain, left
-            engine.drop(_WITH_HOLDERS)
-        second = expanded(sums.certain, sums.drawn, n_rest, n_drawn)
-        found.append(BinMoments(column.counts, second, column.scope.units))
-    return found
+    sums = _pairs(engine, _of_choice(engine, choice, columns), columns)
+    engine.drop(_ROWS)
+    sizes = [(choice.n_rest, choice.n_drawn) for _ in columns]
+    thin = {i: _thin(sums[i], column) for i, column in enumerate(columns)}
+    again = [i for i, bins in thin.items() if choice.n_drawn and bins]
+    if again:
+        counts = _with_holders(engine, columns, {i: thin[i] for i in again})
+        again = [i for i in again if counts[i][1]]
+        more = _pairs(
+            engine, [_of_holders(i, columns[i]) for i in again], [columns[i] for i in again]
+        )
+        engine.drop(_WITH_HOLDERS)
+        for i, exact in zip(again, more, strict=True):
+            n_certain, n_drawn = counts[i]
+            sums[i], sizes[i] = exact, (choice.n_certain + choice.n_rest - n_certain, n_drawn)
+    return [
+        BinMoments(
+            column.counts, expanded(of.certain, of.drawn, n_rest, n_drawn), column.scope.units
+        )
+        for column, of, (n_rest, n_drawn) in zip(columns, sums, sizes, strict=True)
+    ]
 
 
-def _with_holders(engine: Engine, column: Coded, bins: Sequence[int]) -> tuple[int, int]:
-    """Makes a choice of clusters in which all that hold one of `bins` are certain.
-
-    Returns how many are certain then, and how many of those drawn are left.
-    """
-    parameters: dict[str, object] = {}
-    code = column.cut.code(column.reading.of("q.value"), "v", parameters)
-    engine.create(
-        _WITH_HOLDERS,
-        f"""
-        SELECT cluster, min(drawn) AS drawn
-        FROM (SELECT cluster, drawn FROM {CLUSTERS}
-              UNION ALL
-              SELECT h.cluster, 0 AS drawn
-              FROM (SELECT q.cluster, {code} AS bin
-                    FROM (SELECT f.cluster, {column.reading.raw} AS value
-                          FROM fact f WHERE {column.scope.where}) q) h
-              WHERE h.bin IN ({", ".join(map(str, bins))})) c
-        GROUP BY cluster
-        """,
-        parameters,
-    )
-    row = engine.row(
-        f"SELECT count(*) FILTER (WHERE drawn = 0), count(*) FILTER (WHERE drawn = 1) FROM {_WITH_HOLDERS}"
-    )
-    return int(row[0]), int(row[1])
+def _thin(sums: _Sums, column: Coded) -> list[int]:
+    """The bins that hardly any of the drawn clusters hold."""
+    few = (sums.holders < MIN_HOLDERS) & (column.counts.sum(axis=0) > 0)
+    return [int(b) for b in np.flatnonzero(few)]
 
 
-def _sums(engine: Engine, choice: Choice, clusters: str, columns: Sequence[Coded]) -> list[_Sums]:
-    """Sums over the pairs of cells that a cluster has, not of its rows; a cell is 2 · bin + window."""
+def _of_choice(engine: Engine, choice: Choice, columns: Sequence[Coded]) -> list[Part]:
+    """The cells of the chosen clusters, a part a column, from one table of their rows' bins."""
     parameters: dict[str, object] = {}
     inner, outer = [], []
     for i, column in enumerate(columns):
@@ -122,27 +108,94 @@ def _sums(engine: Engine, choice: Choice, clusters: str, columns: Sequence[Coded
         f"""
         SELECT q.cluster, q.drawn, q.win, q.weight, {", ".join(outer)}
         FROM (SELECT d.cluster, d.drawn, f.win, f.weight, {", ".join(inner)}
-              FROM fact f JOIN {clusters} d ON f.cluster = d.cluster
+              FROM fact f JOIN {CLUSTERS} d ON f.cluster = d.cluster
               WHERE {choice.everything.where}) q
         """,
         parameters,
     )
-    parts = [
-        f"""
-        WITH cells AS (
+    return [
+        Part(
+            f"""
             SELECT cluster, drawn, 2 * b{i} + win AS cell, CAST(sum(weight) AS BIGINT) AS k
             FROM {_ROWS} WHERE b{i} IS NOT NULL GROUP BY 1, 2, 3
+            """
         )
-        SELECT {i} AS col, a.drawn, a.cell AS first_cell, b.cell AS last_cell,
-               sum(CAST(a.k AS HUGEINT) * b.k) AS total, count(*) AS n
-        FROM cells a JOIN cells b ON a.cluster = b.cluster AND a.cell <= b.cell
-        GROUP BY 2, 3, 4
-        """
         for i in range(len(columns))
     ]
+
+
+def _with_holders(
+    engine: Engine, columns: Sequence[Coded], thin: Mapping[int, Sequence[int]]
+) -> dict[int, tuple[int, int]]:
+    """Makes a choice of clusters a column, in which all that hold one of its thin bins are certain.
+
+    Returns how many are certain then, and how many of those drawn are left.
+    """
+    parameters: dict[str, object] = {}
+    parts = []
+    for i, bins in thin.items():
+        column = columns[i]
+        code = column.cut.code(column.reading.of("q.value"), f"h{i}", parameters)
+        parts.append(f"SELECT {i} AS col, cluster, drawn FROM {CLUSTERS}")
+        parts.append(
+            f"""
+            SELECT {i} AS col, h.cluster, 0 AS drawn
+            FROM (SELECT q.cluster, {code} AS bin
+                  FROM (SELECT f.cluster, {column.reading.raw} AS value
+                        FROM fact f WHERE {column.scope.where}) q) h
+            WHERE h.bin IN ({", ".join(map(str, bins))})
+            """
+        )
+    engine.create(
+        _WITH_HOLDERS,
+        f"""
+        SELECT c.col, c.cluster, min(c.drawn) AS drawn FROM ({" UNION ALL ".join(parts)}) c
+        GROUP BY c.col, c.cluster
+        """,
+        parameters,
+    )
+    rows = engine.rows(
+        f"""
+        SELECT col, count(*) FILTER (WHERE drawn = 0), count(*) FILTER (WHERE drawn = 1)
+        FROM {_WITH_HOLDERS} GROUP BY col
+        """
+    )
+    return {int(i): (int(n_certain), int(n_drawn)) for i, n_certain, n_drawn in rows}
+
+
+def _of_holders(index: int, column: Coded) -> Part:
+    """The cells of the clusters that `_with_holders` chose for a column."""
+    parameters: dict[str, object] = {}
+    code = column.cut.code(column.reading.of("q.value"), f"w{index}", parameters)
+    return Part(
+        f"""
+        SELECT q.cluster, q.drawn, 2 * {code} + q.win AS cell, CAST(sum(q.weight) AS BIGINT) AS k
+        FROM (SELECT d.cluster, d.drawn, f.win, f.weight, {column.reading.raw} AS value
+              FROM fact f JOIN {_WITH_HOLDERS} d ON f.cluster = d.cluster AND d.col = {index}
+              WHERE {column.scope.where}) q
+        GROUP BY 1, 2, 3
+        """,
+        parameters,
+    )
+
+
+def _pairs(engine: Engine, cells: Sequence[Part], columns: Sequence[Coded]) -> list[_Sums]:
+    """Sums over the pairs of cells that a cluster has, not of its rows; a cell is 2 · bin + window."""
+    parts = [
+        Part(
+            f"""
+            WITH cells AS ({part.sql})
+            SELECT {i} AS col, a.drawn, a.cell AS first_cell, b.cell AS last_cell,
+                   sum(CAST(a.k AS HUGEINT) * b.k) AS total, count(*) AS n
+            FROM cells a JOIN cells b ON a.cluster = b.cluster AND a.cell <= b.cell
+            GROUP BY 2, 3, 4
+            """,
+            part.parameters,
+        )
+        for i, part in enumerate(cells)
+    ]
     found = [_Sums.none(len(column.cut.labels)) for column in columns]
-    for row in union_rows(engine, [Part(sql) for sql in parts]):
+    for row in union_rows(engine, parts):
         i, drawn, first, last, total, n = map(int, row)
         found[i].add(drawn, first, last, total, n)
-    engine.drop(_ROWS)
     return found

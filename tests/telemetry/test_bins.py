@@ -239,8 +239,20 @@ class TestStatements:
         # Sixty columns are more than one statement holds (`MAX_PARTS`).
         assert counts == [8, 9]
 
+    @pytest.mark.usefixtures("small_bounds")
+    def test_thin_bins_of_however_many_columns_take_three_more(self) -> None:
+        fact = world(20_000, 5000)
+        columns = []
+        for k in range(6):
+            fact[f"rare{k}"] = fact["rare"]
+            columns.append(DriftColumn(f"rare{k}", "VARCHAR"))
+        engine = engine_of(fact)
+        bin_columns(engine, columns, "user_id")
+        assert engine.n == 6 + 3
+
+    @pytest.mark.usefixtures("small_bounds")
     def test_nothing_is_left_behind(self) -> None:
-        engine = engine_of(world(500, 100))
+        engine = engine_of(world(20_000, 5000))
         bin_columns(engine, COLUMNS, "user_id")
         assert engine.rows("SELECT table_name FROM information_schema.tables") == [("fact",)]
 
