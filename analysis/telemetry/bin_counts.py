@@ -55,35 +55,38 @@ def by_value(engine: Engine, columns: Mapping[int, tuple[Reading, str]]) -> dict
     """Counts by day of the values that may become bins; at most 1,000 have a share that large."""
     parts = []
     for index, (reading, where) in columns.items():
-        shown = f"CASE WHEN named.told = 1 THEN {reading.of('cells.value')} END"
+        shown = f"CASE WHEN kind = {_IS_TOLD} THEN {reading.of('value')} END"
         name, value = ("CAST(NULL AS VARCHAR)", shown) if reading.is_number else (shown, _NO_NUMBER)
+        # Windows, no joins: engines that inline a query at each mention would scan again.
         parts.append(
             f"""
             WITH cells AS (
-                SELECT {reading.raw} AS value, f.win, f.day, sum(f.weight) AS total, count(*) AS n
+                SELECT {reading.raw} AS value, f.win, f.day, sum(f.weight) AS total, count(*) AS n,
+                       CASE WHEN f.win = 0 THEN count(*) ELSE 0 END AS n0
                 FROM fact f WHERE {where} GROUP BY 1, 2, 3
             ), sizes AS (
-                SELECT value, sum(CASE WHEN win = 0 THEN n ELSE 0 END) AS n0 FROM cells
-                WHERE value IS NOT NULL GROUP BY value
-            ), whole AS (
-                SELECT count(*) FILTER (WHERE n0 > 0) AS known, coalesce(sum(n0), 0) AS n0
+                SELECT value, win, day, total, n, sum(n0) OVER (PARTITION BY value) AS n0,
+                       row_number() OVER (PARTITION BY value ORDER BY win, day) AS place
+                FROM cells
+            ), wholes AS (
+                SELECT value, win, day, total, n, n0,
+                       sum(CASE WHEN place = 1 AND n0 > 0 AND value IS NOT NULL THEN 1 ELSE 0 END)
+                           OVER () AS known,
+                       sum(CASE WHEN place = 1 AND value IS NOT NULL THEN n0 ELSE 0 END)
+                           OVER () AS n0_of_all
                 FROM sizes
-            ), named AS (
-                SELECT sizes.value, sizes.n0, whole.known, whole.n0 AS n0_of_all,
-                       CASE WHEN sizes.n0 > 0
-                                 AND (whole.known <= {MAX_CATEGORIES}
-                                      OR (sizes.n0 >= {MIN_CATEGORY_ROWS}
-                                          AND sizes.n0 * {round(1 / MIN_CATEGORY_SHARE)} >= whole.n0))
-                            THEN 1 ELSE 0 END AS told
-                FROM sizes JOIN whole ON whole.known >= 0
+            ), judged AS (
+                SELECT value, win, day, total, n, known, n0_of_all,
+                       CASE WHEN value IS NULL THEN {_IS_MISSING} WHEN n0 = 0 THEN {_IS_ABSENT}
+                            WHEN known <= {MAX_CATEGORIES}
+                                 OR (n0 >= {MIN_CATEGORY_ROWS}
+                                     AND n0 * {round(1 / MIN_CATEGORY_SHARE)} >= n0_of_all)
+                            THEN {_IS_TOLD} ELSE {_IS_KNOWN} END AS kind
+                FROM wholes
             )
-            SELECT {index} AS col, {name} AS name, {value} AS number,
-                   CASE WHEN cells.value IS NULL THEN {_IS_MISSING} WHEN named.told = 1 THEN {_IS_TOLD}
-                        WHEN named.n0 > 0 THEN {_IS_KNOWN} ELSE {_IS_ABSENT} END AS kind,
-                   cells.win, cells.day, sum(cells.total) AS total, sum(cells.n) AS n,
-                   max(named.known) AS known, max(named.n0_of_all) AS n0_of_all
-            FROM cells LEFT JOIN named ON cells.value = named.value
-            GROUP BY 2, 3, 4, 5, 6
+            SELECT {index} AS col, {name} AS name, {value} AS number, kind, win, day,
+                   sum(total) AS total, sum(n) AS n, max(known) AS known, max(n0_of_all) AS n0_of_all
+            FROM judged GROUP BY 2, 3, 4, 5, 6
             """
         )
     rows: dict[int, list[tuple[Value | None, int, int, int, int]]] = {i: [] for i in columns}
