@@ -84,11 +84,16 @@ class DuckDB:
     def stream(
         self, sql: str, parameters: Parameters | None = None, *, size: int = 100_000
     ) -> Iterator[pd.DataFrame]:
-        run = self._run(sql, parameters, cursor=True)
-        batches: pa.RecordBatchReader = run.to_arrow_reader(size)  # type: ignore[assignment]
-        for batch in batches:
-            if batch.num_rows:
-                yield batch.to_pandas()
+        # A relation, not a statement: that would hold the whole result before the first row.
+        found = self.con.cursor().sql(sql, params=dict(parameters or {}))
+        held: list[pa.RecordBatch] = []
+        for batch in found.to_arrow_reader(size):
+            held.append(batch)
+            if sum(b.num_rows for b in held) >= size:
+                yield pa.Table.from_batches(held).to_pandas()
+                held = []
+        if any(b.num_rows for b in held):
+            yield pa.Table.from_batches(held).to_pandas()
 
     def create(self, name: str, select: str, parameters: Parameters | None = None) -> None:
         self.drop(name)
@@ -126,8 +131,5 @@ class DuckDB:
         for directory in self._directories:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _run(
-        self, sql: str, parameters: Parameters | None, *, cursor: bool = False
-    ) -> duckdb.DuckDBPyConnection:
-        con = self.con.cursor() if cursor else self.con
-        return con.execute(sql, dict(parameters or {}))
+    def _run(self, sql: str, parameters: Parameters | None) -> duckdb.DuckDBPyConnection:
+        return self.con.execute(sql, dict(parameters or {}))

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.telemetry.engine import Engine
+from analysis.telemetry.rows import MAX_SAMPLE_ROWS, Draw, fetch
 from analysis.telemetry.sql import identifier
-from analysis.telemetry.telemetry import MAX_SAMPLE_ROWS, Telemetry
+from analysis.telemetry.telemetry import Telemetry
 
 _OWN = ("interaction_id", "cluster_id", "attempts", "cost_nano", "failure", "breach")
 
@@ -51,66 +53,94 @@ def logical_requests(
     max_rows: int = MAX_SAMPLE_ROWS,
     seed: str = "routing",
 ) -> Requests:
-    """The requests of window `win`: whole clusters in the order of md5(seed ‖ id) while they fit."""
-    _build(telemetry, win)
+    """The requests of window `win`, whole clusters as `telemetry.rows` draws them.
+
+    Most requests are one row. Those that are not, and those whose first attempt is not in the data,
+    are put together in a table of their own; all others are counted and read where they lie.
+    """
+    engine, key = telemetry.engine, telemetry.cluster_key
+    _put_together(engine, win, "f.retry_index" if telemetry.has("retry_index") else "0")
     try:
-        counted = telemetry.con.execute(
-            "SELECT count(*), coalesce(sum(attempts), 0), count(*) FILTER (headless) FROM requests"
-        ).fetchone()
-        assert counted is not None
+        first = "win = $win AND first_attempt"
+        plain = engine.row(f"SELECT count(*) FROM fact WHERE {first}", {"win": win})[0]
+        retried, headless = engine.row(
+            "SELECT coalesce(sum(attempts), 0) - count(*) FILTER (WHERE NOT headless), "
+            "count(*) FILTER (WHERE headless) FROM retried_requests"
+        )
+        heads = "SELECT interaction_id FROM retried_requests WHERE headless"
+        begins = f"{first} OR interaction_id IN ({heads})" if int(headless) else first
+        units = (
+            f"SELECT cluster, session, {key} AS cluster_key, session_id AS session_key "
+            f"FROM fact WHERE {begins}"
+        )
         wanted = [c for c in dict.fromkeys(columns) if c not in _OWN]
         selected = "".join(f", f.{identifier(c)}" for c in wanted)
-        rows = telemetry.con.execute(
-            f"""
-            WITH sizes AS (
-                SELECT cluster_id AS chosen, count(*) AS n, md5($seed || cluster_id) AS draw
-                FROM requests GROUP BY cluster_id
-            ), running AS (
-                SELECT chosen, sum(n) OVER (ORDER BY draw, chosen) AS reach FROM sizes
+        matching = f"(SELECT * FROM fact WHERE {begins})"
+        with Draw(engine, units, {"win": win}, min(max_rows, MAX_SAMPLE_ROWS), seed) as draw:
+            parts = [
+                f"""
+                SELECT f.interaction_id, f.{key} AS cluster_id,
+                       CAST(coalesce(r.attempts, 1) AS BIGINT) AS attempts,
+                       {_either("cost_nano")}, {_either("failure")}, {_either("breach")} {selected}
+                FROM {source}
+                LEFT JOIN retried_requests AS r ON r.interaction_id = f.interaction_id
+                """
+                for source in draw.sources(matching, "f")
+            ]
+            rows = fetch(
+                engine, f"{' UNION ALL '.join(parts)} ORDER BY interaction_id", {"win": win}
             )
-            SELECT r.interaction_id, r.cluster_id, CAST(r.attempts AS BIGINT) AS attempts,
-                   CAST(r.cost_nano AS DOUBLE) AS cost_nano, CAST(r.failure AS DOUBLE) AS failure,
-                   CAST(r.breach AS DOUBLE) AS breach {selected}
-            FROM requests r JOIN running ON r.cluster_id = running.chosen
-            JOIN fact f ON f.interaction_id = r.interaction_id
-            WHERE running.reach <= $limit ORDER BY r.interaction_id
-            """,
-            {"seed": seed, "limit": min(max_rows, MAX_SAMPLE_ROWS)},
-        ).df()
     finally:
-        telemetry.con.execute("DROP TABLE IF EXISTS requests")
-    return Requests(rows, *(int(v) for v in counted))
+        engine.drop("retried_sessions", "retried_requests")
+    n_plain, n_retried, n_headless = int(plain), int(retried), int(headless)
+    return Requests(rows, n_plain + n_headless, n_plain + n_retried, n_headless)
 
 
-def _build(telemetry: Telemetry, win: int) -> None:
-    """The table `requests`, one row a request whose first attempt lies in `win`."""
-    key = "user_id" if telemetry.cluster == "user" else "session_id"
-    retry = "coalesce(retry_index, 0)" if telemetry.has("retry_index") else "0"
-    number = "sum(CASE WHEN first_attempt THEN 1 ELSE 0 END) OVER whole"
-    if not telemetry.has("retry_index"):
-        number = "row_number() OVER whole"
-    telemetry.con.execute(
+def _either(column: str) -> str:
+    """A figure of the whole request where it has several rows, else of its row, as a float."""
+    whole, own = f"r.{column}", f"f.{column}"
+    if column != "cost_nano":
+        whole, own = (f"CASE WHEN {c} THEN 1 WHEN NOT {c} THEN 0 END" for c in (whole, own))
+    return (
+        f"CASE WHEN r.interaction_id IS NULL THEN CAST({own} AS DOUBLE) "
+        f"ELSE CAST({whole} AS DOUBLE) END AS {column}"
+    )
+
+
+def _put_together(engine: Engine, win: int, retry: str) -> None:
+    """`retried_requests`: the requests of `win` that are not one first attempt alone.
+
+    retry: the number of an attempt as SQL. Only sessions with a retry are sorted.
+    """
+    engine.create(
+        "retried_sessions",
+        "SELECT DISTINCT session FROM fact WHERE NOT first_attempt "
+        "AND session IN (SELECT session FROM fact WHERE win = $win)",
+        {"win": win},
+    )
+    order = f"PARTITION BY f.session ORDER BY f.ts_us, coalesce({retry}, 0), f.interaction_id"
+    engine.create(
+        "retried_requests",
         f"""
-        CREATE OR REPLACE TEMP TABLE requests AS
         WITH attempts AS (
-            SELECT interaction_id, {key} AS cluster_id, session, win, cost_nano, failure, breach,
-                   first_attempt, CAST({number} AS BIGINT) AS number,
-                   row_number() OVER whole AS place
-            FROM fact SEMI JOIN (SELECT DISTINCT session FROM fact WHERE win = $win) AS touched
-                USING (session)
-            WINDOW whole AS (PARTITION BY session ORDER BY ts, {retry}, interaction_id
-                             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
-        ), whole_requests AS (
-            SELECT session, min(place) AS first_place, max(place) AS last_place, count(*) AS attempts,
+            SELECT f.interaction_id, f.session, f.win, f.cost_nano, f.failure, f.breach,
+                   f.first_attempt, row_number() OVER ({order}) AS place,
+                   CAST(sum(CASE WHEN f.first_attempt THEN 1 ELSE 0 END) OVER (
+                       {order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                   ) AS BIGINT) AS number
+            FROM fact AS f JOIN retried_sessions AS s ON f.session = s.session
+        ), whole AS (
+            SELECT session, min(place) AS first_place, max(place) AS last_place,
+                   count(*) AS attempts,
                    CASE WHEN count(cost_nano) = count(*) THEN sum(cost_nano) END AS cost_nano
             FROM attempts GROUP BY session, number
         )
-        SELECT a.interaction_id, a.cluster_id, w.attempts, w.cost_nano, z.failure, z.breach,
+        SELECT a.interaction_id, w.attempts, w.cost_nano, z.failure, z.breach,
                NOT a.first_attempt AS headless
-        FROM whole_requests w
-        JOIN attempts a ON a.session = w.session AND a.place = w.first_place
-        JOIN attempts z ON z.session = w.session AND z.place = w.last_place
-        WHERE a.win = $win
+        FROM whole AS w
+        JOIN attempts AS a ON a.session = w.session AND a.place = w.first_place
+        JOIN attempts AS z ON z.session = w.session AND z.place = w.last_place
+        WHERE a.win = $win AND (w.attempts > 1 OR NOT a.first_attempt)
         """,
         {"win": win},
     )
@@ -124,17 +154,25 @@ def logged_choices(
     Columns: `context` and `action` as text (None where null), `n`, and `propensity`, the mean logged
     propensity (nan without the column). Rows in the order of these texts.
     """
-    keys = [f"CAST({identifier(c)} AS VARCHAR) AS {identifier(c)}" for c in (*context, *action)]
-    mean = "NULL"
+    names = [*context, *action]
+    keys = [f"CAST({identifier(c)} AS VARCHAR) AS {identifier(c)}" for c in names]
+    total, known = "CAST(NULL AS DOUBLE)", "0"
     if telemetry.has("routing_propensity"):
-        scaled = "CAST(round(routing_propensity * 1e9) AS BIGINT)"
-        mean = f"sum({scaled}) / (1e9 * count(routing_propensity))"
-    order = ", ".join(identifier(c) for c in (*context, *action))
-    return telemetry.con.execute(
+        total = "sum(CAST(round(routing_propensity * 1e9) AS BIGINT))"
+        known = "count(routing_propensity)"
+    places = ", ".join(str(k + 1) for k in range(len(names)))
+    found = telemetry.engine.rows(
         f"""
-        SELECT {", ".join([*keys, "count(*) AS n", f"CAST({mean} AS DOUBLE) AS propensity"])}
+        SELECT {", ".join([*keys, "count(*)", total, known])}
         FROM fact WHERE win = $win AND first_attempt
-        GROUP BY ALL {f"ORDER BY {order}" if order else ""}
+        {f"GROUP BY {places}" if names else ""}
         """,
         {"win": win},
-    ).df()
+    )
+    found.sort(key=lambda row: [(v is None, v or "") for v in row[: len(names)]])
+    frame = pd.DataFrame({c: [row[k] for row in found] for k, c in enumerate(names)})
+    frame["n"] = [int(row[-3]) for row in found]
+    frame["propensity"] = [
+        int(row[-2]) / (1e9 * int(row[-1])) if row[-1] else None for row in found
+    ]
+    return frame.astype({"propensity": float})

@@ -1,7 +1,8 @@
 """Telemetry: what a view may ask of the data, and nothing more.
 
 Reductions run in the engine. Rows reach Python only through `sample` (bounded, whole clusters,
-deterministic), `examples`, and `batches` (bounded, key-ordered, only to score a fitted model).
+deterministic), `examples`, `batches` (bounded, key-ordered) and `scan` (bounded, in no order), the last
+two only to score a fitted model.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from analysis.contract import INTERACTIONS, Contract
 from analysis.errors import ContractError, UsageError, WindowError
 from analysis.policy import Bad, Policy
 from analysis.telemetry import fact as fact_table
-from analysis.telemetry import quarantine
+from analysis.telemetry import quarantine, rows
 from analysis.telemetry.address import Address
 from analysis.telemetry.encode import TABLES as ENCODED
 from analysis.telemetry.encode import encode, encode_into
@@ -29,6 +30,7 @@ from analysis.telemetry.engine import DuckDB, Engine
 from analysis.telemetry.fact import WindowCounts
 from analysis.telemetry.files import InputFile, staging_directory
 from analysis.telemetry.moments import Metric, Moments, measure
+from analysis.telemetry.rows import MAX_SAMPLE_ROWS
 from analysis.telemetry.source import TOO_LITTLE_MEMORY, Source, connect, open_source
 from analysis.telemetry.sql import bad_when, identifier, literal
 from analysis.telemetry.store import Store, Told, data_file
@@ -36,8 +38,6 @@ from analysis.telemetry.validate import validate
 from analysis.telemetry.violations import ContractSection, as_text
 from analysis.telemetry.warehouse import open_warehouse
 from analysis.telemetry.windows import ResolvedWindows, Span, data_range, iso
-
-MAX_SAMPLE_ROWS = 200_000
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,11 @@ class Telemetry:
         return None
 
     @property
+    def cluster_key(self) -> str:
+        """The column with the clusters' ids."""
+        return "user_id" if self.cluster == "user" else "session_id"
+
+    @property
     def by_days(self) -> bool:
         """Whether days count as clusters too (before/after comparisons)."""
         return self.windows.comparison == "before_after"
@@ -165,64 +170,40 @@ class Telemetry:
         self,
         columns: Sequence[str],
         where: str,
+        parameters: Mapping[str, object] | None = None,
         *,
         max_rows: int = MAX_SAMPLE_ROWS,
         seed: str = "sample",
     ) -> pd.DataFrame:
         """Rows of whole clusters, at most `max_rows`, the same for any order of the input.
 
-        Clusters enter in the order of md5(seed ‖ cluster id) while they fit. The frame has
-        `interaction_id`, `cluster_id`, `session_id` and `columns`, sorted by `interaction_id`.
+        Clusters enter in the order of md5(seed ‖ cluster id) while they fit; of one that is too
+        large for that, sessions enter (see `telemetry.rows`). The frame has `interaction_id`,
+        `session_id`, `cluster_id` and `columns`, sorted by `interaction_id`.
         """
-        key = "user_id" if self.cluster == "user" else "session_id"
-        wanted = [
-            c
-            for c in dict.fromkeys(columns)
-            if c not in ("interaction_id", "session_id", "cluster_id")
-        ]
-        selected = ", ".join(
-            ["interaction_id", "session_id", f"{key} AS cluster_id", *map(identifier, wanted)]
+        return rows.sample(
+            self.engine, self.cluster_key, columns, where, parameters, max_rows=max_rows, seed=seed
         )
-        limit = min(max_rows, MAX_SAMPLE_ROWS)
-        return self.con.execute(
-            f"""
-            WITH sizes AS (
-                SELECT {key} AS chosen, count(*) AS n, md5($seed || {key}) AS draw
-                FROM fact WHERE {where} GROUP BY {key}
-            ), running AS (
-                SELECT chosen, sum(n) OVER (ORDER BY draw, chosen) AS reach FROM sizes
-            )
-            SELECT {selected} FROM fact JOIN running ON fact.{key} = running.chosen
-            WHERE ({where}) AND running.reach <= $limit ORDER BY interaction_id
-            """,
-            {"seed": seed, "limit": limit},
-        ).df()
 
     def examples(self, where: str, parameters: Mapping[str, object], n: int = 5) -> list[str]:
         """Up to `n` interaction ids, chosen by md5 so that the order of the input does not matter."""
-        rows = self.con.execute(
-            f"SELECT interaction_id FROM fact WHERE {where} ORDER BY md5(interaction_id), interaction_id "
-            f"LIMIT {int(n)}",
-            dict(parameters),
-        ).fetchall()
-        return [r[0] for r in rows]
+        return rows.examples(self.engine, where, parameters, n)
 
     def batches(
-        self, columns: Sequence[str], where: str, size: int = 100_000
+        self,
+        columns: Sequence[str],
+        where: str,
+        parameters: Mapping[str, object] | None = None,
+        size: int = 100_000,
     ) -> Iterator[pd.DataFrame]:
-        """All matching rows in key order, `size` at a time: only to score a fitted model."""
-        selected = ", ".join(map(identifier, dict.fromkeys(["interaction_id", *columns])))
-        last: str | None = None
-        while True:
-            after = "" if last is None else "AND interaction_id > $last"
-            part = self.con.execute(
-                f"SELECT {selected} FROM fact WHERE ({where}) {after} ORDER BY interaction_id LIMIT {int(size)}",
-                {} if last is None else {"last": last},
-            ).df()
-            if part.empty:
-                return
-            yield part
-            last = str(part["interaction_id"].iloc[-1])
+        """All matching rows in key order, about `size` at a time: only to score a fitted model."""
+        return rows.batches(self.engine, columns, where, parameters, size)
+
+    def scan(
+        self, columns: Sequence[str], where: str, parameters: Mapping[str, object] | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """All matching rows, a batch at a time, in no order: only to score a fitted model."""
+        return rows.scan(self.engine, columns, where, parameters)
 
 
 def open_telemetry(

@@ -16,7 +16,7 @@ from analysis.contract import INTERACTIONS
 from analysis.policy import Policy
 from analysis.telemetry import Telemetry
 from analysis.telemetry.requests import logged_choices, logical_requests
-from tests.telemetry.worlds import frame, random_rows, world_of
+from tests.telemetry.worlds import MONDAY, frame, random_rows, world_of
 
 POLICY = Policy.model_validate({"windows": {"candidate": {"days": 3}, "baseline": {"days": 5}}})
 
@@ -183,3 +183,38 @@ def test_logged_choices_are_counted_over_first_attempts(tmp_path: Path) -> None:
         assert row["propensity"] == pytest.approx(mean) or (
             math.isnan(mean) and row["propensity"] != row["propensity"]
         )
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "session": st.sampled_from(["s1", "s2"]),
+                "at": st.sampled_from([100.0, 100.5, 101.0, 101.5]),
+                "retry_index": st.sampled_from([None, 0, 0, 1, 2]),
+                "release_id": st.sampled_from(["r1", "r2"]),
+                "is_failure": st.sampled_from([None, True, False]),
+                "cost_usd": st.sampled_from([None, "0.5", "0.25"]),
+            }
+        ),
+        min_size=1,
+        max_size=10,
+    ),
+    st.booleans(),
+)
+def test_requests_that_cross_releases_or_an_exclusion_equal_the_reference(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], excluded: bool
+) -> None:
+    own = [{**r, "user": f"u{r['session']}"} for r in rows]
+    own += [
+        {"session": f"old{r}", "user": "old", "at": 99.0, "release_id": r} for r in ("r1", "r2")
+    ]
+    start, end = (str(MONDAY + pd.Timedelta(hours=h)) for h in (101, 101.25))
+    out = [{"start": start, "end": end, "reason": "outage"}]
+    windows: dict[str, Any] = {"candidate": {"release_id": "r2"}, "baseline": {"release_id": "r1"}}
+    rules = Policy.model_validate({"windows": windows | ({"exclude": out} if excluded else {})})
+    telemetry = world_of(own, tmp_path_factory.mktemp("w") / "data").opened(policy=rules)
+    check(telemetry, 1)
+    check(telemetry, 0)
+    telemetry.close()

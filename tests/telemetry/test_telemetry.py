@@ -14,6 +14,7 @@ from analysis.contract import INTERACTIONS
 from analysis.errors import ContractError, UsageError
 from analysis.policy import Bad, Policy
 from analysis.telemetry import Telemetry
+from analysis.telemetry.rows import cluster_limit
 from analysis.telemetry.telemetry import policy_columns
 from tests.telemetry.worlds import World, frame, random_rows, world_of
 
@@ -150,14 +151,24 @@ def test_a_rule_is_true_false_or_unknown(tmp_path: Path, kind: str) -> None:
 
 class TestRows:
     def reference(self, rows: pd.DataFrame, key: str, limit: int, seed: str) -> list[str]:
-        sizes = rows.groupby(key).size()
-        order = sorted(sizes.index, key=lambda c: (hashlib.md5((seed + c).encode()).hexdigest(), c))
+        """All rows where they fit; else units by md5 while they fit: clusters, of those that are too
+        large their sessions, and last the sessions that are too large themselves, by size."""
+        if len(rows) <= limit:
+            return sorted(rows["interaction_id"])
+        size = rows.groupby(key)["interaction_id"].transform("size")
+        unit = rows[key].where(size <= cluster_limit(limit), rows["session_id"])
+        sizes = unit.groupby(unit).size()
+
+        def place(name: str) -> tuple[int, str]:
+            late = sizes[name] if sizes[name] > cluster_limit(limit) else 0
+            return int(late), hashlib.md5((seed + name).encode()).hexdigest()
+
         taken, reach = [], 0
-        for cluster in order:
-            reach += int(sizes[cluster])
+        for name in sorted(sizes.index, key=place):
+            reach += int(sizes[name])
             if reach <= limit:
-                taken.append(cluster)
-        return sorted(rows[rows[key].isin(taken)]["interaction_id"])
+                taken.append(name)
+        return sorted(rows[unit.isin(taken)]["interaction_id"])
 
     @pytest.mark.parametrize("limit", [1, 40, 100, 10_000])
     @pytest.mark.parametrize("cluster", ["user", "session"])

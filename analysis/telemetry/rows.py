@@ -1,0 +1,216 @@
+"""Rows that reach Python: bounded samples, examples, rows by id, and streams to score a fitted model.
+
+A sample holds whole clusters, drawn by md5(seed ‖ cluster id): the same for any order of the input, any
+number of threads, and any engine. Where all rows fit, it is all rows. Else clusters enter in the order
+of their draw while they fit, so that each has the same chance, whatever its size.
+
+One tenant of a fifth of the rows would break that: where it is drawn early nothing else fits, where
+it is drawn late it is left out. Leaving it out on purpose would be no better: figures would then
+speak of other customers than they seem to. So a cluster above `cluster_limit` is drawn by its
+sessions instead, each with the chance of any cluster; its share of the sample is its share of the
+rows, and its rows keep its `cluster_id`: it still counts as the one cluster that it is, in every
+variance and every floor. All smaller clusters are whole. A single session above that limit enters
+last, the smallest first, while it fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from analysis.telemetry.engine import Engine, Parameters
+from analysis.telemetry.sql import identifier
+
+MAX_SAMPLE_ROWS = 200_000
+SHARE_OF_A_CLUSTER = 20
+"""No cluster takes more than this part (a twentieth) of a sample as a whole."""
+WHOLE_BELOW = 1_000
+"""Rows below which a cluster is always drawn as a whole, where it fits at all."""
+
+_OWN = ("interaction_id", "session_id", "cluster_id")
+
+
+def cluster_limit(max_rows: int) -> int:
+    """Rows of the largest cluster that is drawn as a whole."""
+    return max(max_rows // SHARE_OF_A_CLUSTER, min(max_rows, WHOLE_BELOW))
+
+
+def sample(
+    engine: Engine,
+    key: str,
+    columns: Sequence[str],
+    where: str,
+    parameters: Parameters | None = None,
+    *,
+    max_rows: int = MAX_SAMPLE_ROWS,
+    seed: str = "sample",
+) -> pd.DataFrame:
+    """Rows of `fact` where `where` holds, as the module says, sorted by `interaction_id`.
+
+    key: the column with the clusters' ids, `user_id` or `session_id`. The frame has
+    `interaction_id`, `session_id`, `cluster_id` and `columns`. Rows without a cluster are left out.
+    """
+    wanted = [c for c in dict.fromkeys(columns) if c not in _OWN]
+    given = dict(parameters or {})
+    selected = ", ".join(
+        [
+            "fact.interaction_id",
+            "fact.session_id",
+            f"fact.{key} AS cluster_id",
+            *(f"fact.{identifier(c)}" for c in wanted),
+        ]
+    )
+    matching = f"(SELECT * FROM fact WHERE ({where}) AND cluster IS NOT NULL)"
+    units = (
+        f"SELECT cluster, session, {key} AS cluster_key, session_id AS session_key "
+        f"FROM fact WHERE {where}"
+    )
+    with Draw(engine, units, given, min(max_rows, MAX_SAMPLE_ROWS), seed) as draw:
+        parts = [f"SELECT {selected} FROM {s}" for s in draw.sources(matching, "fact")]
+        return fetch(engine, f"{' UNION ALL '.join(parts)} ORDER BY interaction_id", given)
+
+
+class Draw:
+    """The clusters, and the sessions of large ones, that a sample takes; a context that cleans up.
+
+    units: a statement of `cluster`, `session` (codes), `cluster_key` and `session_key` (texts), one
+    row for each thing of which at most `limit` are taken.
+    """
+
+    def __init__(
+        self, engine: Engine, units: str, parameters: Parameters, limit: int, seed: str
+    ) -> None:
+        self.engine, self.limit, self.seed = engine, limit, seed
+        self.units, self.parameters = units, dict(parameters)
+        self.all = self.parts = False
+
+    def __enter__(self) -> Draw:
+        self.engine.create(
+            "sample_sizes",
+            "SELECT cluster, min(cluster_key) AS cluster_key, count(*) AS n "
+            f"FROM ({self.units}) AS units WHERE cluster IS NOT NULL GROUP BY cluster",
+            self.parameters,
+        )
+        total, largest = self.engine.row(
+            "SELECT coalesce(sum(n), 0), coalesce(max(n), 0) FROM sample_sizes"
+        )
+        self.all = int(total) <= self.limit
+        self.parts = not self.all and int(largest) > cluster_limit(self.limit)
+        if not self.all:
+            self._draw()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.drop(
+            "sample_sizes", "sample_parts", "sample_drawn", "sample_clusters", "sample_sessions"
+        )
+
+    def sources(self, table: str, alias: str) -> tuple[str, ...]:
+        """What to read instead of `table`, to read the sample alone: no row is in two of them."""
+        if self.all:
+            return (f"{table} AS {alias}",)
+        whole = f"sample_clusters AS drawn ON {alias}.cluster = drawn.cluster"
+        part = (
+            f"sample_sessions AS drawn ON {alias}.cluster = drawn.cluster "
+            f"AND {alias}.session = drawn.session"
+        )
+        kinds = (whole, part) if self.parts else (whole,)
+        return tuple(f"{table} AS {alias} JOIN {kind}" for kind in kinds)
+
+    def _draw(self) -> None:
+        most = cluster_limit(self.limit)
+        units = (
+            "SELECT cluster, CAST(NULL AS VARCHAR) AS part, n, cluster_key AS unit "
+            f"FROM sample_sizes WHERE n <= {most}"
+        )
+        if self.parts:
+            self.engine.create(
+                "sample_parts",
+                "SELECT units.cluster, units.session, min(units.session_key) AS part, count(*) AS n "
+                f"FROM ({self.units}) AS units "
+                "JOIN sample_sizes AS sizes ON units.cluster = sizes.cluster "
+                f"WHERE sizes.n > {most} GROUP BY units.cluster, units.session",
+                self.parameters,
+            )
+            units += " UNION ALL SELECT cluster, part, n, part AS unit FROM sample_parts"
+        self.engine.create(
+            "sample_drawn",
+            f"""
+            SELECT cluster, part FROM (
+                SELECT cluster, part, sum(n) OVER (
+                    ORDER BY CASE WHEN n > {most} THEN n ELSE 0 END, md5($seed || unit), unit
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                ) AS reach
+                FROM ({units}) AS units
+            ) AS running
+            WHERE reach <= {self.limit}
+            """,
+            {"seed": self.seed},
+        )
+        self.engine.create("sample_clusters", "SELECT cluster FROM sample_drawn WHERE part IS NULL")
+        if self.parts:
+            self.engine.create(
+                "sample_sessions",
+                "SELECT parts.cluster, parts.session FROM sample_parts AS parts "
+                "JOIN sample_drawn AS drawn "
+                "ON parts.cluster = drawn.cluster AND parts.part = drawn.part",
+            )
+
+
+def examples(engine: Engine, where: str, parameters: Parameters, n: int = 5) -> list[str]:
+    """Up to `n` interaction ids, chosen by md5 so that the order of the input does not matter."""
+    rows = engine.rows(
+        f"SELECT interaction_id FROM fact WHERE {where} ORDER BY md5(interaction_id), interaction_id "
+        f"LIMIT {int(n)}",
+        parameters,
+    )
+    return [r[0] for r in rows]
+
+
+def batches(
+    engine: Engine,
+    columns: Sequence[str],
+    where: str,
+    parameters: Parameters | None = None,
+    size: int = 100_000,
+) -> Iterator[pd.DataFrame]:
+    """All matching rows in key order, about `size` at a time."""
+    selected = ", ".join(map(identifier, dict.fromkeys(["interaction_id", *columns])))
+    return engine.stream(
+        f"SELECT {selected} FROM fact WHERE {where} ORDER BY interaction_id", parameters, size=size
+    )
+
+
+def scan(
+    engine: Engine,
+    columns: Sequence[str],
+    where: str,
+    parameters: Parameters | None = None,
+    size: int = 100_000,
+) -> Iterator[pd.DataFrame]:
+    """All matching rows in no order, about `size` at a time: sorting millions is left to those who must."""
+    selected = ", ".join(map(identifier, dict.fromkeys(columns)))
+    return engine.stream(f"SELECT {selected} FROM fact WHERE {where}", parameters, size=size)
+
+
+def rows_of(engine: Engine, columns: Sequence[str], ids: Sequence[str]) -> pd.DataFrame:
+    """`columns` of the rows with these ids, in key order: as many as people can review."""
+    engine.put("wanted_rows", pd.DataFrame({"interaction_id": pd.Series(list(ids), dtype="str")}))
+    try:
+        selected = ", ".join(f"fact.{identifier(c)}" for c in dict.fromkeys(columns))
+        return fetch(
+            engine,
+            f"SELECT {selected} FROM fact JOIN wanted_rows "
+            "ON fact.interaction_id = wanted_rows.interaction_id ORDER BY fact.interaction_id",
+        )
+    finally:
+        engine.drop("wanted_rows")
+
+
+def fetch(engine: Engine, sql: str, parameters: Parameters | None = None) -> pd.DataFrame:
+    """A result of many rows as one frame, in its order: streamed, so that texts stay in columns."""
+    parts = list(engine.stream(sql, parameters))
+    if not parts:
+        return engine.frame(sql, parameters)
+    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
