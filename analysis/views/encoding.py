@@ -44,16 +44,26 @@ class NumberFeature:
 
     def design(self, values: pd.Series) -> Floats:
         """(n, width)."""
-        logs = _logs(values)
-        absent = np.isnan(logs)
-        scaled = np.clip(np.where(absent, 0.0, (logs - self.mean) / self.scale), -CLIP, CLIP)
+        scaled, absent = self._scaled(values)
         return np.column_stack([scaled, absent][: self.width]).astype(float)
 
     def effect(self, values: pd.Series, weights: Floats) -> Floats:
         """(n,): the contribution to the log-odds."""
-        design = self.design(values)
-        out = design[:, 0] * weights[0]
-        return out + design[:, 1] * weights[1] if self.flag_missing else out
+        scaled, absent = self._scaled(values)
+        scaled *= weights[0]
+        if self.flag_missing:
+            scaled += absent * weights[1]
+        return scaled
+
+    def _scaled(self, values: pd.Series) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """The first column of the design, and where the value is missing."""
+        scaled = _logs(values)
+        absent = np.isnan(scaled)
+        scaled -= self.mean
+        scaled /= self.scale
+        np.clip(scaled, -CLIP, CLIP, out=scaled)
+        scaled[absent] = 0.0
+        return scaled, absent
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,12 @@ class CategoryFeature:
 
     def _codes(self, values: pd.Series) -> npt.NDArray[np.int64]:
         """Index of each value among the levels; their number for `other`."""
-        codes, seen = pd.factorize(_texts(values), use_na_sentinel=True)
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            codes = values.cat.codes.to_numpy()
+            seen = _texts(values.cat.categories.to_series()).tolist()
+        else:
+            codes, found = pd.factorize(_texts(values), use_na_sentinel=True)
+            seen = list(found)
         place = {level: index for index, level in enumerate(self.levels)}
         table = np.array([place.get(str(v), self.width) for v in seen] + [self.width])
         return table[codes].astype(np.int64)
@@ -103,17 +118,19 @@ class ClockFeature:
     width: int = 3
 
     def design(self, values: pd.Series) -> Floats:
-        """(n, 3)."""
-        hour = (values.dt.hour + values.dt.minute / 60.0).to_numpy(dtype=float) / 24.0 * 2.0 * np.pi
-        weekend = (values.dt.day_of_week >= 5).to_numpy(dtype=float)
-        return np.column_stack([np.sin(hour), np.cos(hour), weekend])
+        """(n, 3). values: µs since 1970, or timestamps in UTC."""
+        minute, weekend = _clock(values)
+        hour = np.arange(1440) // 60 + np.arange(1440) % 60 / 60.0
+        angle = hour / 24.0 * 2.0 * np.pi
+        return np.column_stack([np.sin(angle)[minute], np.cos(angle)[minute], weekend])
 
     def effect(self, values: pd.Series, weights: Floats) -> Floats:
         """(n,): the contribution to the log-odds."""
-        design = self.design(values)
-        return np.asarray(
-            design[:, 0] * weights[0] + design[:, 1] * weights[1] + design[:, 2] * weights[2]
-        )
+        every = 60_000_000 * np.concatenate([np.arange(1440), 2 * 1440 + np.arange(1440)])
+        design = self.design(pd.Series(every))  # a Thursday's minutes, then a Saturday's
+        table = design[:, 0] * weights[0] + design[:, 1] * weights[1] + design[:, 2] * weights[2]
+        minute, weekend = _clock(values)
+        return np.asarray(table[minute + 1440 * weekend])
 
 
 Feature = NumberFeature | CategoryFeature | ClockFeature
@@ -121,19 +138,34 @@ Feature = NumberFeature | CategoryFeature | ClockFeature
 
 def source(feature: Feature) -> str:
     """The column of `fact` that a feature reads."""
-    return "ts" if isinstance(feature, ClockFeature) else feature.name
+    return "ts_us" if isinstance(feature, ClockFeature) else feature.name
+
+
+def _clock(values: pd.Series) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(minute of the day, 1 on Saturday and Sunday else 0)."""
+    if values.dtype.kind == "M":
+        values = values.astype("datetime64[us]").astype(np.int64)
+    minutes = values.to_numpy(dtype=np.int64) // 60_000_000
+    return minutes % 1440, ((minutes // 1440 + 3) % 7 >= 5).astype(np.int64)
 
 
 def _logs(values: pd.Series) -> Floats:
+    """A new array: sign(x) log(1 + |x|), nan where x is no finite number."""
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    numbers = np.where(np.isfinite(numbers), numbers, np.nan)
-    return np.asarray(np.sign(numbers) * np.log1p(np.abs(numbers)))
+    finite = np.isfinite(numbers)
+    logs = np.abs(numbers)
+    np.log1p(logs, out=logs)
+    np.copysign(logs, numbers, out=logs)
+    logs[~finite] = np.nan
+    return logs
 
 
 def _texts(values: pd.Series) -> pd.Series:
     """Values as text; true and false in one spelling, whatever the file's type was."""
     if isinstance(values.dtype, pd.StringDtype):
         return values
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return _texts(values.astype(values.cat.categories.dtype))
     known = values.notna()
     return (
         values.astype(str).str.lower().where(known)

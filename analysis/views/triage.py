@@ -19,6 +19,7 @@ from analysis.stats import calibration
 from analysis.stats.calibration import Estimate
 from analysis.stats.intervals import t_quantile
 from analysis.telemetry import Telemetry
+from analysis.telemetry.history import Parts, forget, split
 from analysis.views import triage_tables
 from analysis.views.result import ViewResult
 from analysis.views.triage_data import (
@@ -27,7 +28,7 @@ from analysis.views.triage_data import (
     FIT,
     MAX_CALIBRATE_ROWS,
     MAX_FIT_ROWS,
-    Parts,
+    PART_SHARES,
     Reader,
 )
 from analysis.views.triage_model import RiskModel, calibrate, feature_columns, fit
@@ -36,6 +37,7 @@ from analysis.views.triage_policy import (
     Forecast,
     PolicyResult,
     Queue,
+    Scores,
     choose_threshold,
     fits,
     forecast,
@@ -117,14 +119,14 @@ class Learned:
     """A calibrated model with the queues that it was decided on."""
 
     model: RiskModel
-    calibrating: Queue
+    calibrating: Scores
     choosing: Queue
     n_fit: int
     n_calibrate: int
 
     def demand(self, threshold: float) -> npt.NDArray[np.float64]:
         """Reviews a day on the days that the fit did not see, whole weeks where there is one."""
-        days = [queue.demand(threshold) for queue in (self.calibrating, self.choosing)]
+        days = [scores.demand(threshold) for scores in (self.calibrating, self.choosing)]
         return last_weeks(np.concatenate(days))
 
 
@@ -152,22 +154,21 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[TriageSection]:
         return _without(telemetry, policy, costs, reason)
     rule, notes = _rule(telemetry, policy)
     reader = Reader(telemetry, settings.label, rule)
-    with threadpool_limits(limits=1):
-        return _assess(reader, policy, costs, notes)
+    try:
+        with threadpool_limits(limits=1):
+            return _assess(reader, policy, costs, notes)
+    finally:
+        forget(telemetry.engine)
 
 
 def _assess(
     reader: Reader, policy: Policy, costs: Costs, notes: tuple[str, ...]
 ) -> ViewResult[TriageSection]:
     telemetry, settings = reader.telemetry, policy.triage
-    parts = reader.split()
-    columns = feature_columns(
-        telemetry.contract, telemetry.columns, settings.decide_at, settings.label
-    )
-    names = tuple(c.name for c in columns)
+    parts = split(telemetry.engine, telemetry.windows, PART_SHARES)
     learned = _learn(reader, parts, policy)
     model = None if isinstance(learned, str) else learned.model
-    window, ids = reader.queue(model, names, None, parts)
+    window, ids = reader.queue(model, None, parts)
     if isinstance(learned, str) or model is None:
         return _without(telemetry, policy, costs, str(learned), window, notes)
     choice = choose(learned, costs)
@@ -218,7 +219,7 @@ def _assess(
         tables={
             "triage_threshold_curve.csv": curve,
             "triage_actions.csv": triage_tables.actions(
-                telemetry, model, window, ids, reviewed["selected"], names, costs
+                telemetry, model, window, ids, reviewed["selected"], costs
             ),
         },
         series={
@@ -255,8 +256,8 @@ def _learn(reader: Reader, parts: Parts, policy: Policy) -> Learned | str:
     if reason is not None:
         return reason
     model = calibrate(fit(fit_rows, fit_bad, columns), cal_rows, cal_bad)
-    calibrating, _ = reader.queue(model, names, CALIBRATE, parts)
-    choosing, _ = reader.queue(model, names, CHOOSE, parts)
+    calibrating = reader.scores(model, CALIBRATE, parts)
+    choosing, _ = reader.queue(model, CHOOSE, parts)
     reason = _too_little(fit_bad, cal_bad, choosing)
     if reason is not None:
         return reason

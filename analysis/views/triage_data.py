@@ -2,24 +2,31 @@
 
 A session lies in one part as a whole. Users come back over time and may be in several parts: the
 model knows no user, so nothing of a user can leak from one part into another but by its features.
+
+The model reads bounded samples. What it scores is all of a part or of the window, since a queue's length
+is a count of days: rows come a batch at a time and leave as a few numbers each.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.policy import Bad, utc
+from analysis.policy import Bad
 from analysis.telemetry import Telemetry
+from analysis.telemetry.history import Parts, microseconds, part_rows, window_rows
+from analysis.telemetry.key_order import Ids
 from analysis.telemetry.windows import DAY, EPOCH, Span, day_number
+from analysis.views.encoding import source
 from analysis.views.triage_model import RiskModel
-from analysis.views.triage_policy import Queue
+from analysis.views.triage_policy import Queue, Scores, ranks
 
 Bools = npt.NDArray[np.bool_]
 
@@ -30,21 +37,6 @@ MAX_CALIBRATE_ROWS = 60_000
 
 _TRUE = frozenset({"true", "t", "1", "1.0", "yes", "y"})
 _FALSE = frozenset({"false", "f", "0", "0.0", "no", "n"})
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The history before the candidate window, cut at UTC days into three parts.
-
-    n_rows: rows of each part. first_days: the first day of each part, None where it is empty.
-    """
-
-    n_rows: tuple[int, int, int]
-    first_days: tuple[int | None, int | None, int | None]
-
-    @property
-    def complete(self) -> bool:
-        return all(self.n_rows)
 
 
 @dataclass(frozen=True)
@@ -67,148 +59,91 @@ class Reader:
         outcome = column is not None and column.role == "outcome"
         return outcome and self.telemetry.has("label_available_utc")
 
-    def window(self) -> str:
-        """The rows that the workload covers: the candidate's, of a canary all traffic of its span."""
-        if not self.telemetry.windows.by_release:
-            return "win = 1"
-        span = self.telemetry.windows.candidate
-        return f"ts >= {_moment(span.start)} AND ts < {_moment(span.end)}{self._outside()}"
-
-    def part(self, *parts: int) -> str:
-        """The rows of these parts of the history."""
-        numbers = ", ".join(str(int(p)) for p in parts)
-        return (
-            f"ts < {_moment(self.telemetry.windows.candidate.start)}{self._outside()} AND session IN "
-            f"(SELECT session FROM triage_parts WHERE part IN ({numbers}))"
-        )
-
-    def _outside(self) -> str:
-        return "".join(
-            f" AND NOT (ts >= {_moment(e.start)} AND ts < {_moment(e.end)})"
-            for e in self.telemetry.windows.exclude
-        )
-
-    def split(self) -> Parts:
-        """Makes the table `triage_parts` (session, part): half of the rows, a fifth, the rest.
-
-        A session that reaches into the candidate window belongs to no part.
-        """
-        con = self.telemetry.con
-        start = _moment(self.telemetry.windows.candidate.start)
-        con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE triage_history AS
-            SELECT session, min(day) AS first_day,
-                   count(*) FILTER (true{self._outside()}) AS n
-            FROM fact WHERE session IS NOT NULL GROUP BY session
-            HAVING max(ts) < {start} AND NOT coalesce(bool_or({self.window()}), false)
-            """
-        )
-        days = con.execute(
-            "SELECT first_day, CAST(sum(n) AS BIGINT) FROM triage_history WHERE n > 0 "
-            "GROUP BY first_day ORDER BY first_day"
-        ).fetchall()
-        total = sum(n for _, n in days)
-        of_day: dict[int, int] = {}
-        rows, reached = [0, 0, 0], 0
-        for day, n in days:
-            middle = (reached + n / 2) / total
-            part = (
-                FIT if middle < PART_SHARES[0] else CALIBRATE if middle < PART_SHARES[1] else CHOOSE
-            )
-            of_day[int(day)] = part
-            rows[part] += int(n)
-            reached += n
-        first = [min((d for d, p in of_day.items() if p == k), default=None) for k in range(3)]
-        table = pd.DataFrame(
-            {
-                "first_day": np.array(list(of_day), dtype=np.int64),
-                "part": np.array(list(of_day.values()), dtype=np.int64),
-            }
-        )
-        con.register("triage_days", table)
-        con.execute(
-            "CREATE OR REPLACE TEMP TABLE triage_parts AS "
-            "SELECT session, part FROM triage_history JOIN triage_days USING (first_day)"
-        )
-        con.unregister("triage_days")
-        con.execute("DROP TABLE triage_history")
-        return Parts((rows[0], rows[1], rows[2]), (first[0], first[1], first[2]))
-
     def sample(
         self, part: int, columns: Sequence[str], max_rows: int
     ) -> tuple[pd.DataFrame, Bools]:
         """Rows of a part whose label was known before the window began, and that label."""
-        wanted = ["ts", self.label_column, *columns]
-        wanted += ["label_available_utc"] if self.dated_labels else []
         frame = self.telemetry.sample(
-            wanted, self.part(part), max_rows=max_rows, seed=f"triage-{part}"
+            ["ts_us", *self._label_columns, *columns],
+            part_rows(self.telemetry.windows, part),
+            max_rows=max_rows,
+            seed=f"triage-{part}",
         )
         known, bad = self._labels(frame, history=True)
         return frame[known].reset_index(drop=True), bad[known]
 
-    def queue(
-        self, model: RiskModel | None, columns: Sequence[str], part: int | None, parts: Parts
-    ) -> tuple[Queue, pd.Series]:
-        """All rows of a part of the history, or of the window (part None), scored; and their ids."""
-        where = self.window() if part is None else self.part(part)
-        base = ["ts", "day", "cluster", "win", self.label_column]
-        base += ["label_available_utc"] if self.dated_labels else []
-        base += [self.rule.column] if self.rule is not None else []
-        pieces: list[list[npt.NDArray]] = []
-        ids: list[pd.Series] = []
-        for frame in self.telemetry.batches([*base, *(columns if model else ())], where):
-            known, bad = self._labels(frame, history=part is not None)
-            risk = model.risk(frame) if model is not None else np.full(len(frame), np.nan)
-            flagged = flags(frame[self.rule.column], self.rule) if self.rule else known
-            own = np.ones(len(frame), dtype=bool)
-            if part is None:
-                own = frame["win"].eq(1).fillna(False).to_numpy(dtype=bool)
-            ts = frame["ts"].to_numpy().astype("datetime64[us]").astype(np.int64)
-            pieces.append(
-                [
-                    risk,
-                    known,
-                    bad,
-                    frame["day"].to_numpy(dtype=np.int64),
-                    frame["cluster"].to_numpy(dtype=np.int64),
-                    ts,
-                    flagged,
-                    own,
-                ]
-            )
-            ids.append(frame["interaction_id"])
-        if pieces:
-            columns_ = [np.concatenate(p) for p in zip(*pieces, strict=True)]
-        else:
-            kinds = (float, bool, bool, np.int64, np.int64, np.int64, bool, bool)
-            columns_ = [np.zeros(0, dtype=k) for k in kinds]
-        risk, known, bad, day, cluster, ts, flagged, own = columns_
+    def scores(self, model: RiskModel, part: int, parts: Parts) -> Scores:
+        """The risks of all rows of a part of the history, in no order."""
         days, coverage = self._days(part, parts)
-        arrival = np.empty(len(ts), dtype=np.int64)
-        arrival[np.argsort(ts, kind="stable")] = np.arange(len(ts))
+        risk, day = _Column(float), _Column(np.int64)
+        for frame in self._scan(["day"], model, part):
+            risk.add(model.risk(frame))
+            day.add(frame["day"])
+        return Scores(risk.whole(), _places(day.whole(), days), days, coverage)
+
+    def queue(self, model: RiskModel | None, part: int | None, parts: Parts) -> tuple[Queue, Ids]:
+        """All rows of a part of the history, or of the window (part None), scored; and their ids."""
+        base = ["interaction_id", "ts_us", "day", "cluster", "win", *self._label_columns]
+        base += [self.rule.column] if self.rule is not None else []
+        risk, day, ts = _Column(float), _Column(np.int64), _Column(np.int64)
+        known, bad, own, rule = (_Column(bool) for _ in range(4))
+        ids: list[pd.Series] = []
+        clusters: list[pd.Series] = []
+        for frame in self._scan(base, model, part):
+            labels = self._labels(frame, history=part is not None)
+            known.add(labels[0])
+            bad.add(labels[1])
+            risk.add(model.risk(frame) if model is not None else np.full(len(frame), np.nan))
+            if self.rule is not None:
+                rule.add(flags(frame[self.rule.column], self.rule))
+            mine = frame["win"].eq(1).fillna(False) if part is None else np.ones(len(frame))
+            own.add(mine)
+            day.add(frame["day"])
+            ts.add(frame["ts_us"])
+            ids.append(frame["interaction_id"])
+            clusters.append(frame["cluster"])
+        keys = Ids.of(ids)
+        order = keys.order
+        codes = (
+            pd.concat(clusters, ignore_index=True) if clusters else pd.Series([], dtype=np.int64)
+        )
+        days, coverage = self._days(part, parts)
         queue = Queue(
-            risk=risk,
-            known=known,
-            bad=bad,
-            day=np.clip(day - days[0], 0, len(days) - 1),
-            # Codes by first appearance in key order: sums run in the same order for any input.
-            cluster=pd.factorize(cluster)[0].astype(np.int64),
-            arrival=arrival,
-            rule=flagged if self.rule else None,
-            own=own,
+            risk=risk.whole()[order],
+            day=_places(day.whole(), days)[order],
             days=days,
             coverage=coverage,
+            known=known.whole()[order],
+            bad=bad.whole()[order],
+            # Codes by first appearance in key order: sums run in the same order for any input.
+            cluster=pd.factorize(codes.take(order), use_na_sentinel=False)[0].astype(np.int64),
+            arrival=ranks(ts.whole()[order]),
+            rule=rule.whole()[order] if self.rule is not None else None,
+            own=own.whole()[order],
         )
-        return queue, pd.concat(ids, ignore_index=True) if ids else pd.Series([], dtype="str")
+        return queue, keys
+
+    def _scan(
+        self, base: Sequence[str], model: RiskModel | None, part: int | None
+    ) -> Iterator[pd.DataFrame]:
+        """The rows of a part or of the window with what the model reads, a batch at a time."""
+        windows = self.telemetry.windows
+        read = [source(f) for f in model.features] if model is not None else []
+        where = window_rows(windows) if part is None else part_rows(windows, part)
+        return self.telemetry.scan([*base, *read], where)
+
+    @property
+    def _label_columns(self) -> list[str]:
+        return [self.label_column, *(["label_available_utc"] if self.dated_labels else [])]
 
     def _labels(self, frame: pd.DataFrame, *, history: bool) -> tuple[Bools, Bools]:
         known, bad = truth(frame[self.label_column])
         if history and self.dated_labels:
             # At the window's start nobody could have learned from a label that came later.
-            available = pd.to_datetime(frame["label_available_utc"])
-            limit = pd.Timestamp(self.telemetry.windows.candidate.start.replace(tzinfo=None))
-            late = (available.dt.tz_localize(None) >= limit).to_numpy(dtype=bool)
+            available = pd.to_datetime(frame["label_available_utc"]).dt.tz_localize(None)
+            moment = available.to_numpy().astype("datetime64[us]")
+            start = np.datetime64(microseconds(self.telemetry.windows.candidate.start), "us")
+            late = moment >= start  # never so for an unknown moment
             known, bad = known & ~late, bad & ~late
         return known, bad
 
@@ -233,6 +168,24 @@ class Reader:
             left = piece.days - windows.excluded_days(piece) if piece.end > piece.start else 0.0
             coverage.append(min(1.0, max(0.0, left)))
         return days.astype(np.int64), np.array(coverage)
+
+
+class _Column:
+    """Pieces of one array."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+        self.pieces: list[npt.NDArray[Any]] = [np.zeros(0, dtype=kind)]
+
+    def add(self, values: npt.ArrayLike | pd.Series) -> None:
+        self.pieces.append(np.asarray(values, dtype=self.kind))
+
+    def whole(self) -> npt.NDArray[Any]:
+        return np.concatenate(self.pieces)
+
+
+def _places(day: npt.NDArray[np.int64], days: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.clip(day - days[0], 0, len(days) - 1)
 
 
 def truth(values: pd.Series) -> tuple[Bools, Bools]:
@@ -266,8 +219,3 @@ def flags(values: pd.Series, rule: Bad) -> Bools:
 def day_text(day: int) -> str:
     """A day number as an ISO date."""
     return (EPOCH + timedelta(days=int(day))).date().isoformat()
-
-
-def _moment(moment: datetime) -> str:
-    """A time of the policy as an SQL literal; formatted from a datetime, so nothing can slip in."""
-    return f"TIMESTAMP '{utc(moment).replace(tzinfo=None).isoformat(sep=' ')}'"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -43,23 +44,15 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Queue:
-    """Rows of some days, in key order; every array is (n,) unless it says otherwise.
+class Scores:
+    """Risks of the rows of some days; every array is (n,) unless it says otherwise.
 
-    risk: calibrated (nan without a model). known, bad: whether the label is known, and true.
-    day: index into the days. cluster: code. arrival: rank by time. rule: flagged by the policy's
-    rule (None without one). own: rows of the candidate itself. days: day numbers since 1970,
-    (D,). coverage: share of each day that lies within the window, (D,).
+    risk: calibrated, in whole millionths (nan without a model). day: index into the days. days: day
+    numbers since 1970, (D,). coverage: share of each day that lies within the window, (D,).
     """
 
     risk: Floats
-    known: Bools
-    bad: Bools
     day: Ints
-    cluster: Ints
-    arrival: Ints
-    rule: Bools | None
-    own: Bools
     days: Ints
     coverage: Floats
 
@@ -81,6 +74,35 @@ class Queue:
     def demand(self, threshold: float) -> Floats:
         """(full days,): reviews that the threshold asks for, before capacity."""
         return self.daily(self.risk >= threshold)[self.full_days]
+
+
+@dataclass(frozen=True)
+class Queue(Scores):
+    """Rows of some days, in key order.
+
+    known, bad: whether the label is known, and true. cluster: code. arrival: rank by time. rule:
+    flagged by the policy's rule (None without one). own: rows of the candidate itself.
+    """
+
+    known: Bools
+    bad: Bools
+    cluster: Ints
+    arrival: Ints
+    rule: Bools | None
+    own: Bools
+
+    @cached_property
+    def by_risk(self) -> Ints:
+        """(n,): rows by day, then by falling risk, then by id."""
+        micro = np.rint(self.risk * 1e6).astype(np.int64)
+        return _sorted(self.day * 1_000_001 + (1_000_000 - micro))
+
+    @cached_property
+    def by_arrival(self) -> Ints:
+        """(n,): rows by day, then by arrival."""
+        came = np.empty(len(self.arrival), dtype=np.int64)
+        came[self.arrival] = np.arange(len(came))
+        return came[_sorted(self.day[came])]
 
 
 @dataclass(frozen=True)
@@ -125,13 +147,14 @@ def slots(queue: Queue, costs: Costs) -> Ints:
 
 def within_capacity(queue: Queue, costs: Costs, rows: Bools, *, by_risk: bool) -> Bools:
     """Those of `rows` that are reached: by risk (ties by id), or in order of arrival."""
-    picked = np.flatnonzero(rows)
-    first = -queue.risk[picked] if by_risk else queue.arrival[picked]
-    order = np.lexsort((picked, first, queue.day[picked]))
-    ordered = queue.day[picked][order]
-    place = np.arange(len(ordered)) - np.searchsorted(ordered, ordered, side="left")
+    order = queue.by_risk if by_risk else queue.by_arrival
+    order = order[rows[order]]
+    volume = np.bincount(queue.day[rows], minlength=queue.n_days)
+    room = np.minimum(slots(queue, costs), volume)
+    begin = np.cumsum(volume) - volume
+    reached = np.arange(int(room.sum())) + np.repeat(begin - (np.cumsum(room) - room), room)
     out = np.zeros(len(rows), dtype=bool)
-    out[picked[order[place < slots(queue, costs)[ordered]]]] = True
+    out[order[reached]] = True
     return out
 
 
@@ -284,6 +307,23 @@ def choose_threshold(risk: Floats, demand: Callable[[float], Floats], costs: Cos
         else:
             low = middle + 1
     return float(steps[low]) if low < len(steps) else None
+
+
+def ranks(values: Ints) -> Ints:
+    """(n,): the place of each value among all, from 0; equal ones in their order."""
+    out = np.empty(len(values), dtype=np.int64)
+    out[_sorted(values)] = np.arange(len(values))
+    return out
+
+
+def _sorted(values: Ints) -> Ints:
+    """Indices of a stable sort of integers: numpy's stable one takes several times as long."""
+    order = np.argsort(values)
+    ordered = values[order]
+    run = np.cumsum(np.concatenate([[0], ordered[1:] != ordered[:-1]])) if len(values) else ordered
+    key = (run << 32) | order
+    key.sort()
+    return np.asarray(key & 0xFFFFFFFF)
 
 
 def _unroot(root: float) -> float:

@@ -10,7 +10,9 @@ import pandas as pd
 
 from analysis.stats.calibration import reliability
 from analysis.telemetry import Telemetry
-from analysis.telemetry.sql import identifier
+from analysis.telemetry.key_order import Ids
+from analysis.telemetry.rows import rows_of
+from analysis.views.encoding import source
 from analysis.views.triage_data import day_text
 from analysis.views.triage_model import RiskModel
 from analysis.views.triage_policy import Costs, Queue, within_capacity
@@ -97,30 +99,23 @@ def actions(
     telemetry: Telemetry,
     model: RiskModel,
     queue: Queue,
-    ids: pd.Series,
+    ids: Ids,
     reviewed: npt.NDArray[np.float64],
-    columns: Sequence[str],
     costs: Costs,
 ) -> pd.DataFrame:
     """The window's queue under the chosen mode: each day's most valuable reviews first."""
     rows = np.flatnonzero(reviewed > 0)
     if not len(rows):
         return empty(ACTION_COLUMNS)
-    wanted = pd.DataFrame({"interaction_id": ids.iloc[rows].to_numpy()})
-    selected = ", ".join(f"fact.{identifier(c)}" for c in dict.fromkeys(["ts", *columns]))
-    telemetry.con.register("triage_reviewed", wanted)
-    frame = telemetry.con.execute(
-        f"SELECT {selected} FROM fact JOIN triage_reviewed USING (interaction_id) "
-        "ORDER BY interaction_id"
-    ).df()
-    telemetry.con.unregister("triage_reviewed")
+    wanted = ids.at(rows)
+    frame = rows_of(telemetry.engine, [source(f) for f in model.features], wanted)
     day, risk = queue.day[rows], queue.risk[rows]
     out = (
         pd.DataFrame(
             {
                 "day": [day_text(queue.days[d]) for d in day],
                 "place": 0,
-                "interaction_id": wanted["interaction_id"],
+                "interaction_id": wanted,
                 "risk": risk,
                 "expected_saving_usd": np.round(costs.missed_usd * risk - costs.review_usd, 6),
                 "reasons": model.reasons(frame),
