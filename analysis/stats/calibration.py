@@ -22,6 +22,7 @@ Bools = npt.NDArray[np.bool_]
 MIN_CLASS_CLUSTERS = 10
 N_BINS = 10
 _BLOCK = 16_384
+MICRO = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,17 @@ def roc_auc(y: Bools, p: Floats, cluster: Ints) -> Estimate:
     Structural components by DeLong, DeLong & Clarke-Pearson (1988), summed by cluster as in
     Obuchowski (1997); the interval is symmetric on the logit scale.
     """
-    positive, negative = np.sort(p[y]), np.sort(p[~y])
-    if not len(positive) or not len(negative):
+    n_positive = int(y.sum())
+    n_negative = len(y) - n_positive
+    if not n_positive or not n_negative:
         return UNKNOWN
+    _, place, size = _levels(p)
+    bad = np.bincount(place[y], minlength=len(size))
     influence = np.empty(len(p))
-    above = _share_below(negative, p[y])
+    above = _share_below(size - bad)[place[y]]
     value = float(above.mean())
-    influence[y] = (above - value) / len(positive)
-    influence[~y] = (1.0 - _share_below(positive, p[~y]) - value) / len(negative)
+    influence[y] = (above - value) / n_positive
+    influence[~y] = (1.0 - _share_below(bad)[place[~y]] - value) / n_negative
     return _logit_interval(value, influence, y, cluster)
 
 
@@ -74,7 +78,7 @@ def average_precision(y: Bools, p: Floats, cluster: Ints) -> Estimate:
     n, n_positive = len(p), int(y.sum())
     if not n or not 0 < n_positive < n:
         return UNKNOWN
-    scores, place, size = np.unique(p, return_inverse=True, return_counts=True)
+    scores, place, size = _levels(p)
     bad = np.bincount(place, weights=y, minlength=len(scores))
     reach = np.cumsum(size[::-1])[::-1] / n
     caught = np.cumsum(bad[::-1])[::-1] / n
@@ -239,15 +243,32 @@ def _log_loss(x: Floats, goal: Floats, weights: Floats, penalty: Floats) -> floa
     return float(loss.sum() + 0.5 * (penalty * weights**2).sum())
 
 
-def _share_below(values: Floats, at: Floats) -> Floats:
-    """Share of sorted `values` below each of `at`, equals counted half."""
-    below = np.searchsorted(values, at, side="left") + np.searchsorted(values, at, side="right")
-    return np.asarray(below / 2.0 / len(values))
+def _levels(p: Floats) -> tuple[Floats, Ints, Ints]:
+    """(distinct risks in rising order, each row's place among them, rows of each).
+
+    Risks are most often rounded to whole millionths; these are counted, and not sorted.
+    """
+    micro = np.rint(p * MICRO)
+    if not len(p) or not (micro / MICRO == p).all() or micro.min() < 0 or micro.max() > MICRO:
+        scores, place, size = np.unique(p, return_inverse=True, return_counts=True)
+        return scores, place.astype(np.int64), size.astype(np.int64)
+    code = micro.astype(np.int64)
+    counts = np.bincount(code)
+    seen = counts > 0
+    return np.flatnonzero(seen) / MICRO, (np.cumsum(seen) - 1)[code], counts[seen]
+
+
+def _share_below(counts: Ints) -> Floats:
+    """By level: the share of these rows at lower levels, those at the same one counted half."""
+    reach = np.cumsum(counts)
+    return np.asarray((reach + reach - counts) / 2.0 / reach[-1])
 
 
 def _equal_counts(p: Floats, n_bins: int) -> tuple[Ints, Ints]:
     """Rows in order of risk, and the bins' bounds in it: sizes differ by at most one row."""
-    order = np.argsort(p, kind="stable")
+    key = (_levels(p)[1] << 32) | np.arange(len(p))
+    key.sort()
+    order = key & 0xFFFFFFFF
     bins = min(n_bins, len(p))
     size, rest = divmod(len(p), bins) if bins else (0, 0)
     counts = [size + 1] * rest + [size] * (bins - rest)
@@ -256,14 +277,18 @@ def _equal_counts(p: Floats, n_bins: int) -> tuple[Ints, Ints]:
 
 def _variance(influence: Floats, cluster: Ints) -> float:
     """G/(G−1) Σ_c (Σ φ)²; nan with a single cluster."""
-    _, place = np.unique(cluster, return_inverse=True)
-    totals = np.bincount(place, weights=influence)
+    totals = np.bincount(cluster, weights=influence)[np.bincount(cluster) > 0]
     groups = len(totals)
     return groups / (groups - 1.0) * float((totals**2).sum()) if groups > 1 else math.nan
 
 
+def _groups(cluster: Ints) -> int:
+    """How many clusters there are."""
+    return int(np.count_nonzero(np.bincount(cluster)))
+
+
 def _t(cluster: Ints) -> float:
-    return float(special.stdtrit(max(1, len(np.unique(cluster)) - 1), 0.975))
+    return float(special.stdtrit(max(1, _groups(cluster) - 1), 0.975))
 
 
 def _plain_interval(
@@ -281,7 +306,7 @@ def _plain_interval(
 
 def _logit_interval(value: float, influence: Floats, y: Bools, cluster: Ints) -> Estimate:
     """Without ten clusters of either label, or at 0 and 1, the interval is not known."""
-    fewest = min(len(np.unique(cluster[y])), len(np.unique(cluster[~y])))
+    fewest = min(_groups(cluster[y]), _groups(cluster[~y]))
     if fewest < MIN_CLASS_CLUSTERS or not 0.0 < value < 1.0:
         return Estimate(value, math.nan, math.nan)
     half = _t(cluster) * math.sqrt(_variance(influence, cluster)) / (value * (1.0 - value))

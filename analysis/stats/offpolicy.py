@@ -69,7 +69,7 @@ def snips_scores(y: Floats, weights: Floats, target: Ints) -> Floats:
     changed = target != KEEP
     if not changed.any():
         return np.array(y, dtype=float)
-    total = math.fsum(weights)
+    total = math.fsum(weights.tolist())
     if total <= 0:
         return np.full(np.shape(y), math.nan)
     w = _column(weights, y)
@@ -165,13 +165,13 @@ def clustered_mean(scores: Floats, cluster: Ints) -> ClusteredMean:
     n = len(scores)
     if n == 0 or not np.isfinite(scores).all():
         return ClusteredMean(math.nan, math.nan, math.nan, n)
-    value = math.fsum(scores) / n
+    value = math.fsum(scores.tolist()) / n
     members = np.bincount(cluster)
     groups = int(np.count_nonzero(members))
     if groups < 2:
         return ClusteredMean(value, math.inf, 1.0, n)
     totals = np.bincount(cluster, weights=scores - value)
-    variance = groups / (groups - 1.0) * math.fsum(totals * totals) / (float(n) * n)
+    variance = groups / (groups - 1.0) * math.fsum((totals * totals).tolist()) / (float(n) * n)
     return ClusteredMean(value, variance, groups - 1.0, n)
 
 
@@ -234,8 +234,8 @@ class GuardedMean:
 def effective_sample_size(weights: Floats, cluster: Ints) -> float:
     """(Σ_c w_c)² / Σ_c w_c² over cluster totals of the weights (Kish 1965); 0 without weight."""
     totals = np.bincount(cluster, weights=weights) if len(weights) else np.zeros(0)
-    squares = math.fsum(totals * totals)
-    return math.fsum(totals) ** 2 / squares if squares > 0 else 0.0
+    squares = math.fsum((totals * totals).tolist())
+    return math.fsum(totals.tolist()) ** 2 / squares if squares > 0 else 0.0
 
 
 def pareto_k(weights: Floats) -> float:

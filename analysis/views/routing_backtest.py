@@ -26,7 +26,7 @@ from analysis.stats.offpolicy import (
     shrunken_weights,
     snips_scores,
 )
-from analysis.views.routing_log import COST, FAILURE, UNIT_COST, Log, Plan, texts
+from analysis.views.routing_log import COST, FAILURE, UNIT_COST, Log, Plan, words_of
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -141,7 +141,8 @@ def backtest(log: Log, policy: Policy, chosen: Plan) -> Backtest:
 
 def _codes(cluster: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Codes from 0 without gaps."""
-    return np.unique(cluster, return_inverse=True)[1].astype(np.int64)
+    seen = np.bincount(cluster) > 0
+    return np.asarray((np.cumsum(seen) - 1)[cluster], dtype=np.int64)
 
 
 def _events(log: Log, weights: Floats, tried: Bools, n: int) -> tuple[int, float]:
@@ -174,12 +175,13 @@ def _protected(log: Log, policy: Policy, changed: Bools) -> dict[str, Bools]:
     for column in policy.routing.protect:
         if column not in log.frame.columns:
             continue
-        values = np.array([v for (v,) in texts(log.frame, [column])], dtype=object)
-        for value in sorted({v for v in values[changed] if v is not None}):
-            rows = np.asarray(values == value, dtype=bool)
-            if int((rows & changed).sum()) >= MIN_PROTECTED_REQUESTS:
+        codes, words = words_of(log.frame[column])
+        touched = np.bincount(codes[changed] + 1, minlength=len(words) + 1)[1:]
+        for code in sorted(range(len(words)), key=words.__getitem__):
+            if touched[code] >= MIN_PROTECTED_REQUESTS:
+                value = words[code]
                 shown = value if len(value) <= 40 else value[:39] + "…"
-                found[f"{column} “{shown}”"] = rows
+                found[f"{column} “{shown}”"] = np.asarray(codes == code)
     return found
 
 

@@ -83,19 +83,17 @@ def read_log(telemetry: Telemetry, policy: Policy) -> Log:
     propensity = requests.rows["routing_propensity"].to_numpy(dtype=float, na_value=np.nan)
     known = np.isfinite(outcomes).all(axis=1) & (propensity > 0) & (propensity <= 1)
     frame = requests.rows[known].reset_index(drop=True)
-    chosen = texts(frame, routing.action)
-    actions = sorted(set(chosen), key=lambda a: tuple((v is not None, v or "") for v in a))
-    codes = {a: i for i, a in enumerate(actions)}
-    action = np.array([codes[a] for a in chosen], dtype=np.int64)
-    fold = np.array([fold_of(str(c)) for c in frame["cluster_id"]], dtype=np.int64)
+    action, actions = combinations(frame, routing.action)
+    cluster, ids = pd.factorize(frame["cluster_id"])
+    fold = np.array([fold_of(str(c)) for c in ids], dtype=np.int64)[cluster]
     y = outcomes[known]
     return Log(
         frame=frame,
         outcomes=y,
         action=action,
         propensity=propensity[known],
-        cluster=pd.factorize(frame["cluster_id"])[0].astype(np.int64),
-        actions=tuple(actions),
+        cluster=cluster.astype(np.int64),
+        actions=actions,
         model=crossfit(_features(telemetry, frame), action, len(actions), y, fold),
         choices=logged_choices(telemetry, [c for c in routing.context if telemetry.has(c)],
                                routing.action),
@@ -105,12 +103,38 @@ def read_log(telemetry: Telemetry, policy: Policy) -> Log:
     )  # fmt: skip
 
 
-def texts(frame: pd.DataFrame, columns: Sequence[str]) -> list[Action]:
-    """Each row's values of `columns` as text, None where null."""
-    parts = [
-        [None if pd.isna(v) else str(v) for v in frame[c].astype(object).tolist()] for c in columns
-    ]
-    return list(zip(*parts, strict=True)) if parts else [()] * len(frame)
+def combinations(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[Ints, tuple[Action, ...]]:
+    """The values of `columns` as texts (None where null): each row's code, and what the codes mean.
+
+    Codes follow the texts' order, null first.
+    """
+    joint = np.zeros(len(frame), dtype=np.int64)
+    found: list[Action] = [()] if len(frame) else []
+    for column in columns:
+        codes, words = words_of(frame[column])
+        seen, joint = np.unique(joint * (len(words) + 1) + codes + 1, return_inverse=True)
+        pairs = [divmod(int(v), len(words) + 1) for v in seen]
+        found = [(*found[left], words[right - 1] if right else None) for left, right in pairs]
+    order = sorted(
+        range(len(found)), key=lambda k: tuple((v is not None, v or "") for v in found[k])
+    )
+    place = np.empty(len(found), dtype=np.int64)
+    place[order] = np.arange(len(found))
+    return place[joint], tuple(found[k] for k in order)
+
+
+def words_of(values: pd.Series) -> tuple[Ints, list[str]]:
+    """Each value's code, −1 where null, and the codes' texts: true and false as SQL writes them."""
+    codes, seen = pd.factorize(values, use_na_sentinel=True)
+    words: dict[str, int] = {}
+    for value in seen:
+        words.setdefault(_word(value), len(words))
+    table = np.array([*(words[_word(v)] for v in seen), -1], dtype=np.int64)
+    return table[codes], list(words)
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
 
 
 def _context_columns(telemetry: Telemetry) -> list[str]:
@@ -218,14 +242,16 @@ def _unsupported(
     log: Log, policy: Policy, rules: Sequence[RoutingRule], target: Ints, which: Ints
 ) -> Bools:
     context = [c for c in policy.routing.context if c in log.frame.columns]
-    cells = texts(log.frame, context)
-    logged = set(
-        zip(texts(log.choices, context), texts(log.choices, policy.routing.action), strict=True)
-    )
+    cell, cells = combinations(log.frame, context)
+    _, logged = combinations(log.choices, [*context, *policy.routing.action])
+    known = frozenset(logged)
     wanted = [tuple(_text(rule.use[c]) for c in policy.routing.action) for rule in rules]
+    missing = np.array(
+        [[(*here, *use) not in known for use in wanted] for here in cells], dtype=bool
+    ).reshape(len(cells), len(wanted))
     found = np.zeros(len(target), dtype=bool)
-    for row in np.flatnonzero(target != KEEP):
-        found[row] = (cells[row], wanted[which[row]]) not in logged
+    changed = np.flatnonzero(target != KEEP)
+    found[changed] = missing[cell[changed], which[changed]]
     return found
 
 
@@ -243,14 +269,15 @@ def matches(frame: pd.DataFrame, rule: RoutingRule) -> Bools:
 
 
 def _equal(values: pd.Series, option: Scalar) -> Bools:
-    if isinstance(option, bool):
-        return np.asarray(
-            values.astype(object).map(lambda v: str(v).lower() == _text(option)), dtype=bool
-        )
-    if isinstance(option, int | float):
+    if isinstance(option, int | float) and not isinstance(option, bool):
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         return np.asarray(numbers == float(option))
-    return np.asarray([v == option for v in values.astype(object).tolist()], dtype=bool)
+    codes, seen = pd.factorize(values, use_na_sentinel=True)
+    if isinstance(option, bool):
+        same = [str(v).lower() == _text(option) for v in seen]
+    else:
+        same = [v == option for v in seen]
+    return np.array([*same, False], dtype=bool)[codes]
 
 
 def _text(value: Scalar) -> str:

@@ -229,3 +229,15 @@ class TestFits:
         if len(y):
             risk = special.expit(slope * score + shift).mean()
             assert risk == pytest.approx(y.mean(), abs=0.02)
+
+
+def test_risks_in_whole_millionths_rank_as_any_others_do() -> None:
+    rng = np.random.default_rng(5)
+    p = np.concatenate([np.round(rng.beta(1, 9, 3_000), 6), [0.0, 1.0, 0.999999, 0.5, 0.5]])
+    y, cluster = rng.random(len(p)) < p, rng.integers(0, 700, len(p))
+    other = p * 0.937  # the same ranks, and no whole millionths
+    for measure in (roc_auc, average_precision):
+        assert measure(y, p, cluster) == measure(y, other, cluster)
+    exact, near = reliability(y, p, cluster), reliability(y, other, cluster)
+    assert (exact.n == near.n).all()
+    assert (exact.rate == near.rate).all()
