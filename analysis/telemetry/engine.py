@@ -90,10 +90,10 @@ class DuckDB:
         for batch in found.to_arrow_reader(size):
             held.append(batch)
             if sum(b.num_rows for b in held) >= size:
-                yield pa.Table.from_batches(held).to_pandas()
+                yield pa.Table.from_batches(held).to_pandas(split_blocks=True)
                 held = []
         if any(b.num_rows for b in held):
-            yield pa.Table.from_batches(held).to_pandas()
+            yield pa.Table.from_batches(held).to_pandas(split_blocks=True)
 
     def create(self, name: str, select: str, parameters: Parameters | None = None) -> None:
         self.drop(name)

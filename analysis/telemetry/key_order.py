@@ -24,11 +24,11 @@ class Ids:
     @classmethod
     def of(cls, parts: Sequence[pd.Series]) -> Ids:
         """The ids of several batches. None is null."""
-        chunks = [
-            pa.array(part, from_pandas=True).cast(pa.large_string()) for part in map(_plain, parts)
-        ]
-        whole = pa.chunked_array(chunks, type=pa.large_string()).combine_chunks()
-        texts = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+        chunks: list[pa.Array] = []
+        for part in map(_plain, parts):
+            held = pa.array(part, from_pandas=True).cast(pa.large_string())
+            chunks += held.chunks if isinstance(held, pa.ChunkedArray) else [held]
+        texts = pa.concat_arrays(chunks) if chunks else pa.array([], type=pa.large_string())
         return cls(texts, key_order(texts))
 
     def at(self, places: Ints) -> list[str]:
@@ -56,14 +56,16 @@ def key_order(texts: pa.LargeStringArray) -> Ints:
     held = np.concatenate([held, np.zeros(_WORD, dtype=np.uint8)])
     words = np.ndarray(len(held) - _WORD + 1, dtype=">u8", buffer=held, strides=(1,))
 
-    def word(rows: Ints, depth: int) -> npt.NDArray[np.uint64]:
-        left = np.clip(length[rows] - depth, 0, _WORD)
-        found = words[np.where(left > 0, begin[rows] + depth, 0)].astype(np.uint64)
-        cut = ((_WORD - left) * 8).astype(np.uint64)
-        kept = found >> np.minimum(cut, 63) << np.minimum(cut, 63)
-        return np.where(left > 0, kept, np.uint64(0))
+    def word(at: Ints, left: Ints) -> npt.NDArray[np.uint64]:
+        """The eight bytes from each place on, of which `left` belong to the text; then zeros."""
+        if int(left.min()) >= _WORD:
+            return words[at].astype(np.uint64)
+        left = np.clip(left, 0, _WORD)
+        found = words[np.where(left > 0, at, 0)].astype(np.uint64)
+        cut = np.minimum((_WORD - left) * 8, 63).astype(np.uint64)
+        return np.where(left > 0, found >> cut << cut, np.uint64(0))
 
-    first = word(np.arange(n), 0)
+    first = word(begin, length)
     order = np.argsort(first)
     first = first[order]
     same = first[1:] == first[:-1]
@@ -74,7 +76,11 @@ def key_order(texts: pa.LargeStringArray) -> Ints:
         group = np.cumsum(~np.concatenate([[False], same]))[places]
         rows = order[places]
         exhausted = depth >= int(length[rows].max())
-        value = length[rows].astype(np.uint64) if exhausted else word(rows, depth)
+        value = (
+            length[rows].astype(np.uint64)
+            if exhausted
+            else word(begin[rows] + depth, length[rows] - depth)
+        )
         sub = np.lexsort((value, group))
         order[places] = rows[sub]
         if exhausted:

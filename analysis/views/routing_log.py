@@ -85,7 +85,7 @@ def read_log(telemetry: Telemetry, policy: Policy) -> Log:
     frame = requests.rows[known].reset_index(drop=True)
     action, actions = combinations(frame, routing.action)
     cluster, ids = pd.factorize(frame["cluster_id"])
-    fold = np.array([fold_of(str(c)) for c in ids], dtype=np.int64)[cluster]
+    fold = np.array([fold_of(str(c)) for c in ids.tolist()], dtype=np.int64)[cluster]
     y = outcomes[known]
     return Log(
         frame=frame,
