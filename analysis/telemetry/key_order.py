@@ -22,13 +22,9 @@ class Ids:
     order: Ints
 
     @classmethod
-    def of(cls, parts: Sequence[pd.Series]) -> Ids:
-        """The ids of several batches. None is null."""
-        chunks: list[pa.Array] = []
-        for part in map(_plain, parts):
-            held = pa.array(part, from_pandas=True).cast(pa.large_string())
-            chunks += held.chunks if isinstance(held, pa.ChunkedArray) else [held]
-        texts = pa.concat_arrays(chunks) if chunks else pa.array([], type=pa.large_string())
+    def of(cls, parts: Sequence[pa.LargeStringArray]) -> Ids:
+        """The ids of several batches, as `own_texts` gives them."""
+        texts = pa.concat_arrays(parts) if parts else pa.array([], type=pa.large_string())
         return cls(texts, key_order(texts))
 
     def at(self, places: Ints) -> list[str]:
@@ -36,8 +32,13 @@ class Ids:
         return [str(v) for v in self.texts.take(pa.array(self.order[places])).to_pylist()]
 
 
-def _plain(part: pd.Series) -> pd.Series:
-    return part.astype("str") if isinstance(part.dtype, pd.CategoricalDtype) else part
+def own_texts(values: pd.Series) -> pa.LargeStringArray:
+    """A column's texts in memory of their own: a column that is kept keeps all of its batch."""
+    plain = values.astype("str") if isinstance(values.dtype, pd.CategoricalDtype) else values
+    texts = pa.array(plain, from_pandas=True).cast(pa.large_string())
+    pieces = texts.chunks if isinstance(texts, pa.ChunkedArray) else [texts]
+    every = [piece.take(pa.array(np.arange(len(piece)))) for piece in pieces]
+    return pa.concat_arrays(every) if every else pa.array([], type=pa.large_string())
 
 
 def key_order(texts: pa.LargeStringArray) -> Ints:

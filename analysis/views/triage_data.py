@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from analysis.policy import Bad
 from analysis.telemetry import Telemetry
 from analysis.telemetry.history import Parts, microseconds, part_rows, window_rows
-from analysis.telemetry.key_order import Ids
+from analysis.telemetry.key_order import Ids, own_texts
 from analysis.telemetry.windows import DAY, EPOCH, Span, day_number
 from analysis.views.encoding import source
 from analysis.views.triage_model import RiskModel
@@ -87,7 +88,7 @@ class Reader:
         base += [self.rule.column] if self.rule is not None else []
         risk, day, ts = _Column(float), _Column(np.int64), _Column(np.int64)
         known, bad, own, rule = (_Column(bool) for _ in range(4))
-        ids: list[pd.Series] = []
+        ids: list[pa.LargeStringArray] = []
         clusters: list[pd.Series] = []
         for frame in self._scan(base, model, part):
             labels = self._labels(frame, history=part is not None)
@@ -100,8 +101,8 @@ class Reader:
             own.add(mine)
             day.add(frame["day"])
             ts.add(frame["ts_us"])
-            ids.append(frame["interaction_id"])
-            clusters.append(frame["cluster"])
+            ids.append(own_texts(frame["interaction_id"]))
+            clusters.append(frame["cluster"].copy())
         keys = Ids.of(ids)
         order = keys.order
         codes = (
@@ -171,14 +172,14 @@ class Reader:
 
 
 class _Column:
-    """Pieces of one array."""
+    """Pieces of one array: copies, since a column that is kept keeps all of its batch."""
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
         self.pieces: list[npt.NDArray[Any]] = [np.zeros(0, dtype=kind)]
 
     def add(self, values: npt.ArrayLike | pd.Series) -> None:
-        self.pieces.append(np.asarray(values, dtype=self.kind))
+        self.pieces.append(np.array(values, dtype=self.kind))
 
     def whole(self) -> npt.NDArray[Any]:
         return np.concatenate(self.pieces)
