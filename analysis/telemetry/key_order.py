@@ -74,7 +74,7 @@ def key_order(texts: pa.LargeStringArray) -> Ints:
     while same.any():
         tied = np.concatenate([same, [False]]) | np.concatenate([[False], same])
         places = np.flatnonzero(tied)
-        group = np.cumsum(~np.concatenate([[False], same]))[places]
+        group = np.cumsum(~np.concatenate([[False], same])[places])
         rows = order[places]
         exhausted = depth >= int(length[rows].max())
         value = (

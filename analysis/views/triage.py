@@ -250,8 +250,8 @@ def _learn(reader: Reader, parts: Parts, policy: Policy) -> Learned | str:
     if not columns:
         return f"no column of role context, action or cost is known at {settings.decide_at}"
     names = tuple(c.name for c in columns)
-    fit_rows, fit_bad = reader.sample(FIT, names, MAX_FIT_ROWS)
-    cal_rows, cal_bad = reader.sample(CALIBRATE, names, MAX_CALIBRATE_ROWS)
+    fit_rows, fit_bad = reader.sample(FIT, parts, names, MAX_FIT_ROWS)
+    cal_rows, cal_bad = reader.sample(CALIBRATE, parts, names, MAX_CALIBRATE_ROWS)
     reason = _too_little(fit_bad, cal_bad)
     if reason is not None:
         return reason

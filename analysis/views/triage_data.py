@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from analysis.policy import Bad
 from analysis.telemetry import Telemetry
-from analysis.telemetry.history import Parts, microseconds, part_rows, window_rows
+from analysis.telemetry.history import Parts, microseconds, window_rows
 from analysis.telemetry.key_order import Ids, own_texts
 from analysis.telemetry.windows import DAY, EPOCH, Span, day_number
 from analysis.views.encoding import source
@@ -61,12 +61,12 @@ class Reader:
         return outcome and self.telemetry.has("label_available_utc")
 
     def sample(
-        self, part: int, columns: Sequence[str], max_rows: int
+        self, part: int, parts: Parts, columns: Sequence[str], max_rows: int
     ) -> tuple[pd.DataFrame, Bools]:
         """Rows of a part whose label was known before the window began, and that label."""
         frame = self.telemetry.sample(
             ["ts_us", *self._label_columns, *columns],
-            part_rows(self.telemetry.windows, part),
+            parts.where[part],
             max_rows=max_rows,
             seed=f"triage-{part}",
         )
@@ -77,7 +77,7 @@ class Reader:
         """The risks of all rows of a part of the history, in no order."""
         days, coverage = self._days(part, parts)
         risk, day = _Column(float), _Column(np.int64)
-        for frame in self._scan(["day"], model, part):
+        for frame in self._scan(["day"], model, part, parts):
             risk.add(model.risk(frame))
             day.add(frame["day"])
         return Scores(risk.whole(), _places(day.whole(), days), days, coverage)
@@ -90,7 +90,7 @@ class Reader:
         known, bad, own, rule = (_Column(bool) for _ in range(4))
         ids: list[pa.LargeStringArray] = []
         clusters: list[pd.Series] = []
-        for frame in self._scan(base, model, part):
+        for frame in self._scan(base, model, part, parts):
             labels = self._labels(frame, history=part is not None)
             known.add(labels[0])
             bad.add(labels[1])
@@ -125,12 +125,11 @@ class Reader:
         return queue, keys
 
     def _scan(
-        self, base: Sequence[str], model: RiskModel | None, part: int | None
+        self, base: Sequence[str], model: RiskModel | None, part: int | None, parts: Parts
     ) -> Iterator[pd.DataFrame]:
         """The rows of a part or of the window with what the model reads, a batch at a time."""
-        windows = self.telemetry.windows
         read = [source(f) for f in model.features] if model is not None else []
-        where = window_rows(windows) if part is None else part_rows(windows, part)
+        where = window_rows(self.telemetry.windows) if part is None else parts.where[part]
         return self.telemetry.scan([*base, *read], where)
 
     @property
