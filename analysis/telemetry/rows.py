@@ -98,12 +98,12 @@ class Draw:
         self.all = int(total) <= self.limit
         self.parts = not self.all and int(largest) > cluster_limit(self.limit)
         if not self.all:
-            self._draw()
+            self._draw(int(total))
         return self
 
     def __exit__(self, *_: object) -> None:
         self.engine.drop(
-            "sample_sizes", "sample_parts", "sample_drawn", "sample_clusters", "sample_sessions"
+            "sample_sizes", "sample_parts", "sample_running", "sample_clusters", "sample_sessions"
         )
 
     def sources(self, table: str, alias: str) -> tuple[str, ...]:
@@ -118,11 +118,11 @@ class Draw:
         kinds = (whole, part) if self.parts else (whole,)
         return tuple(f"{table} AS {alias} JOIN {kind}" for kind in kinds)
 
-    def _draw(self) -> None:
+    def _draw(self, total: int) -> None:
         most = cluster_limit(self.limit)
         units = (
-            "SELECT cluster, CAST(NULL AS VARCHAR) AS part, n, cluster_key AS unit "
-            f"FROM sample_sizes WHERE n <= {most}"
+            "SELECT cluster, CAST(NULL AS VARCHAR) AS part, n, cluster_key AS unit, "
+            f"md5($seed || cluster_key) AS draw FROM sample_sizes WHERE n <= {most}"
         )
         if self.parts:
             self.engine.create(
@@ -133,29 +133,46 @@ class Draw:
                 f"WHERE sizes.n > {most} GROUP BY units.cluster, units.session",
                 self.parameters,
             )
-            units += " UNION ALL SELECT cluster, part, n, part AS unit FROM sample_parts"
+            units += (
+                " UNION ALL SELECT cluster, part, n, part AS unit, md5($seed || part) AS draw "
+                "FROM sample_parts"
+            )
+        # Of millions only the first draws matter, and sorting the rest is most of the work.
+        share = 1.2 * self.limit / total + 0.02
+        if share >= 1 or not self._order(units, most, f"{int(share * 2**32):08x}"):
+            self._order(units, most, "g")
+        taken = f"FROM sample_running AS running WHERE running.reach <= {self.limit}"
         self.engine.create(
-            "sample_drawn",
-            f"""
-            SELECT cluster, part FROM (
-                SELECT cluster, part, sum(n) OVER (
-                    ORDER BY CASE WHEN n > {most} THEN n ELSE 0 END, md5($seed || unit), unit
-                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-                ) AS reach
-                FROM ({units}) AS units
-            ) AS running
-            WHERE reach <= {self.limit}
-            """,
-            {"seed": self.seed},
+            "sample_clusters", f"SELECT running.cluster {taken} AND running.part IS NULL"
         )
-        self.engine.create("sample_clusters", "SELECT cluster FROM sample_drawn WHERE part IS NULL")
         if self.parts:
             self.engine.create(
                 "sample_sessions",
                 "SELECT parts.cluster, parts.session FROM sample_parts AS parts "
-                "JOIN sample_drawn AS drawn "
+                f"JOIN (SELECT running.cluster, running.part {taken}) AS drawn "
                 "ON parts.cluster = drawn.cluster AND parts.part = drawn.part",
             )
+
+    def _order(self, units: str, most: int, below: str) -> bool:
+        """`sample_running`: units whose draw is below, in their order, with the rows up to each.
+
+        Returns whether these fill the sample without any that is too large.
+        """
+        self.engine.create(
+            "sample_running",
+            f"""
+            SELECT cluster, part, n, sum(n) OVER (
+                ORDER BY CASE WHEN n > {most} THEN n ELSE 0 END, draw, unit
+                ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS reach
+            FROM ({units}) AS units WHERE draw < $below
+            """,
+            {"seed": self.seed, "below": below},
+        )
+        reach = self.engine.row(
+            f"SELECT coalesce(max(reach) FILTER (WHERE n <= {most}), 0) FROM sample_running"
+        )[0]
+        return int(reach) > self.limit
 
 
 def examples(engine: Engine, where: str, parameters: Parameters, n: int = 5) -> list[str]:
