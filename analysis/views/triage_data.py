@@ -201,6 +201,8 @@ def truth(values: pd.Series) -> tuple[Bools, Bools]:
 
 def flags(values: pd.Series, rule: Bad) -> Bools:
     """Where a rule holds; a missing value is not flagged."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(object)
     if rule.above is not None or rule.below is not None:
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         with np.errstate(invalid="ignore"):
@@ -213,7 +215,8 @@ def flags(values: pd.Series, rule: Bad) -> Bools:
     if isinstance(rule.equals, int | float):
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         return np.asarray(numbers == float(rule.equals))
-    return values.astype(object).map(lambda v: v == rule.equals).to_numpy(dtype=bool)
+    codes, seen = pd.factorize(values, use_na_sentinel=True)
+    return np.array([*(v == rule.equals for v in seen), False], dtype=bool)[codes]
 
 
 def day_text(day: int) -> str:

@@ -84,3 +84,24 @@ def test_an_effect_is_the_design_times_the_weights(kind: str) -> None:
     np.testing.assert_allclose(
         feature.effect(values, weights), feature.design(values) @ weights, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_dictionary_coded_texts_are_the_same_feature(missing: bool) -> None:
+    values = pd.Series(
+        np.random.default_rng(3).choice(["a", "b", "c", "rare"], 500, p=[0.5, 0.3, 0.19, 0.01])
+    )
+    values = values.where(np.arange(500) % 7 > 0) if missing else values
+    coded = values.astype("category")
+    assert category(coded) == category(values)
+    np.testing.assert_array_equal(category(values).design(coded), category(values).design(values))
+
+
+def test_the_clock_reads_microseconds_and_timestamps_alike() -> None:
+    rng = np.random.default_rng(4)
+    at = pd.Series(pd.to_datetime(rng.integers(-(10**15), 2 * 10**15, 300), unit="us"))
+    micros = at.astype("datetime64[us]").astype(np.int64)
+    hour = (at.dt.hour + at.dt.minute / 60.0) / 24.0 * 2.0 * np.pi
+    want = np.column_stack([np.sin(hour), np.cos(hour), at.dt.day_of_week >= 5])
+    np.testing.assert_allclose(ClockFeature().design(micros), want, atol=1e-12)
+    np.testing.assert_array_equal(ClockFeature().design(at), ClockFeature().design(micros))
