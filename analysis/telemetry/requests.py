@@ -29,9 +29,9 @@ class Requests:
     """The logical requests of one window.
 
     rows: `interaction_id` of the first attempt (its order), `cluster_id`, `attempts`, `cost_nano`
-    (float, nan where unknown), `failure` and `breach` (1, 0 or nan), and the columns asked for. Whole
-    clusters, at most `MAX_SAMPLE_ROWS`. n_requests, n_interactions: all of the window; n_headless: requests whose
-    first attempt is not in the data.
+    (float, nan where unknown), `failure` and `breach` (1, 0 or nan), and the columns asked for; a
+    sample as `telemetry.rows` draws it, at most `MAX_SAMPLE_ROWS`. n_requests, n_interactions: all of
+    the window; n_headless: requests whose first attempt is not in the data.
     """
 
     rows: pd.DataFrame
@@ -118,7 +118,9 @@ def _put_together(engine: Engine, win: int, retry: str) -> None:
         "AND session IN (SELECT session FROM fact WHERE win = $win)",
         {"win": win},
     )
-    order = f"PARTITION BY f.session ORDER BY f.ts_us, coalesce({retry}, 0), f.interaction_id"
+    # No key is null; to say where nulls would go is what BigQuery asks for.
+    keys = ("f.ts_us", f"coalesce({retry}, 0)", "f.interaction_id")
+    order = f"PARTITION BY f.session ORDER BY {', '.join(f'{k} NULLS FIRST' for k in keys)}"
     engine.create(
         "retried_requests",
         f"""

@@ -16,6 +16,7 @@ last, the smallest first, while it fits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 
@@ -156,13 +157,15 @@ class Draw:
     def _order(self, units: str, most: int, below: str) -> bool:
         """`sample_running`: units whose draw is below, in their order, with the rows up to each.
 
-        Returns whether these fill the sample without any that is too large.
+        No key of the order is null; to say where nulls would go is what BigQuery asks for. Returns
+        whether these fill the sample without any that is too large.
         """
         self.engine.create(
             "sample_running",
             f"""
             SELECT cluster, part, n, sum(n) OVER (
-                ORDER BY CASE WHEN n > {most} THEN n ELSE 0 END, draw, unit
+                ORDER BY CASE WHEN n > {most} THEN n ELSE 0 END NULLS FIRST,
+                         draw NULLS FIRST, unit NULLS FIRST
                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
             ) AS reach
             FROM ({units}) AS units WHERE draw < $below
@@ -208,7 +211,16 @@ def scan(
 ) -> Iterator[pd.DataFrame]:
     """All matching rows in no order, about `size` at a time: sorting millions is left to those who must."""
     selected = ", ".join(map(identifier, dict.fromkeys(columns)))
-    return engine.stream(f"SELECT {selected} FROM fact WHERE {where}", parameters, size=size)
+    return ahead(engine.stream(f"SELECT {selected} FROM fact WHERE {where}", parameters, size=size))
+
+
+def ahead(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The same batches; while one is used, the next is read."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
 
 
 def rows_of(engine: Engine, columns: Sequence[str], ids: Sequence[str]) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def read_log(telemetry: Telemetry, policy: Policy) -> Log:
     outcomes = _outcomes(requests, policy)
     propensity = requests.rows["routing_propensity"].to_numpy(dtype=float, na_value=np.nan)
     known = np.isfinite(outcomes).all(axis=1) & (propensity > 0) & (propensity <= 1)
-    frame = requests.rows[known].reset_index(drop=True)
+    frame = requests.rows if known.all() else requests.rows[known].reset_index(drop=True)
     action, actions = combinations(frame, routing.action)
     cluster, ids = pd.factorize(frame["cluster_id"])
     fold = np.array([fold_of(str(c)) for c in ids.tolist()], dtype=np.int64)[cluster]
@@ -171,7 +171,7 @@ def _outcomes(requests: Requests, policy: Policy) -> Floats:
 
 def _features(telemetry: Telemetry, frame: pd.DataFrame) -> Floats:
     """(n, p): the request-time context, encoded without looking at an outcome."""
-    designs = []
+    features: list[tuple[NumberFeature | CategoryFeature, pd.Series]] = []
     for column in feature_columns(
         telemetry.contract, _context_columns(telemetry), "request", "is_failure"
     ):
@@ -182,8 +182,12 @@ def _features(telemetry: Telemetry, frame: pd.DataFrame) -> Floats:
             else CategoryFeature.learn(column.name, values)
         )
         if learned is not None:
-            designs.append(learned.design(values))
-    return np.hstack(designs) if designs else np.zeros((len(frame), 0))
+            features.append((learned, values))
+    x, start = np.empty((len(frame), sum(f.width for f, _ in features))), 0
+    for feature, values in features:
+        x[:, start : start + feature.width] = feature.design(values)
+        start += feature.width
+    return x
 
 
 # ── what a candidate does ────────────────────────────────────────────────────────────────

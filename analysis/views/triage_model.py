@@ -130,14 +130,20 @@ def fit(frame: pd.DataFrame, y: Bools, columns: Sequence[FeatureColumn]) -> Risk
         if found is not None:
             learned.append(found)
     learned.append(ClockFeature())
-    designs = [f.design(frame[source(f)]) for f in learned]
-    beta = ridge_logistic(np.hstack(designs), y.astype(float), ridge=RIDGE)
+    x = np.empty((len(frame), sum(f.width for f in learned)))
+    means, start = [], 0
+    for feature in learned:
+        design = feature.design(frame[source(feature)])
+        x[:, start : start + feature.width] = design
+        means.append(design.mean(axis=0))
+        start += feature.width
+    beta = ridge_logistic(x, y.astype(float), ridge=RIDGE)
     weights, typical, start = [], [], 1
-    for feature, design in zip(learned, designs, strict=True):
+    for feature, mean in zip(learned, means, strict=True):
         part = beta[start : start + feature.width]
         start += feature.width
         weights.append(tuple(float(w) for w in part))
-        typical.append(float((design.mean(axis=0) * part).sum()))
+        typical.append(float((mean * part).sum()))
     return RiskModel(tuple(learned), tuple(weights), tuple(typical), float(beta[0]))
 
 

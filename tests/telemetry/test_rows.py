@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from analysis.policy import Policy
 from analysis.telemetry import Telemetry
 from analysis.telemetry.requests import logical_requests
-from analysis.telemetry.rows import cluster_limit, rows_of
+from analysis.telemetry.rows import ahead, cluster_limit, rows_of
 from tests.telemetry.worlds import MONDAY, frame, world_of
 
 POLICY = Policy.model_validate({"windows": {"candidate": {"days": 3}, "baseline": {"days": 5}}})
@@ -150,3 +151,16 @@ def test_a_scan_holds_every_row_once(tmp_path: Path) -> None:
     parts = pd.concat(list(telemetry.scan(["interaction_id"], "win = $win", {"win": 1})))
     telemetry.close()
     assert sorted(parts["interaction_id"]) == sorted(rows[rows["win"] == 1]["interaction_id"])
+
+
+def test_reading_ahead_changes_no_batch_and_hides_no_error() -> None:
+    def batches(broken: bool) -> Iterator[pd.DataFrame]:
+        for k in range(5):
+            yield pd.DataFrame({"k": [k]})
+        if broken:
+            raise ValueError("the engine is gone")
+
+    assert [int(b["k"].iloc[0]) for b in ahead(batches(False))] == list(range(5))
+    with pytest.raises(ValueError, match="gone"):
+        list(ahead(batches(True)))
+    assert list(ahead(iter([]))) == []
