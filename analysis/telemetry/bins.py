@@ -101,15 +101,13 @@ def natural_types(engine: Engine, columns: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def bin_columns(
-    engine: Engine, columns: Sequence[DriftColumn], key: str
-) -> dict[str, BinnedColumn]:
-    """The bins of columns of `fact`, by name. key: the column of `fact` with a cluster's id."""
+def bin_columns(engine: Engine, columns: Sequence[DriftColumn]) -> dict[str, BinnedColumn]:
+    """The bins of columns of `fact`, by name."""
     if not columns:
         return {}
     held = engine.types("fact")
     readings = [_reading(c, held[c.name]) for c in columns]
-    choice = choose(engine, key)
+    choice = choose(engine)
     scopes = [choice.known if c.known_outcome else choice.everything for c in columns]
     where = [scope.where for scope in scopes]
     edges = _baseline_edges(engine, choice, columns, readings)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from analysis.telemetry.engine import Engine
-from analysis.telemetry.sql import identifier
 
 MAX_CLUSTERS = 20_000
 N_CERTAIN = 1_000
@@ -56,16 +55,17 @@ IN_WINDOWS = "f.win IS NOT NULL AND f.weight > 0"
 OUTCOME_KNOWN = f"{IN_WINDOWS} AND f.failure IS NOT NULL"
 
 
-def choose(engine: Engine, key: str) -> Choice:
-    """Creates `drift_clusters`. key: the column of `fact` with a cluster's id."""
+def choose(engine: Engine) -> Choice:
+    """Creates `drift_clusters`, drawn by the ids of `cluster_ids`."""
     engine.create(
         _UNITS,
         f"""
-        SELECT f.cluster, md5('drift' || min(f.{identifier(key)})) AS draw,
-               count(*) FILTER (WHERE f.win = 0) AS n0, count(*) FILTER (WHERE f.win = 1) AS n1,
+        SELECT u.*, md5('drift' || coalesce(c.id, '')) AS draw FROM (
+        SELECT f.cluster, count(*) FILTER (WHERE f.win = 0) AS n0, count(*) FILTER (WHERE f.win = 1) AS n1,
                count(*) FILTER (WHERE f.win = 0 AND f.failure IS NOT NULL) AS known0,
                count(*) FILTER (WHERE f.win = 1 AND f.failure IS NOT NULL) AS known1
         FROM fact f WHERE {IN_WINDOWS} GROUP BY f.cluster
+        ) u LEFT JOIN cluster_ids c ON c.code = u.cluster
         """,
     )
     row = engine.row(

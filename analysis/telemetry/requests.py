@@ -58,7 +58,7 @@ def logical_requests(
     Most requests are one row. Those that are not, and those whose first attempt is not in the data,
     are put together in a table of their own; all others are counted and read where they lie.
     """
-    engine, key = telemetry.engine, telemetry.cluster_key
+    engine = telemetry.engine
     _put_together(engine, win, "f.retry_index" if telemetry.has("retry_index") else "0")
     try:
         first = "win = $win AND first_attempt"
@@ -69,21 +69,19 @@ def logical_requests(
         )
         heads = "SELECT interaction_id FROM retried_requests WHERE headless"
         begins = f"{first} OR interaction_id IN ({heads})" if int(headless) else first
-        units = (
-            f"SELECT cluster, session, {key} AS cluster_key, session_id AS session_key "
-            f"FROM fact WHERE {begins}"
-        )
+        units = f"SELECT cluster, session FROM fact WHERE {begins}"
         wanted = [c for c in dict.fromkeys(columns) if c not in _OWN]
         selected = "".join(f", f.{identifier(c)}" for c in wanted)
         matching = f"(SELECT * FROM fact WHERE {begins})"
         with Draw(engine, units, {"win": win}, min(max_rows, MAX_SAMPLE_ROWS), seed) as draw:
             parts = [
                 f"""
-                SELECT f.interaction_id, f.{key} AS cluster_id,
+                SELECT f.interaction_id, c.id AS cluster_id,
                        CAST(coalesce(r.attempts, 1) AS BIGINT) AS attempts,
                        {_either("cost_nano")}, {_either("failure")}, {_either("breach")} {selected}
                 FROM {source}
                 LEFT JOIN retried_requests AS r ON r.interaction_id = f.interaction_id
+                LEFT JOIN cluster_ids AS c ON c.code = f.cluster
                 """
                 for source in draw.sources(matching, "f")
             ]
@@ -160,7 +158,7 @@ def logged_choices(
     keys = [f"CAST({identifier(c)} AS VARCHAR) AS {identifier(c)}" for c in names]
     total, known = "CAST(NULL AS DOUBLE)", "0"
     if telemetry.has("routing_propensity"):
-        total = "sum(CAST(round(routing_propensity * 1e9) AS BIGINT))"
+        total = "sum(CAST(floor(routing_propensity * 1e9 + 0.5) AS BIGINT))"
         known = "count(routing_propensity)"
     places = ", ".join(str(k + 1) for k in range(len(names)))
     found = telemetry.engine.rows(

@@ -39,7 +39,6 @@ def cluster_limit(max_rows: int) -> int:
 
 def sample(
     engine: Engine,
-    key: str,
     columns: Sequence[str],
     where: str,
     parameters: Parameters | None = None,
@@ -49,34 +48,37 @@ def sample(
 ) -> pd.DataFrame:
     """Rows of `fact` where `where` holds, as the module says, sorted by `interaction_id`.
 
-    key: the column with the clusters' ids, `user_id` or `session_id`. The frame has
-    `interaction_id`, `session_id`, `cluster_id` and `columns`. Rows without a cluster are left out.
+    The frame has `interaction_id`, `session_id`, `cluster_id` and `columns`. Rows without a cluster
+    are left out.
     """
     wanted = [c for c in dict.fromkeys(columns) if c not in _OWN]
     given = dict(parameters or {})
     selected = ", ".join(
         [
             "fact.interaction_id",
-            "fact.session_id",
-            f"fact.{key} AS cluster_id",
+            "session_ids.id AS session_id",
+            "cluster_ids.id AS cluster_id",
             *(f"fact.{identifier(c)}" for c in wanted),
         ]
     )
     matching = f"(SELECT * FROM fact WHERE ({where}) AND cluster IS NOT NULL)"
-    units = (
-        f"SELECT cluster, session, {key} AS cluster_key, session_id AS session_key "
-        f"FROM fact WHERE {where}"
-    )
+    units = f"SELECT cluster, session FROM fact WHERE {where}"
     with Draw(engine, units, given, min(max_rows, MAX_SAMPLE_ROWS), seed) as draw:
-        parts = [f"SELECT {selected} FROM {s}" for s in draw.sources(matching, "fact")]
+        parts = [f"SELECT {selected} FROM {s} {_NAMED}" for s in draw.sources(matching, "fact")]
         return fetch(engine, f"{' UNION ALL '.join(parts)} ORDER BY interaction_id", given)
+
+
+_NAMED = (
+    "LEFT JOIN session_ids ON session_ids.code = fact.session "
+    "LEFT JOIN cluster_ids ON cluster_ids.code = fact.cluster"
+)
 
 
 class Draw:
     """The clusters, and the sessions of large ones, that a sample takes; a context that cleans up.
 
-    units: a statement of `cluster`, `session` (codes), `cluster_key` and `session_key` (texts), one
-    row for each thing of which at most `limit` are taken.
+    units: a statement of `cluster` and `session` (codes), one row for each thing of which at most
+    `limit` are taken.
     """
 
     def __init__(
@@ -89,8 +91,10 @@ class Draw:
     def __enter__(self) -> Draw:
         self.engine.create(
             "sample_sizes",
-            "SELECT cluster, min(cluster_key) AS cluster_key, count(*) AS n "
-            f"FROM ({self.units}) AS units WHERE cluster IS NOT NULL GROUP BY cluster",
+            "SELECT sizes.cluster, cluster_ids.id AS cluster_key, sizes.n FROM ("
+            f"SELECT cluster, count(*) AS n FROM ({self.units}) AS units "
+            "WHERE cluster IS NOT NULL GROUP BY cluster) AS sizes "
+            "JOIN cluster_ids ON cluster_ids.code = sizes.cluster",
             self.parameters,
         )
         total, largest = self.engine.row(
@@ -128,10 +132,11 @@ class Draw:
         if self.parts:
             self.engine.create(
                 "sample_parts",
-                "SELECT units.cluster, units.session, min(units.session_key) AS part, count(*) AS n "
-                f"FROM ({self.units}) AS units "
+                "SELECT large.cluster, large.session, session_ids.id AS part, large.n FROM ("
+                f"SELECT units.cluster, units.session, count(*) AS n FROM ({self.units}) AS units "
                 "JOIN sample_sizes AS sizes ON units.cluster = sizes.cluster "
-                f"WHERE sizes.n > {most} GROUP BY units.cluster, units.session",
+                f"WHERE sizes.n > {most} GROUP BY units.cluster, units.session) AS large "
+                "JOIN session_ids ON session_ids.code = large.session",
                 self.parameters,
             )
             units += (

@@ -122,11 +122,6 @@ class Telemetry:
         return None
 
     @property
-    def cluster_key(self) -> str:
-        """The column with the clusters' ids."""
-        return "user_id" if self.cluster == "user" else "session_id"
-
-    @property
     def by_days(self) -> bool:
         """Whether days count as clusters too (before/after comparisons)."""
         return self.windows.comparison == "before_after"
@@ -181,9 +176,7 @@ class Telemetry:
         large for that, sessions enter (see `telemetry.rows`). The frame has `interaction_id`,
         `session_id`, `cluster_id` and `columns`, sorted by `interaction_id`.
         """
-        return rows.sample(
-            self.engine, self.cluster_key, columns, where, parameters, max_rows=max_rows, seed=seed
-        )
+        return rows.sample(self.engine, columns, where, parameters, max_rows=max_rows, seed=seed)
 
     def examples(self, where: str, parameters: Mapping[str, object], n: int = 5) -> list[str]:
         """Up to `n` interaction ids, chosen by md5 so that the order of the input does not matter."""

@@ -122,8 +122,7 @@ def binned_features(telemetry: Telemetry, names: Sequence[str]) -> dict[str, Bin
         )
         for name in names
     }
-    key = "user_id" if telemetry.cluster == "user" else "session_id"
-    binned = bin_columns(telemetry.engine, list(columns.values()), key)
+    binned = bin_columns(telemetry.engine, list(columns.values()))
     return {name: binned[column.name] for name, column in columns.items()}
 
 

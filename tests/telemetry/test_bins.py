@@ -35,6 +35,8 @@ class Counting(DuckDB):
 def engine_of(fact: pd.DataFrame) -> Counting:
     engine = Counting(duckdb.connect())
     engine.put("fact", fact)
+    ids = fact[["cluster", "user_id"]].drop_duplicates()
+    engine.put("cluster_ids", ids.set_axis(["code", "id"], axis=1))
     return engine
 
 
@@ -79,7 +81,7 @@ COLUMNS = (
 def binned(
     fact: pd.DataFrame, columns: tuple[DriftColumn, ...] = COLUMNS
 ) -> dict[str, BinnedColumn]:
-    return bin_columns(engine_of(fact), columns, "user_id")
+    return bin_columns(engine_of(fact), columns)
 
 
 def by_hand(fact: pd.DataFrame, column: BinnedColumn) -> tuple[np.ndarray, np.ndarray]:
@@ -159,7 +161,7 @@ class TestManyClusters:
     def test_the_largest_clusters_are_certain_and_others_are_drawn(self) -> None:
         fact = world(20_000, 5000, giant=0.1)
         engine = engine_of(fact)
-        choice = choose(engine, "user_id")
+        choice = choose(engine)
         chosen = engine.frame(f"SELECT cluster, drawn FROM {CLUSTERS}").set_index("cluster")[
             "drawn"
         ]
@@ -181,7 +183,7 @@ class TestManyClusters:
     def test_counts_are_exact_and_moments_near_for_one_giant_cluster_among_many(self) -> None:
         fact = world(40_000, 5000, giant=0.15)
         engine = engine_of(fact)
-        for column in bin_columns(engine, COLUMNS[1:], "user_id").values():
+        for column in bin_columns(engine, COLUMNS[1:]).values():
             counts, second = by_hand(fact, column)
             assert (column.clusters.counts == counts).all()
             diagonal = np.diag(column.clusters.second) / np.diag(second)
@@ -200,7 +202,7 @@ class TestManyClusters:
     def test_each_row_of_the_baseline_has_the_same_chance_to_place_edges(self) -> None:
         fact = world(40_000, 5000, giant=0.3)
         engine = engine_of(fact)
-        source, parameters = baseline_sample(choose(engine, "user_id"))
+        source, parameters = baseline_sample(choose(engine))
         sample = engine.frame(f"SELECT f.cluster, f.number {source}", parameters)
         usable = fact[(fact["win"] == 0) & (fact["weight"] > 0)]
         assert 2500 < len(sample) <= 3000
@@ -234,7 +236,7 @@ class TestStatements:
                 fact[f"n{k}"], fact[f"t{k}"] = fact["number"] + k, fact["channel"]
                 columns += [DriftColumn(f"n{k}", "DOUBLE"), DriftColumn(f"t{k}", "VARCHAR")]
             engine = engine_of(fact)
-            bin_columns(engine, columns, "user_id")
+            bin_columns(engine, columns)
             counts.append(engine.n)
         # Sixty columns are more than one statement holds (`MAX_PARTS`).
         assert counts == [8, 9]
@@ -247,14 +249,17 @@ class TestStatements:
             fact[f"rare{k}"] = fact["rare"]
             columns.append(DriftColumn(f"rare{k}", "VARCHAR"))
         engine = engine_of(fact)
-        bin_columns(engine, columns, "user_id")
+        bin_columns(engine, columns)
         assert engine.n == 6 + 3
 
     @pytest.mark.usefixtures("small_bounds")
     def test_nothing_is_left_behind(self) -> None:
         engine = engine_of(world(20_000, 5000))
-        bin_columns(engine, COLUMNS, "user_id")
-        assert engine.rows("SELECT table_name FROM information_schema.tables") == [("fact",)]
+        bin_columns(engine, COLUMNS)
+        assert engine.rows("SELECT table_name FROM information_schema.tables ORDER BY 1") == [
+            ("cluster_ids",),
+            ("fact",),
+        ]
 
 
 def with_values(values: Callable[[np.random.Generator, int], Any]) -> pd.DataFrame:
@@ -328,7 +333,7 @@ class TestValues:
 
         engine = Listening(duckdb.connect())
         engine.put("fact", with_values(lambda rng, n: rng.choice(["'; DROP", "$e0_0", "{}"], n)))
-        column = bin_columns(engine, [DriftColumn("odd", "VARCHAR")], "user_id")["odd"]
+        column = bin_columns(engine, [DriftColumn("odd", "VARCHAR")])["odd"]
         assert set(column.labels) == {"'; DROP", "$e0_0", "{}"}
         assert not any("DROP'" in sql or "{}" in sql or "'; DROP" in sql for sql in said)
 

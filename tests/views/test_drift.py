@@ -423,9 +423,7 @@ class TestEngine:
     def test_moments_are_those_of_the_rows(self, tmp_path: Path) -> None:
         rows = world(400)
         telemetry = opened(rows, tmp_path)
-        column = bin_columns(telemetry.engine, [DriftColumn("channel", "VARCHAR")], "user_id")[
-            "channel"
-        ]
+        column = bin_columns(telemetry.engine, [DriftColumn("channel", "VARCHAR")])["channel"]
         telemetry.close()
         codes = rows["channel"].map({label: i for i, label in enumerate(column.labels)})
         cell = candidate(rows).astype(int) * 3 + codes
@@ -441,7 +439,7 @@ class TestEngine:
         rows = world(2000)
         telemetry = opened(rows, tmp_path)
         wanted = DriftColumn("latency_ms", telemetry.types["latency_ms"])
-        column = bin_columns(telemetry.engine, [wanted], "user_id")["latency_ms"]
+        column = bin_columns(telemetry.engine, [wanted])["latency_ms"]
         telemetry.close()
         assert len(column.labels) == 10
         assert column.clusters.shares[0] == pytest.approx(np.full(10, 0.1), abs=0.002)
