@@ -38,9 +38,10 @@ _TYPES = {
 _SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
-    "spark.sql.sources.default": "parquet",
+    "spark.sql.maxPlanStringLength": "10000",
 }
 _LOCAL = {
+    "spark.driver.memory": "2g",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
@@ -71,10 +72,11 @@ class Spark:
         local = master == "local"
         builder = SparkSession.builder.appName("release-review")
         builder = builder.master(f"local[{threads or '*'}]" if local else master)
-        for key, value in {**_SETTINGS, **(_LOCAL if local else {})}.items():
-            builder = builder.config(key, value)
+        settings = {**_SETTINGS, **(_LOCAL if local else {})}
         if memory is not None:
-            builder = builder.config("spark.driver.memory", _java_size(memory))
+            settings["spark.driver.memory"] = _java_size(memory)
+        for key, value in settings.items():
+            builder = builder.config(key, value)
         self._own_session = SparkSession.getActiveSession() is None
         try:
             self._spark: SparkSession = builder.getOrCreate()
@@ -110,8 +112,8 @@ class Spark:
             yield frame_of(found.columns, batch)
 
     def create(self, name: str, select: str, parameters: Parameters | None = None) -> None:
-        made = self._sql(select, parameters).persist()
-        made.count()
+        # A checkpoint forgets how it came about: plans of tables made of tables outgrow any memory.
+        made = self._sql(select, parameters).localCheckpoint(eager=True)
         self.drop(name)
         made.createOrReplaceTempView(f"`{name}`")
         self._kept[name] = made
