@@ -1,31 +1,49 @@
 """Slices: counts and cluster moments of every combination of dimension values.
 
-The rows are reduced once to (cluster × all dimensions) cells; every grouping rolls up from these.
+The rows are reduced once to (cluster × window × all dimensions) cells, in parts that hold whole
+clusters; every slice adds up from these. The cells stay in the engine while slices are looked at,
+so that clusters can be counted where their number is asked for.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
+from analysis.telemetry.engine import Engine
 from analysis.telemetry.moments import Metric
-from analysis.telemetry.sql import identifier
+from analysis.telemetry.slice_codes import (
+    MAX_CATEGORIES,
+    WINDOW,
+    WINDOW_MASK,
+    Coding,
+    Dimension,
+    coding_of,
+    drop_values,
+    put_values,
+    read_dimensions,
+)
+from analysis.telemetry.slice_sums import (
+    Groups,
+    Layout,
+    Totals,
+    add_heavy,
+    add_light,
+    add_to_slices,
+    shortened,
+)
 from analysis.telemetry.telemetry import Telemetry
 
-MAX_CATEGORIES = 50
-SUMS = ("n", "y", "nn", "yy", "ny", "clusters", "bad_clusters")
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """A dimension with its values in code order: sorted, null last."""
-
-    name: str
-    values: tuple[str | None, ...]
+SUMS = ("n", "y", "nn", "yy", "ny")
+CROSS = ("n1n0", "y1y0", "n1y0", "y1n0")
+# More cells than this in a cluster, and its pairs cost more than grouping them for each combination.
+MAX_CELLS = 128
+_PART_ROWS = 2_500_000
+_ASKED_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -33,7 +51,9 @@ class SliceTable:
     """Every slice with support, one entry an array element; K slices, M metrics.
 
     codes: (K, D) value codes, −1 where the dimension is free. rows: (K, 2) interactions in
-    (baseline, candidate). sums[name]: (K, M, 2), weighted by weekday.
+    (baseline, candidate). sums[name]: (K, M, 2), weighted by weekday: over clusters, of n and y, of
+    their squares and their product. cross[name]: (K, M), sums over clusters of products between the
+    windows (candidate 1, baseline 0).
     """
 
     dimensions: tuple[Dimension, ...]
@@ -41,6 +61,7 @@ class SliceTable:
     codes: np.ndarray
     rows: np.ndarray
     sums: dict[str, np.ndarray]
+    cross: dict[str, np.ndarray]
 
     def label(self, index: int) -> dict[str, str | None]:
         """{dimension: value} of one slice."""
@@ -65,183 +86,313 @@ class CellTable:
 
     def mask(self, codes: np.ndarray) -> np.ndarray:
         """Cells of a slice, (C,) booleans."""
-        fixed = codes >= 0
-        found: np.ndarray = (self.codes[:, fixed] == codes[fixed]).all(axis=1)
+        found = np.ones(len(self.codes), dtype=bool)
+        for index in np.flatnonzero(codes >= 0):
+            found &= self.codes[:, index] == codes[index]
         return found
 
 
-def reduce_slices(
+@dataclass(frozen=True)
+class Slices:
+    """The slices with support, the full cells, and the dimensions left out because they have more
+    than `MAX_CATEGORIES` values."""
+
+    table: SliceTable
+    cells: CellTable
+    left_out: tuple[str, ...]
+    _engine: Engine
+    _coding: Coding
+    _layout: Layout
+    _tables: tuple[str, ...]
+
+    def clusters(self, which: Sequence[int], metric: int, *, bad: bool = False) -> np.ndarray:
+        """Clusters with rows of the candidate window in each slice, (len(which),); bad: bad rows."""
+        column = f"y{metric}" if bad else f"n{self._layout.denominator[metric]}"
+        out = np.zeros(len(which), dtype=np.int64)
+        for start in range(0, len(which), _ASKED_AT_ONCE):
+            asked = which[start : start + _ASKED_AT_ONCE]
+            flags = []
+            for place, index in enumerate(asked):
+                inside = " AND ".join(
+                    f"({word} & {mask}) = {value}"
+                    for word, (mask, value) in zip(
+                        self._coding.words, self._coding.key(self.table.codes[index]), strict=True
+                    )
+                    if mask
+                )
+                flags.append(f"max(CASE WHEN {inside} THEN 1 ELSE 0 END) AS f{place}")
+            sums = ", ".join(f"coalesce(sum(q.f{place}), 0)" for place in range(len(asked)))
+            for table in self._tables:
+                row = self._engine.row(
+                    f"SELECT {sums} FROM (SELECT cluster, {', '.join(flags)} FROM {table} "
+                    f"WHERE (k0 & {WINDOW_MASK}) = {WINDOW} AND {column} > 0 GROUP BY 1) AS q"
+                )
+                out[start : start + len(asked)] += np.array([int(v) for v in row], dtype=np.int64)
+        return out
+
+
+@contextmanager
+def slices(
     telemetry: Telemetry,
     dimensions: Sequence[str],
     metrics: Sequence[Metric],
     *,
     max_depth: int,
     min_support: int,
-) -> tuple[SliceTable, CellTable, tuple[str, ...]]:
-    """All slices to `max_depth` with at least `min_support` rows in a window, the full cells, and
-    the dimensions left out because they have more than `MAX_CATEGORIES` values."""
-    coded, left_out = _encode(telemetry, dimensions)
-    _cells(telemetry, coded, metrics)
-    full = _full_cells(telemetry, coded, metrics)
-    parts = [
-        part
-        for depth in range(1, min(max_depth, len(coded)) + 1)
-        for group in itertools.combinations(range(len(coded)), depth)
-        if (part := _grouping(telemetry, coded, metrics, group, min_support)) is not None
+    max_cells: int = MAX_CELLS,
+    part_rows: int = _PART_ROWS,
+) -> Iterator[Slices]:
+    """All slices to `max_depth` with at least `min_support` rows in a window.
+
+    max_cells, part_rows: which clusters are reduced in which way, and in how many parts; the sums
+    are the same whatever they are.
+    """
+    engine = telemetry.engine
+    coded, left_out = read_dimensions(engine, dimensions)
+    coding = coding_of(coded)
+    n_rows, layout = _layout(engine, metrics)
+    # Only the engine within this process has to do with little memory.
+    parts = max(1, -(-n_rows // part_rows)) if engine.name == "duckdb" else 1
+    tables = [f"slice_cells_{part}" for part in range(parts)]
+    try:
+        _make_cells(engine, coding, metrics, layout, tables)
+        light, heavy, layout = _by_weight(engine, layout, tables, max_cells)
+        cells = _full_cells(engine, coding, layout, [*light, *heavy])
+        groups = _groups(coding, cells, max_depth, min_support)
+        totals = Totals(groups.size)
+        _add_counts(totals, groups, cells, layout)
+        if groups.size:
+            add_light(engine, totals, groups, layout, light)
+            if heavy:
+                add_heavy(engine, totals, groups, layout, heavy)
+        yield Slices(
+            _slice_table(metrics, totals, groups, layout),
+            cells,
+            left_out,
+            engine,
+            coding,
+            layout,
+            (*light, *heavy),
+        )
+    finally:
+        made = [f"slice_{kind}_{part}" for kind in ("cells", "heavy") for part in range(parts)]
+        engine.drop(*made)
+
+
+# ── cells ────────────────────────────────────────────────────────────────────────────────
+
+
+def _within(metric: Metric, expression: str) -> str:
+    return f"CASE WHEN ({metric.where}) THEN weight * ({expression}) ELSE 0 END"
+
+
+def _layout(engine: Engine, metrics: Sequence[Metric]) -> tuple[int, Layout]:
+    """Rows in the windows, and what a cell has to hold: equal denominators are kept once."""
+    select = ["count(*)"]
+    below = [_within(m, m.denominator) for m in metrics]
+    above = [_within(m, m.numerator) for m in metrics]
+    select += [f"coalesce(sum({n}), 0)" for n in below]
+    select += [f"coalesce(sum(CASE WHEN {y} < 0 THEN -({y}) ELSE {y} END), 0)" for y in above]
+    couples = list(itertools.combinations(range(len(metrics)), 2))
+    select += [
+        f"coalesce(sum(CASE WHEN {below[i]} <> {below[j]} THEN 1 ELSE 0 END), 0)"
+        for i, j in couples
     ]
-    for index in range(len(coded)):
-        telemetry.con.unregister(f"slice_values_{index}")
-    telemetry.con.execute("DROP TABLE slice_cells")
-    return _joined(coded, metrics, parts), full, left_out
+    row = [
+        int(v) for v in engine.row(f"SELECT {', '.join(select)} FROM fact WHERE win IS NOT NULL")
+    ]
+    size = len(metrics)
+    differ = dict(zip(couples, row[1 + 2 * size :], strict=True))
+    own: list[int] = []
+    denominator = []
+    for j in range(size):
+        same = [place for place, i in enumerate(own) if not differ[i, j]]
+        if not same:
+            own.append(j)
+        denominator.append(same[0] if same else len(own) - 1)
+    totals_n = tuple(row[1 + j] for j in own)
+    totals_y = row[1 + size : 1 + 2 * size]
+    unit_bits = tuple(max(0, total.bit_length() - 62) for total in totals_y)
+    in_units = tuple(total >> bits for total, bits in zip(totals_y, unit_bits, strict=True))
+    return row[0], Layout(tuple(denominator), totals_n, in_units, unit_bits)
 
 
-def _encode(
-    telemetry: Telemetry, dimensions: Sequence[str]
-) -> tuple[tuple[Dimension, ...], tuple[str, ...]]:
-    """Dimensions with more than one value and at most `MAX_CATEGORIES`."""
-    coded, left_out = [], []
-    for name in dimensions:
-        rows = telemetry.con.execute(
-            f"SELECT CAST({identifier(name)} AS VARCHAR) AS v FROM fact WHERE win IS NOT NULL "
-            f"GROUP BY 1 LIMIT {MAX_CATEGORIES + 2}"
-        ).fetchall()
-        values = sorted(v for (v,) in rows if v is not None)
-        if len(values) > MAX_CATEGORIES:
-            left_out.append(name)
-            continue
-        everything: list[str | None] = [*values, *([None] if len(rows) > len(values) else [])]
-        if len(everything) > 1:
-            coded.append(Dimension(name, tuple(everything)))
-    return tuple(coded), tuple(left_out)
-
-
-def _cells(telemetry: Telemetry, coded: Sequence[Dimension], metrics: Sequence[Metric]) -> None:
-    """`slice_cells`: cluster × dimension codes, with every metric's totals in both windows."""
-    joins, codes = [], []
-    for index, dimension in enumerate(coded):
-        frame = pd.DataFrame(
-            {
-                "v": pd.array(list(dimension.values), dtype="string"),
-                "code": range(len(dimension.values)),
-            }
+def _make_cells(
+    engine: Engine,
+    coding: Coding,
+    metrics: Sequence[Metric],
+    layout: Layout,
+    tables: Sequence[str],
+) -> None:
+    """Cluster × window × dimensions, with every metric's totals; a table a part of the clusters."""
+    words, joins = put_values(engine, coding)
+    first = [layout.denominator.index(j) for j in range(len(layout.totals_n))]
+    sums = [
+        (f"n{j}", f"sum({_within(metrics[m], metrics[m].denominator)})", layout.totals_n[j])
+        for j, m in enumerate(first)
+    ]
+    sums += [
+        (
+            f"y{m}",
+            shortened(f"sum({_within(metric, metric.numerator)})", layout.unit_bits[m]),
+            layout.totals_y[m],
         )
-        telemetry.con.register(f"slice_values_{index}", frame.dropna())
-        null_code = len(dimension.values) - 1
-        codes.append(f"CAST(coalesce(v{index}.code, {null_code}) AS SMALLINT) AS d{index}")
-        joins.append(
-            f"LEFT JOIN slice_values_{index} v{index} "
-            f"ON CAST(f.{identifier(dimension.name)} AS VARCHAR) = v{index}.v"
-        )
-    sums = []
-    for m, metric in enumerate(metrics):
-        for win in (0, 1):
-            within = f"FILTER (win = {win} AND ({metric.where}))"
-            sums.append(
-                f"coalesce(sum(weight * ({metric.denominator})) {within}, 0)::BIGINT AS n{win}_{m}"
-            )
-            sums.append(
-                f"coalesce(sum(weight * ({metric.numerator})) {within}, 0)::HUGEINT AS y{win}_{m}"
-            )
+        for m, metric in enumerate(metrics)
+    ]
     select = ", ".join(
         [
-            "cluster",
-            *codes,
-            "count(*) FILTER (win = 0) AS r0",
-            "count(*) FILTER (win = 1) AS r1",
-            *sums,
+            "f.cluster AS cluster",
+            *(f"{text} AS {word}" for text, word in zip(words, coding.words, strict=True)),
+            "CAST(count(*) AS INTEGER) AS r",
+            *(
+                f"CAST({text} AS {'INTEGER' if bound < 1 << 31 else 'BIGINT'}) AS {name}"
+                for name, text, bound in sums
+            ),
         ]
     )
-    keys = ", ".join(str(place) for place in range(1, len(coded) + 2))
-    telemetry.con.execute(
-        f"CREATE OR REPLACE TEMP TABLE slice_cells AS SELECT {select} FROM fact f {' '.join(joins)} "
-        f"WHERE win IS NOT NULL GROUP BY {keys}"
-    )
+    keys = ", ".join(str(place) for place in range(1, len(coding.words) + 2))
+    try:
+        for part, table in enumerate(tables):
+            own = f" AND f.cluster % {len(tables)} = {part}" if len(tables) > 1 else ""
+            engine.create(
+                table,
+                f"SELECT {select} FROM fact AS f {joins} WHERE f.win IS NOT NULL{own} GROUP BY {keys}",
+            )
+    finally:
+        drop_values(engine, coding)
 
 
-def _full_cells(
-    telemetry: Telemetry, coded: Sequence[Dimension], metrics: Sequence[Metric]
-) -> CellTable:
-    keys = [f"d{i}" for i in range(len(coded))]
-    sums = [
-        f"sum({v}{win}_{m})::DOUBLE AS {v}{win}_{m}"
-        for m in range(len(metrics))
-        for v in "ny"
-        for win in (0, 1)
+def _by_weight(
+    engine: Engine, layout: Layout, tables: Sequence[str], max_cells: int
+) -> tuple[list[str], dict[str, int], Layout]:
+    """Parts with clusters of at most `max_cells` cells, and of more, with their rows; and how large
+    clusters are."""
+    largest = [0] * len(layout.columns)
+    light: list[str] = []
+    heavy: dict[str, int] = {}
+    for table in tables:
+        sums = [f"sum(CASE WHEN {c} < 0 THEN -{c} ELSE {c} END) AS {c}" for c in layout.columns]
+        row = engine.row(
+            f"SELECT coalesce(sum(CASE WHEN q.cells > {max_cells} THEN q.cells ELSE 0 END), 0), "
+            f"{', '.join(f'coalesce(max(q.{c}), 0)' for c in layout.columns)} FROM "
+            f"(SELECT cluster, count(*) AS cells, {', '.join(sums)} FROM {table} GROUP BY 1) AS q"
+        )
+        largest = [max(a, int(b)) for a, b in zip(largest, row[1:], strict=True)]
+        light.append(table)
+        if not int(row[0]):
+            continue
+        other = table.replace("cells", "heavy")
+        clusters = f"SELECT cluster FROM {table} GROUP BY 1 HAVING count(*) > {max_cells}"
+        engine.create(other, f"SELECT c.* FROM {table} AS c WHERE c.cluster IN ({clusters})")
+        engine.create(
+            "slice_light", f"SELECT c.* FROM {table} AS c WHERE c.cluster NOT IN ({clusters})"
+        )
+        engine.create(table, "SELECT * FROM slice_light")
+        engine.drop("slice_light")
+        heavy[other] = int(row[0])
+    n = len(layout.totals_n)
+    return light, heavy, replace(layout, largest_n=tuple(largest[:n]), largest_y=tuple(largest[n:]))
+
+
+def _full_cells(engine: Engine, coding: Coding, layout: Layout, tables: Sequence[str]) -> CellTable:
+    """The cells of all clusters together, by code."""
+    sums = ", ".join(f"CAST(sum({c}) AS BIGINT) AS {c}" for c in ("r", *layout.columns))
+    keys = ", ".join(coding.words)
+    frames = [
+        engine.frame(f"SELECT {keys}, {sums} FROM {table} GROUP BY {keys}") for table in tables
     ]
-    select = ", ".join([*keys, "sum(r0)::DOUBLE AS r0", "sum(r1)::DOUBLE AS r1", *sums])
-    tail = f"GROUP BY {', '.join(keys)} ORDER BY {', '.join(keys)}" if keys else ""
-    frame = telemetry.con.execute(f"SELECT {select} FROM slice_cells {tail}").fetchnumpy()
-    rows = np.column_stack([frame["r0"], frame["r1"]])
-    codes = np.column_stack([frame[k] for k in keys]) if keys else np.zeros((len(rows), 0), int)
-
-    def stack(v: str) -> np.ndarray:
-        shape = (len(rows), len(metrics), 2)
-        out = np.zeros(shape)
-        for m in range(len(metrics)):
-            for win in (0, 1):
-                out[:, m, win] = frame[f"{v}{win}_{m}"]
-        return out
-
-    return CellTable(codes.astype(int), rows, stack("n"), stack("y"))
-
-
-def _grouping(
-    telemetry: Telemetry,
-    coded: Sequence[Dimension],
-    metrics: Sequence[Metric],
-    group: tuple[int, ...],
-    min_support: int,
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]] | None:
-    keys = ", ".join(f"d{i}" for i in group)
-    inner, outer = [], []
-    for m in range(len(metrics)):
-        for win in (0, 1):
-            n, y, tag = f"n{win}_{m}", f"y{win}_{m}", f"{win}_{m}"
-            inner += [f"sum({n}) AS {n}", f"sum({y}) AS {y}"]
-            outer += [
-                f"sum({n})::DOUBLE AS n_{tag}",
-                f"sum({y})::DOUBLE AS y_{tag}",
-                f"sum({n} * {n})::DOUBLE AS nn_{tag}",
-                f"sum({y} * {y})::DOUBLE AS yy_{tag}",
-                f"sum({n} * {y})::DOUBLE AS ny_{tag}",
-                f"count(*) FILTER ({n} > 0)::DOUBLE AS clusters_{tag}",
-                f"count(*) FILTER ({y} > 0)::DOUBLE AS bad_clusters_{tag}",
-            ]
-    frame = telemetry.con.execute(
-        f"SELECT {keys}, sum(r0)::DOUBLE AS r0, sum(r1)::DOUBLE AS r1, {', '.join(outer)} FROM "
-        f"(SELECT {keys}, sum(r0) AS r0, sum(r1) AS r1, {', '.join(inner)} FROM slice_cells "
-        f"GROUP BY {keys}, cluster) GROUP BY {keys} "
-        f"HAVING sum(r1) >= {int(min_support)} OR sum(r0) >= {int(min_support)} ORDER BY {keys}"
-    ).fetchnumpy()
-    size = len(frame["r0"])
-    if not size:
-        return None
-    codes = np.full((size, len(coded)), -1, dtype=int)
-    for i in group:
-        codes[:, i] = frame[f"d{i}"]
-    sums = {}
-    for name in SUMS:
-        values = np.zeros((size, len(metrics), 2))
-        for m in range(len(metrics)):
-            for win in (0, 1):
-                values[:, m, win] = frame[f"{name}_{win}_{m}"]
-        sums[name] = values
-    return codes, np.column_stack([frame["r0"], frame["r1"]]), sums
-
-
-def _joined(
-    coded: tuple[Dimension, ...],
-    metrics: Sequence[Metric],
-    parts: Sequence[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]],
-) -> SliceTable:
-    names = tuple(metric.name for metric in metrics)
-    if not parts:
-        empty = {name: np.zeros((0, len(names), 2)) for name in SUMS}
-        return SliceTable(coded, names, np.zeros((0, len(coded)), int), np.zeros((0, 2)), empty)
-    return SliceTable(
-        coded,
-        names,
-        np.concatenate([p[0] for p in parts]),
-        np.concatenate([p[1] for p in parts]),
-        {name: np.concatenate([p[2][name] for p in parts]) for name in SUMS},
+    words = np.concatenate([f[list(coding.words)].to_numpy(dtype=np.int64) for f in frames])
+    values = np.concatenate([f[["r", *layout.columns]].to_numpy(dtype=np.int64) for f in frames])
+    win = (words[:, 0] & WINDOW_MASK) // WINDOW
+    words[:, 0] &= ~WINDOW_MASK
+    order = np.lexsort(words.T[::-1])
+    words, values, win = words[order], values[order], win[order]
+    new = np.ones(len(words), dtype=bool)
+    new[1:] = (words[1:] != words[:-1]).any(axis=1)
+    cell = np.cumsum(new) - 1
+    sums_ = np.zeros((int(new.sum()), values.shape[1], 2), dtype=np.int64)
+    np.add.at(sums_, (cell[:, None], np.arange(values.shape[1])[None, :], win[:, None]), values)
+    n = len(layout.totals_n)
+    return CellTable(
+        coding.codes(words[new]),
+        sums_[:, 0].astype(float),
+        sums_[:, 1 + np.array(layout.denominator, dtype=int)].astype(float),
+        np.ldexp(sums_[:, 1 + n :].astype(float), np.array(layout.unit_bits, dtype=int)[:, None]),
     )
+
+
+# ── slices ───────────────────────────────────────────────────────────────────────────────
+
+
+def _groups(coding: Coding, cells: CellTable, max_depth: int, min_support: int) -> Groups:
+    """The slices of every combination of dimensions that have the support in a window."""
+    n_dimensions = len(coding.dimensions)
+    groups = [
+        group
+        for depth in range(1, min(max_depth, n_dimensions) + 1)
+        for group in itertools.combinations(range(n_dimensions), depth)
+    ]
+    empty = Groups(coding, tuple(groups), (), ())
+    keys, first, size = [], [], 0
+    for group in groups:
+        found, place = np.unique(empty.packed(cells.codes, group)[0], return_inverse=True)
+        rows = np.stack([np.bincount(place, cells.rows[:, w], len(found)) for w in (0, 1)], axis=1)
+        keys.append(found[(rows >= min_support).any(axis=1)])
+        first.append(size)
+        size += len(keys[-1])
+    return Groups(coding, tuple(groups), tuple(keys), tuple(first))
+
+
+def _add_counts(totals: Totals, groups: Groups, cells: CellTable, layout: Layout) -> None:
+    """Rows, n and y of each slice, from the full cells."""
+    values = {}
+    for win in (0, 1):
+        values[f"r{win}"] = cells.rows[:, win]
+        for m, bits in enumerate(layout.unit_bits):
+            values[f"n{win}_{m}"] = cells.n[:, m, win]
+            values[f"y{win}_{m}"] = np.ldexp(cells.y[:, m, win], -bits)
+    exact = {name: (v.astype(np.int64), None) for name, v in values.items()}
+    add_to_slices(totals, groups, cells.codes, exact)
+
+
+def _slice_table(
+    metrics: Sequence[Metric], totals: Totals, groups: Groups, layout: Layout
+) -> SliceTable:
+    size, coding = groups.size, groups.coding
+    codes = np.full((size, len(coding.dimensions)), -1, dtype=int)
+    for group, keys, first in zip(groups.groups, groups.keys, groups.first, strict=True):
+        left = keys.copy()
+        for index in reversed(group):
+            count = len(coding.dimensions[index].values)
+            codes[first : first + len(keys), index] = left % count
+            left //= count
+    sums = {name: np.zeros((size, len(metrics), 2)) for name in SUMS}
+    cross = {name: np.zeros((size, len(metrics))) for name in CROSS}
+    for m, j in enumerate(layout.denominator):
+        unit = 1 << layout.unit_bits[m]
+        square = unit * unit << 2 * layout.lost_bits(m)
+        for win in (0, 1):
+            sums["n"][:, m, win] = totals.floats(f"n{win}_{m}")
+            sums["y"][:, m, win] = totals.floats(f"y{win}_{m}", unit)
+            sums["nn"][:, m, win] = totals.floats(f"nn{win}_{j}")
+            sums["yy"][:, m, win] = totals.floats(f"yy{win}_{m}", square)
+            sums["ny"][:, m, win] = totals.floats(f"ny{win}_{m}", unit)
+        cross["n1n0"][:, m] = totals.floats(f"n1n0_{j}")
+        cross["y1y0"][:, m] = totals.floats(f"y1y0_{m}", square)
+        cross["n1y0"][:, m] = totals.floats(f"n1y0_{m}", unit)
+        cross["y1n0"][:, m] = totals.floats(f"y1n0_{m}", unit)
+    rows = np.stack([totals.floats("r0"), totals.floats("r1")], axis=1)
+    return SliceTable(coding.dimensions, tuple(m.name for m in metrics), codes, rows, sums, cross)
+
+
+__all__ = [
+    "CROSS",
+    "MAX_CATEGORIES",
+    "MAX_CELLS",
+    "SUMS",
+    "CellTable",
+    "Dimension",
+    "SliceTable",
+    "Slices",
+    "slices",
+]

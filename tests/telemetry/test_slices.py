@@ -12,7 +12,14 @@ import pytest
 from analysis.contract import INTERACTIONS
 from analysis.policy import Policy
 from analysis.telemetry import Metric, Telemetry
-from analysis.telemetry.slices import MAX_CATEGORIES, SUMS, CellTable, SliceTable, reduce_slices
+from analysis.telemetry.slices import (
+    CROSS,
+    MAX_CATEGORIES,
+    SUMS,
+    CellTable,
+    SliceTable,
+    slices,
+)
 from tests.telemetry.worlds import World, frame, random_rows, world_of
 
 POLICY = Policy.model_validate({"windows": {"candidate": {"days": 8}, "baseline": {"days": 9}}})
@@ -25,11 +32,17 @@ def made(folder: Path, seed: int = 1) -> World:
 
 
 def reduced(
-    telemetry: Telemetry, *, max_depth: int = 3, min_support: int = 1
+    telemetry: Telemetry,
+    dimensions: tuple[str, ...] = DIMENSIONS,
+    *,
+    max_depth: int = 3,
+    min_support: int = 1,
+    **ways: int,
 ) -> tuple[SliceTable, CellTable, tuple[str, ...]]:
-    return reduce_slices(
-        telemetry, DIMENSIONS, METRICS, max_depth=max_depth, min_support=min_support
-    )
+    with slices(
+        telemetry, dimensions, METRICS, max_depth=max_depth, min_support=min_support, **ways
+    ) as found:
+        return found.table, found.cells, found.left_out
 
 
 def tidy(rows: pd.DataFrame) -> pd.DataFrame:
@@ -55,8 +68,19 @@ def expected(own: pd.DataFrame, metric: int, win: int) -> dict[str, float]:
         "nn": (n * n).sum(),
         "yy": (y * y).sum(),
         "ny": (n * y).sum(),
-        "clusters": (n > 0).sum(),
-        "bad_clusters": (y > 0).sum(),
+    }
+
+
+def expected_cross(own: pd.DataFrame, metric: int) -> dict[str, float]:
+    columns = [f"n{metric}", f"y{metric}"]
+    totals = own.groupby(["cluster", "win"])[columns].sum().astype(float).unstack(fill_value=0.0)
+    totals = totals.reindex(columns=pd.MultiIndex.from_product([columns, [0, 1]]), fill_value=0.0)
+    (n0, n1), (y0, y1) = ((totals[c, 0], totals[c, 1]) for c in columns)
+    return {
+        "n1n0": (n1 * n0).sum(),
+        "y1y0": (y1 * y0).sum(),
+        "n1y0": (n1 * y0).sum(),
+        "y1n0": (y1 * n0).sum(),
     }
 
 
@@ -88,6 +112,9 @@ def test_every_slice_has_the_sums_of_its_rows(tmp_path: Path) -> None:
                 want = expected(rows, m, win)
                 for name in SUMS:
                     assert table.sums[name][k, m, win] == pytest.approx(want[name], rel=1e-12)
+            between = expected_cross(rows, m)
+            for name in CROSS:
+                assert table.cross[name][k, m] == pytest.approx(between[name], rel=1e-12)
 
 
 def test_cells_add_up_to_every_slice(tmp_path: Path) -> None:
@@ -140,7 +167,7 @@ def test_a_dimension_needs_two_values_and_at_most_fifty(
 
 def test_without_dimensions_there_is_one_cell_and_no_slice(tmp_path: Path) -> None:
     telemetry = made(tmp_path).opened(policy=POLICY)
-    table, cells, _ = reduce_slices(telemetry, (), METRICS, max_depth=3, min_support=1)
+    table, cells, _ = reduced(telemetry, ())
     n = int((frame(telemetry)["win"].notna()).sum())
     telemetry.close()
     assert table.codes.shape == (0, 0)
@@ -175,9 +202,7 @@ def test_a_dimension_may_have_any_name(tmp_path: Path, name: str) -> None:
     world.add(INTERACTIONS, name, world.tables[INTERACTIONS]["country_code"])
     rules = POLICY.model_copy(update={"dimensions": (name, "country_code")})
     telemetry = world.opened(policy=rules)
-    table, _, _ = reduce_slices(
-        telemetry, (name, "country_code"), METRICS, max_depth=1, min_support=1
-    )
+    table, _, _ = reduced(telemetry, (name, "country_code"), max_depth=1)
     telemetry.close()
     half = len(table.codes) // 2
     np.testing.assert_array_equal(table.rows[:half], table.rows[half:])

@@ -1,0 +1,234 @@
+"""Folding: what is left of a slice given a stronger one, and the depth at which a finding lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from analysis.telemetry.slices import CellTable, SliceTable
+from analysis.views.hotspot_tests import Kind, Pooled, Side, Sides, kind_p
+
+_FIRST_BATCH, _LARGEST_BATCH = 32, 512
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of the family: a slice, a metric, a kind."""
+
+    slice: int
+    metric: int
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Whether the rows `own` of a member differ from each of some references, cells as places."""
+
+    member: Member
+    own: np.ndarray
+    references: Iterator[np.ndarray]
+
+
+@dataclass
+class Folder:
+    """Folds a slice under a stronger one that explains it (STATISTICS section 6).
+
+    Members are taken by ascending p. One is kept when, without the rows of the kept slices that it
+    overlaps, it still differs from its reference; and, where it lies inside a kept slice, when it
+    still differs from the rest of that slice. The order makes the outcome for a smaller set of
+    members a part of that for a larger one, which is what focused BH needs to be quick.
+    """
+
+    table: SliceTable
+    cells: CellTable
+    pooled: Sequence[Pooled]
+    members: Sequence[Member]
+    p: np.ndarray
+    level: float
+    min_support: int
+    _masks: dict[int, np.ndarray] = field(default_factory=dict)
+    _values: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def keep(self, rejected: np.ndarray) -> np.ndarray:
+        """Indices of the members that are left, ascending."""
+        families: dict[tuple[int, Kind], list[int]] = {}
+        for index in sorted(rejected.tolist(), key=self._rank):
+            member = self.members[index]
+            families.setdefault((member.metric, member.kind), []).append(index)
+        return np.array(
+            sorted(index for order in families.values() for index in self._kept(order)),
+            dtype=np.intp,
+        )
+
+    def _kept(self, order: Sequence[int]) -> list[int]:
+        """Members of one metric and kind that stand, in their order.
+
+        Between two that stand, all are judged given the same kept slices: so many at once.
+        """
+        kept: list[int] = []
+        start, size = 0, _FIRST_BATCH
+        while start < len(order):
+            batch = order[start : start + size]
+            stands = self._stand(
+                [self.members[i] for i in batch], [self.members[k].slice for k in kept]
+            )
+            first = int(np.argmax(stands)) if stands.any() else len(batch)
+            if first < len(batch):
+                kept.append(batch[first])
+            start += first + 1 if first < len(batch) else first
+            size = _FIRST_BATCH if first < len(batch) else min(2 * size, _LARGEST_BATCH)
+        return kept
+
+    def settle(self, kept: np.ndarray, rejected: np.ndarray) -> np.ndarray:
+        """Puts each finding at the depth where it lives.
+
+        A kept slice gives way to a rejected parent when the rest of the parent is as bad: nearer
+        to the slice than to the reference, and not clearly below the slice.
+        """
+        chosen: list[int] = []
+        by_depth = sorted(rejected.tolist(), key=lambda i: (self._depth(i), self._rank(i)))
+        for index in sorted(kept.tolist(), key=self._rank):
+            best = index
+            for other in by_depth:
+                if self._is_parent(other, index) and self._equally_bad(other, index):
+                    best = other
+                    break
+            if best not in chosen:
+                chosen.append(best)
+        final: list[int] = []
+        for index in sorted(chosen, key=lambda i: (self._depth(i), self._rank(i))):
+            nested = [
+                k
+                for k in final
+                if self.members[k].metric == self.members[index].metric
+                and self.members[k].kind == self.members[index].kind
+                and self._is_parent(k, index)
+                and index not in kept
+            ]
+            if not nested:
+                final.append(index)
+        return np.array(sorted(final), dtype=np.intp)
+
+    def _rank(self, index: int) -> tuple[float, int, tuple[tuple[bool, int], ...]]:
+        member = self.members[index]
+        codes = self.table.codes[member.slice]
+        # Among slices of the same rows the first dimension of the policy gives the name.
+        return float(self.p[index]), self._depth(index), tuple((c < 0, c) for c in codes.tolist())
+
+    def _depth(self, index: int) -> int:
+        return int((self.table.codes[self.members[index].slice] >= 0).sum())
+
+    def _mask(self, index: int) -> np.ndarray:
+        if index not in self._masks:
+            self._masks[index] = self.cells.mask(self.table.codes[index])
+        return self._masks[index]
+
+    def _stand(self, members: Sequence[Member], kept: Sequence[int]) -> np.ndarray:
+        """Which members stand given the kept slices."""
+        stands = np.zeros(len(members), dtype=bool)
+        open_: dict[int, _Question] = {}
+        for place, member in enumerate(members):
+            question = self._question(member, kept)
+            if question is None:
+                stands[place] = True
+            elif self.cells.rows[question.own, 1].sum() >= self.min_support:
+                open_[place] = question
+        while open_:
+            # One reference of each at a time: the first that does not differ decides.
+            asked = {place: next(q.references, None) for place, q in open_.items()}
+            for place, reference in asked.items():
+                if reference is None:
+                    stands[place] = True
+                    del open_[place]
+            cases = [
+                (open_[place].member, open_[place].own, reference)
+                for place, reference in asked.items()
+                if reference is not None
+            ]
+            differs = self._p(cases) <= self.level
+            for place, ok in zip(list(open_), differs, strict=True):
+                if not ok:
+                    del open_[place]
+        return stands
+
+    def _question(self, member: Member, kept: Sequence[int]) -> _Question | None:
+        """What a member has to differ from; None where it overlaps no kept slice."""
+        own = self._mask(member.slice)
+        overlapping = [k for k in kept if bool((own & self._mask(k)).any())]
+        if not overlapping:
+            return None
+        parents = [k for k in overlapping if not bool((own & ~self._mask(k)).any())]
+        left = own.copy()
+        for k in overlapping:
+            if k not in parents:
+                left &= ~self._mask(k)
+
+        def references() -> Iterator[np.ndarray]:
+            for k in parents:
+                yield np.flatnonzero(self._mask(k) & ~own)
+            if not parents:
+                union = left.copy()
+                for k in kept:
+                    union |= self._mask(k)
+                yield np.flatnonzero(~union)
+
+        return _Question(member, np.flatnonzero(left), references())
+
+    def _is_parent(self, parent: int, child: int) -> bool:
+        a, b = self.members[parent], self.members[child]
+        if a.metric != b.metric or a.kind != b.kind or a.slice == b.slice:
+            return False
+        up, down = self.table.codes[a.slice], self.table.codes[b.slice]
+        return bool(((up < 0) | (up == down)).all())
+
+    def _equally_bad(self, parent: int, child: int) -> bool:
+        member = self.members[child]
+        within, above = self._mask(member.slice), self._mask(self.members[parent].slice)
+        inside, remainder = np.flatnonzero(within), np.flatnonzero(above & ~within)
+        if self.cells.rows[remainder, 1].sum() < self.min_support:
+            return False
+        score = [self._figure(member, w) for w in (inside, remainder, np.flatnonzero(~above))]
+        if any(np.isnan(score)) or score[1] - score[2] < 0.5 * (score[0] - score[2]):
+            return False
+        return bool(self._p([(member, inside, remainder)])[0] > 0.05)
+
+    def _figure(self, member: Member, where: np.ndarray) -> float:
+        y1, n1, y0, n0 = self._counts(member.metric, where)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            now = y1 / n1
+            return float(now if member.kind == "level" else now / (y0 / n0))
+
+    def _counts(self, metric: int, where: np.ndarray) -> np.ndarray:
+        """y and n of a set of cells in the candidate window, and in the baseline."""
+        if metric not in self._values:
+            y, n = self.cells.y[:, metric], self.cells.n[:, metric]
+            self._values[metric] = np.column_stack([y[:, 1], n[:, 1], y[:, 0], n[:, 0]])
+        total: np.ndarray = self._values[metric][where].sum(axis=0)
+        return total
+
+    def _p(self, cases: Sequence[tuple[Member, np.ndarray, np.ndarray]]) -> np.ndarray:
+        """p-values of sets of cells against references: (member, own, reference), of one family."""
+        if not cases:
+            return np.zeros(0)
+        member = cases[0][0]
+        p = self.pooled[member.metric]
+        where = np.array([m.slice for m, _, _ in cases])
+        own = np.array([self._counts(member.metric, inside) for _, inside, _ in cases])
+        rest = np.array([self._counts(member.metric, reference) for _, _, reference in cases])
+        sides = Sides(
+            *(self._side(member.metric, c, where, win) for c in (own, rest) for win in (1, 0))
+        )
+        values = kind_p(p, member.kind, sides)
+        return np.where(np.isnan(values), 1.0, values)
+
+    def _side(self, metric: int, counts: np.ndarray, where: np.ndarray, win: int) -> Side:
+        """Counts of sets of cells; clusters as large as in the members' slices."""
+        p = self.pooled[metric]
+        y, n = counts[:, 2 - 2 * win], counts[:, 3 - 2 * win]
+        own_n = self.table.sums["n"][where, metric, win]
+        own_nn = self.table.sums["nn"][where, metric, win]
+        ratio = np.divide(own_nn, own_n, out=np.ones(len(where)), where=own_n != 0)
+        deff = np.maximum(1.0, 1.0 + (ratio - 1.0) * p.rho[win])
+        return Side(y, n, deff, np.full(len(where), p.cv2[win]))
