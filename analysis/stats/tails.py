@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -271,22 +272,31 @@ def _cumulant(
 ) -> npt.NDArray[np.inexact]:
     """Σ s^order [f(a + st) − f(a + b + st)], f the order-th derivative of log Γ."""
     total = np.zeros(t.shape, dtype=t.dtype)
-    extra = (1,) * (t.ndim - 1)
+    at_zero = t.dtype.type(0)
+
+    def column(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return values.reshape(-1, *(1,) * (t.ndim - 1))
+
     for term in terms:
-        single = term.is_gamma.reshape(-1, *extra)
-        constant = term.is_constant.reshape(-1, *extra)
-        # A constant adds nothing at any t, not even where its own log Γ has poles.
-        top = np.where(constant, 1.0, term.top.reshape(-1, *extra))
-        bottom = np.where(constant | single, 1.0, term.bottom.reshape(-1, *extra))
-        st = np.where(constant, 0.0, term.sign * t)
+        single, constant = column(term.is_gamma), column(term.is_constant)
+        top, bottom, st = column(term.top), column(term.bottom), term.sign * t
+        if constant.any():
+            # A constant adds nothing at any t, not even where its own log Γ has poles.
+            top, bottom = np.where(constant, 1.0, top), np.where(constant, 1.0, bottom)
+            st = np.where(constant, 0.0, st)
         value = function(top + st)
-        second = function(np.where(single, 1.0, bottom + st))
         if order == 0:
-            value = value - function(top + 0 * st)
-            second = second - function(bottom + 0 * st)
-        value = value - np.where(single, 0.0, second)
+            value = value - function(top + at_zero)
+        if not single.all():
+            mixed = bool(single.any())
+            if mixed:
+                bottom = np.where(single, 1.0, bottom)
+            second = function(np.where(single, 1.0, bottom + st) if mixed else bottom + st)
+            if order == 0:
+                second = second - function(bottom + at_zero)
+            value = value - (np.where(single, 0.0, second) if mixed else second)
         if order <= 1:
-            value = value + term.shift.reshape(-1, *extra) * (st if order == 0 else 1.0)
+            value = value + column(term.shift) * (st if order == 0 else 1.0)
         total = total + (value if order % 2 == 0 else term.sign * value)
     return total
 
@@ -296,7 +306,7 @@ def _slope(terms: Sequence[LogTerm], t: Array) -> Array:
 
 
 def _curvature(terms: Sequence[LogTerm], t: Array) -> Array:
-    return np.asarray(_cumulant(terms, t, lambda z: special.polygamma(1, z), 2), dtype=float)
+    return np.asarray(_cumulant(terms, t, lambda z: special.zeta(2.0, z), 2), dtype=float)
 
 
 def _domain(terms: Sequence[LogTerm]) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
 """The dimensions of a row as bit fields of one or a few integers, so that cells compare quickly.
 
-Each dimension is a field of a 64-bit word: its value's code, or the field's largest number, the
-mark, which no value has. A word keeps 60 bits for dimensions; the window lies above those of the
-first. Fields are read with a bitwise `and` alone, which every engine has.
+Each dimension is a field of a 64-bit word: its value's code, below a bit that is the mark of a
+dimension on which two cells differ. A word keeps 60 bits for dimensions; the window lies above those
+of the first. Fields are compared all at once, by sums, `&` and `>>` alone, which every engine has.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from analysis.telemetry.sql import identifier
 MAX_CATEGORIES = 50
 _WORD_BITS = 60
 WINDOW = 1 << _WORD_BITS
-WINDOW_MASK = 3 << _WORD_BITS
+# The window's mark: of pairs between the windows.
+BETWEEN = WINDOW << 1
+WINDOW_MASK = WINDOW | BETWEEN
 
 
 @dataclass(frozen=True)
@@ -31,66 +33,60 @@ class Dimension:
 
 
 @dataclass(frozen=True)
-class _Field:
-    word: int
-    offset: int
+class Coding:
+    """Where each dimension lies: words in columns `k0`, `k1`, …; the first dimension weighs most.
+
+    places: (word, offset) of each. bits: of a value, in all fields; the mark is the next.
+    """
+
+    dimensions: tuple[Dimension, ...]
+    places: tuple[tuple[int, int], ...]
     bits: int
 
     @property
-    def mark(self) -> int:
-        return (1 << self.bits) - 1
-
-    @property
-    def mask(self) -> int:
-        return self.mark << self.offset
-
-
-@dataclass(frozen=True)
-class Coding:
-    """Where each dimension lies: words in columns `k0`, `k1`, …; the first dimension weighs most."""
-
-    dimensions: tuple[Dimension, ...]
-    fields: tuple[_Field, ...]
-
-    @property
     def words(self) -> tuple[str, ...]:
-        return tuple(f"k{w}" for w in range(max((f.word for f in self.fields), default=0) + 1))
+        return tuple(f"k{w}" for w in range(max((word for word, _ in self.places), default=0) + 1))
 
     def masks(self, group: Sequence[int]) -> tuple[int, ...]:
         """For each word the bits of these dimensions."""
         masks = [0] * len(self.words)
         for index in group:
-            masks[self.fields[index].word] |= self.fields[index].mask
+            word, offset = self.places[index]
+            masks[word] |= ((1 << self.bits) - 1) << offset
         return tuple(masks)
 
     def key(self, codes: np.ndarray) -> tuple[tuple[int, int], ...]:
         """(mask, value) for each word of a slice with these codes, −1 where it is free."""
         values = [0] * len(self.words)
-        for field, code in zip(self.fields, codes.tolist(), strict=True):
+        for (word, offset), code in zip(self.places, codes.tolist(), strict=True):
             if code >= 0:
-                values[field.word] |= code << field.offset
+                values[word] |= code << offset
         return tuple(zip(self.masks(np.flatnonzero(codes >= 0).tolist()), values, strict=True))
 
     def codes(self, words: np.ndarray) -> np.ndarray:
         """(rows, D) codes of (rows, W) words, −1 for the mark."""
-        out = np.empty((len(words), len(self.fields)), dtype=np.int16)
-        for index, field in enumerate(self.fields):
-            code = (words[:, field.word] >> field.offset) & field.mark
-            out[:, index] = np.where(code == field.mark, -1, code)
+        out = np.empty((len(words), len(self.places)), dtype=np.int16)
+        for index, (word, offset) in enumerate(self.places):
+            code = (words[:, word] >> offset) & ((2 << self.bits) - 1)
+            out[:, index] = np.where(code >> self.bits, -1, code)
         return out
 
     def meet(self, a: str, b: str) -> list[str]:
-        """Expressions of the words of what two cells have in common; the mark where they differ."""
-        fields = [(f.word, f.mask) for f in self.fields] + [(0, WINDOW_MASK)]
+        """Expressions of the words of what two cells, a before b, have in common.
+
+        A field of their symmetric difference, plus the largest value, reaches the mark where it is
+        not 0; the marks less their last bits' places cover the values that have to go.
+        """
         out = []
         for place, word in enumerate(self.words):
-            parts = [
-                f"CASE WHEN ({a}.{word} & {mask}) = ({b}.{word} & {mask}) "
-                f"THEN {a}.{word} & {mask} ELSE {mask} END"
-                for at, mask in fields
-                if at == place
-            ]
-            out.append(" + ".join(f"({part})" for part in parts))
+            marks = sum(1 << (o + self.bits) for w, o in self.places if w == place)
+            last = WINDOW if place == 0 else 0
+            x, y = f"{a}.{word}", f"{b}.{word}"
+            differ = f"({x} + {y} - 2 * ({x} & {y}) + {marks - (marks >> self.bits) + last})"
+            found = f"({differ} & {marks + 2 * last})"
+            # Of two windows the first is the baseline's: its bit is 0 already.
+            gone = f"(({differ} & {marks}) - (({differ} & {marks}) >> {self.bits}))"
+            out.append(f"{x} - ({x} & {gone}) + {found}")
         return out
 
     def before(self, a: str, b: str) -> str:
@@ -104,16 +100,12 @@ class Coding:
 
 def coding_of(dimensions: Sequence[Dimension]) -> Coding:
     """Lays the fields out, the first dimension highest."""
-    fields: list[_Field] = []
-    word, free = 0, _WORD_BITS
-    for dimension in dimensions:
-        # One number more than there are values: the mark.
-        bits = len(dimension.values).bit_length()
-        if bits > free:
-            word, free = word + 1, _WORD_BITS
-        free -= bits
-        fields.append(_Field(word, free, bits))
-    return Coding(tuple(dimensions), tuple(fields))
+    bits = max(((len(d.values) - 1).bit_length() for d in dimensions), default=1)
+    fits = _WORD_BITS // (bits + 1)
+    places = tuple(
+        (k // fits, _WORD_BITS - (bits + 1) * (k % fits + 1)) for k in range(len(dimensions))
+    )
+    return Coding(tuple(dimensions), places, bits)
 
 
 def read_dimensions(
@@ -153,24 +145,25 @@ def put_values(engine: Engine, coding: Coding) -> tuple[list[str], str]:
     """Makes the tables that give each value its bits: word expressions over `fact` f, and the joins."""
     words = [[f"CASE WHEN f.win = 1 THEN {WINDOW} ELSE 0 END"], *([] for _ in coding.words[1:])]
     joins = []
-    for index, (dimension, field) in enumerate(zip(coding.dimensions, coding.fields, strict=True)):
+    for index, dimension in enumerate(coding.dimensions):
+        word, offset = coding.places[index]
         texts = [v for v in dimension.values if v is not None]
         engine.put(
             f"slice_values_{index}",
             pd.DataFrame(
                 {
                     f"slice_value_{index}": pd.array(texts, dtype="string"),
-                    f"slice_bits_{index}": np.arange(len(texts), dtype=np.int64) << field.offset,
+                    f"slice_bits_{index}": np.arange(len(texts), dtype=np.int64) << offset,
                 }
             ),
         )
-        unknown = (len(dimension.values) - 1) << field.offset
-        words[field.word].append(f"coalesce(v{index}.slice_bits_{index}, {unknown})")
+        unknown = (len(dimension.values) - 1) << offset
+        words[word].append(f"coalesce(v{index}.slice_bits_{index}, {unknown})")
         joins.append(
             f"LEFT JOIN slice_values_{index} AS v{index} "
             f"ON CAST(f.{identifier(dimension.name)} AS VARCHAR) = v{index}.slice_value_{index}"
         )
-    return [f"CAST({' + '.join(word)} AS BIGINT)" for word in words], " ".join(joins)
+    return [f"CAST({' + '.join(parts)} AS BIGINT)" for parts in words], " ".join(joins)
 
 
 def drop_values(engine: Engine, coding: Coding) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import sparse
 
 from analysis.telemetry.engine import Engine
-from analysis.telemetry.slice_codes import WINDOW, WINDOW_MASK, Coding
+from analysis.telemetry.slice_codes import BETWEEN, WINDOW, WINDOW_MASK, Coding
 
 LIMB_BITS = 36
 # Sums below this need one column of 64 bits; above it two, of `LIMB_BITS` and the rest.
@@ -103,18 +103,22 @@ class Groups:
         return sum(len(k) for k in self.keys)
 
     def packed(self, codes: np.ndarray, group: Sequence[int]) -> tuple[np.ndarray, int]:
-        """Codes of a group's dimensions as one number, and how many numbers there can be."""
-        key, size = np.zeros(len(codes), dtype=np.int64), 1
+        """Codes (D, rows) of a group's dimensions as one number, and how many there can be."""
+        key, size = np.zeros(codes.shape[1], dtype=np.int64), 1
         for index in group:
             count = len(self.coding.dimensions[index].values)
-            key, size = key * count + codes[:, index], size * count
+            key, size = key * count + codes[index], size * count
         return key, size
 
     def find(self, which: int, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows that lie in a slice of a group, and the slices in which they do."""
+        """Rows of codes (D, rows) that lie in a slice of a group, and the places of these in it."""
         group, keys = self.groups[which], self.keys[which]
-        inside = np.flatnonzero((codes[:, list(group)] >= 0).all(axis=1))
-        packed, size = self.packed(codes[inside], group)
+        packed, size = self.packed(codes, group)
+        inside = codes[group[0]] >= 0
+        for index in group[1:]:
+            inside &= codes[index] >= 0
+        rows = np.flatnonzero(inside)
+        packed = packed[rows]
         if size <= _DENSE:
             place = np.full(size, -1, dtype=np.int64)
             place[keys] = np.arange(len(keys))
@@ -123,7 +127,7 @@ class Groups:
             at = np.minimum(np.searchsorted(keys, packed), len(keys) - 1)
             at = np.where(keys[at] == packed, at, -1)
         known = at >= 0
-        return inside[known], at[known] + self.first[which]
+        return rows[known], at[known]
 
 
 # ── sums as the engine writes them ───────────────────────────────────────────────────────
@@ -186,12 +190,13 @@ def add_to_slices(
     names += [(name, "high") for name, limbs in values.items() if limbs[1] is not None]
     columns = [values[n][0 if limb == "low" else 1] for n, limb in names]
     matrix = np.stack([np.asarray(c, dtype=np.int64) for c in columns], axis=1)
+    across = np.ascontiguousarray(codes.T)
     sums = np.zeros((groups.size, len(names)), dtype=np.int64)
     for which in range(len(groups.groups)):
         if not len(groups.keys[which]):
             continue
         chosen = None if only is None else only[which]
-        rows, slices = groups.find(which, codes if chosen is None else codes[chosen])
+        rows, places = groups.find(which, across if chosen is None else across[:, chosen])
         if not len(rows):
             continue
         if chosen is not None:
@@ -199,7 +204,8 @@ def add_to_slices(
         first = groups.first[which]
         shape = (len(groups.keys[which]), len(rows))
         ones = np.ones(len(rows), dtype=np.int64)
-        members = sparse.csr_array((ones, (slices - first, np.arange(len(rows)))), shape=shape)
+        # One entry a row of the data: a transposed sparse matrix needs no sorting.
+        members = sparse.csc_array((ones, places, np.arange(len(rows) + 1)), shape=shape)
         sums[first : first + shape[0]] += members @ matrix[rows]
     for place, (name, limb) in enumerate(names):
         held = totals.low if limb == "low" else totals.high
@@ -227,7 +233,7 @@ def add_light(
 def _by_window(frame: pd.DataFrame) -> Iterator[tuple[int | None, pd.DataFrame]]:
     """Rows of the baseline, of the candidate window, and of pairs between them (None)."""
     where = frame["k0"].to_numpy() & WINDOW_MASK
-    for win, value in ((0, 0), (1, WINDOW), (None, WINDOW_MASK)):
+    for win, value in ((0, 0), (1, WINDOW), (None, BETWEEN)):
         rows = frame[where == value]
         if len(rows):
             yield win, rows

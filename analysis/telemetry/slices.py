@@ -157,11 +157,11 @@ def slices(
     try:
         _make_cells(engine, coding, metrics, layout, tables)
         light, heavy, layout = _by_weight(engine, layout, tables, max_cells)
-        cells = _full_cells(engine, coding, layout, [*light, *heavy])
+        cells, counts = _full_cells(engine, coding, layout, [*light, *heavy])
         groups = _groups(coding, cells, max_depth, min_support)
         totals = Totals(groups.size)
-        _add_counts(totals, groups, cells, layout)
         if groups.size:
+            add_to_slices(totals, groups, cells.codes, {k: (v, None) for k, v in counts.items()})
             add_light(engine, totals, groups, layout, light)
             if heavy:
                 add_heavy(engine, totals, groups, layout, heavy)
@@ -294,8 +294,10 @@ def _by_weight(
     return light, heavy, replace(layout, largest_n=tuple(largest[:n]), largest_y=tuple(largest[n:]))
 
 
-def _full_cells(engine: Engine, coding: Coding, layout: Layout, tables: Sequence[str]) -> CellTable:
-    """The cells of all clusters together, by code."""
+def _full_cells(
+    engine: Engine, coding: Coding, layout: Layout, tables: Sequence[str]
+) -> tuple[CellTable, dict[str, np.ndarray]]:
+    """The cells of all clusters together, by code; and their counts as integers, y in its units."""
     sums = ", ".join(f"CAST(sum({c}) AS BIGINT) AS {c}" for c in ("r", *layout.columns))
     keys = ", ".join(coding.words)
     frames = [
@@ -312,13 +314,22 @@ def _full_cells(engine: Engine, coding: Coding, layout: Layout, tables: Sequence
     cell = np.cumsum(new) - 1
     sums_ = np.zeros((int(new.sum()), values.shape[1], 2), dtype=np.int64)
     np.add.at(sums_, (cell[:, None], np.arange(values.shape[1])[None, :], win[:, None]), values)
-    n = len(layout.totals_n)
-    return CellTable(
+    first_y = 1 + len(layout.totals_n)
+    n = sums_[:, 1 + np.array(layout.denominator, dtype=int)]
+    y = sums_[:, first_y:]
+    units = np.array(layout.unit_bits, dtype=int)[:, None]
+    cells = CellTable(
         coding.codes(words[new]),
         sums_[:, 0].astype(float),
-        sums_[:, 1 + np.array(layout.denominator, dtype=int)].astype(float),
-        np.ldexp(sums_[:, 1 + n :].astype(float), np.array(layout.unit_bits, dtype=int)[:, None]),
+        n.astype(float),
+        np.ldexp(y.astype(float), units),
     )
+    exact: dict[str, np.ndarray] = {}
+    for w in (0, 1):
+        exact[f"r{w}"] = sums_[:, 0, w]
+        for m in range(layout.n_metrics):
+            exact |= {f"n{w}_{m}": n[:, m, w], f"y{w}_{m}": y[:, m, w]}
+    return cells, exact
 
 
 # ── slices ───────────────────────────────────────────────────────────────────────────────
@@ -333,26 +344,15 @@ def _groups(coding: Coding, cells: CellTable, max_depth: int, min_support: int) 
         for group in itertools.combinations(range(n_dimensions), depth)
     ]
     empty = Groups(coding, tuple(groups), (), ())
+    across = np.ascontiguousarray(cells.codes.T)
     keys, first, size = [], [], 0
     for group in groups:
-        found, place = np.unique(empty.packed(cells.codes, group)[0], return_inverse=True)
+        found, place = np.unique(empty.packed(across, group)[0], return_inverse=True)
         rows = np.stack([np.bincount(place, cells.rows[:, w], len(found)) for w in (0, 1)], axis=1)
         keys.append(found[(rows >= min_support).any(axis=1)])
         first.append(size)
         size += len(keys[-1])
     return Groups(coding, tuple(groups), tuple(keys), tuple(first))
-
-
-def _add_counts(totals: Totals, groups: Groups, cells: CellTable, layout: Layout) -> None:
-    """Rows, n and y of each slice, from the full cells."""
-    values = {}
-    for win in (0, 1):
-        values[f"r{win}"] = cells.rows[:, win]
-        for m, bits in enumerate(layout.unit_bits):
-            values[f"n{win}_{m}"] = cells.n[:, m, win]
-            values[f"y{win}_{m}"] = np.ldexp(cells.y[:, m, win], -bits)
-    exact = {name: (v.astype(np.int64), None) for name, v in values.items()}
-    add_to_slices(totals, groups, cells.codes, exact)
 
 
 def _slice_table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ from analysis.telemetry.slices import CellTable, SliceTable
 from analysis.views.hotspot_tests import Kind, Pooled, Side, Sides, kind_p
 
 _FIRST_BATCH, _LARGEST_BATCH = 32, 512
+_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,11 @@ class Member:
 
 @dataclass(frozen=True)
 class _Question:
-    """Whether the rows `own` of a member differ from each of some references, cells as places."""
+    """Whether the rows of a member that are left differ from each of some references: their counts."""
 
     member: Member
     own: np.ndarray
-    references: Iterator[np.ndarray]
+    references: tuple[np.ndarray, ...]
 
 
 @dataclass
@@ -48,7 +49,6 @@ class Folder:
     p: np.ndarray
     level: float
     min_support: int
-    _masks: dict[int, np.ndarray] = field(default_factory=dict)
     _values: dict[int, np.ndarray] = field(default_factory=dict)
 
     def keep(self, rejected: np.ndarray) -> np.ndarray:
@@ -68,15 +68,16 @@ class Folder:
         Between two that stand, all are judged given the same kept slices: so many at once.
         """
         kept: list[int] = []
+        masks: dict[int, np.ndarray] = {}
         start, size = 0, _FIRST_BATCH
         while start < len(order):
             batch = order[start : start + size]
-            stands = self._stand(
-                [self.members[i] for i in batch], [self.members[k].slice for k in kept]
-            )
+            stands = self._stand([self.members[i] for i in batch], masks)
             first = int(np.argmax(stands)) if stands.any() else len(batch)
             if first < len(batch):
                 kept.append(batch[first])
+                where = self.members[batch[first]].slice
+                masks[where] = self._mask(where)
             start += first + 1 if first < len(batch) else first
             size = _FIRST_BATCH if first < len(batch) else min(2 * size, _LARGEST_BATCH)
         return kept
@@ -121,60 +122,58 @@ class Folder:
         return int((self.table.codes[self.members[index].slice] >= 0).sum())
 
     def _mask(self, index: int) -> np.ndarray:
-        if index not in self._masks:
-            self._masks[index] = self.cells.mask(self.table.codes[index])
-        return self._masks[index]
+        return self.cells.mask(self.table.codes[index])
 
-    def _stand(self, members: Sequence[Member], kept: Sequence[int]) -> np.ndarray:
-        """Which members stand given the kept slices."""
+    def _stand(self, members: Sequence[Member], kept: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Which members of a metric and kind stand given the kept slices and their masks."""
         stands = np.zeros(len(members), dtype=bool)
         open_: dict[int, _Question] = {}
+        union = np.zeros(len(self.cells.rows), dtype=bool)
+        for mask in kept.values():
+            union |= mask
+        outside = self._counts(members[0].metric, ~union)
         for place, member in enumerate(members):
-            question = self._question(member, kept)
+            question = self._question(member, kept, outside)
             if question is None:
                 stands[place] = True
-            elif self.cells.rows[question.own, 1].sum() >= self.min_support:
+            elif question.own[_ROWS] >= self.min_support:
                 open_[place] = question
+        number = 0
         while open_:
             # One reference of each at a time: the first that does not differ decides.
-            asked = {place: next(q.references, None) for place, q in open_.items()}
-            for place, reference in asked.items():
-                if reference is None:
-                    stands[place] = True
-                    del open_[place]
-            cases = [
-                (open_[place].member, open_[place].own, reference)
-                for place, reference in asked.items()
-                if reference is not None
-            ]
-            differs = self._p(cases) <= self.level
-            for place, ok in zip(list(open_), differs, strict=True):
-                if not ok:
-                    del open_[place]
+            for place in [p for p, q in open_.items() if number == len(q.references)]:
+                stands[place] = True
+                del open_[place]
+            differs = (
+                self._p([(q.member, q.own, q.references[number]) for q in open_.values()])
+                <= self.level
+            )
+            open_ = {place: q for (place, q), ok in zip(open_.items(), differs, strict=True) if ok}
+            number += 1
         return stands
 
-    def _question(self, member: Member, kept: Sequence[int]) -> _Question | None:
-        """What a member has to differ from; None where it overlaps no kept slice."""
+    def _question(
+        self, member: Member, kept: Mapping[int, np.ndarray], outside: np.ndarray
+    ) -> _Question | None:
+        """What a member has to differ from; None where it overlaps no kept slice.
+
+        outside: counts of what lies in no kept slice.
+        """
         own = self._mask(member.slice)
-        overlapping = [k for k in kept if bool((own & self._mask(k)).any())]
+        overlapping = [k for k in kept if bool((own & kept[k]).any())]
         if not overlapping:
             return None
-        parents = [k for k in overlapping if not bool((own & ~self._mask(k)).any())]
-        left = own.copy()
-        for k in overlapping:
-            if k not in parents:
-                left &= ~self._mask(k)
-
-        def references() -> Iterator[np.ndarray]:
-            for k in parents:
-                yield np.flatnonzero(self._mask(k) & ~own)
-            if not parents:
-                union = left.copy()
-                for k in kept:
-                    union |= self._mask(k)
-                yield np.flatnonzero(~union)
-
-        return _Question(member, np.flatnonzero(left), references())
+        whole = self._slice_counts(member.metric, member.slice)
+        parents = [k for k in overlapping if not bool((own & ~kept[k]).any())]
+        left, counts = own, whole
+        if len(parents) < len(overlapping):
+            for k in overlapping:
+                if k not in parents:
+                    left = left & ~kept[k]
+            counts = self._counts(member.metric, left)
+        # A parent holds all of the slice; what is left of it without parents lies in none kept.
+        references = [self._slice_counts(member.metric, k) - whole for k in parents]
+        return _Question(member, counts, tuple(references or [outside - counts]))
 
     def _is_parent(self, parent: int, child: int) -> bool:
         a, b = self.members[parent], self.members[child]
@@ -184,39 +183,55 @@ class Folder:
         return bool(((up < 0) | (up == down)).all())
 
     def _equally_bad(self, parent: int, child: int) -> bool:
-        member = self.members[child]
-        within, above = self._mask(member.slice), self._mask(self.members[parent].slice)
-        inside, remainder = np.flatnonzero(within), np.flatnonzero(above & ~within)
-        if self.cells.rows[remainder, 1].sum() < self.min_support:
+        member, metric = self.members[child], self.members[child].metric
+        inside = self._slice_counts(metric, member.slice)
+        above = self._slice_counts(metric, self.members[parent].slice)
+        remainder = above - inside
+        outside = self._all(metric) - above
+        if remainder[_ROWS] < self.min_support:
             return False
-        score = [self._figure(member, w) for w in (inside, remainder, np.flatnonzero(~above))]
+        score = [self._figure(member.kind, counts) for counts in (inside, remainder, outside)]
         if any(np.isnan(score)) or score[1] - score[2] < 0.5 * (score[0] - score[2]):
             return False
         return bool(self._p([(member, inside, remainder)])[0] > 0.05)
 
-    def _figure(self, member: Member, where: np.ndarray) -> float:
-        y1, n1, y0, n0 = self._counts(member.metric, where)
+    def _figure(self, kind: Kind, counts: np.ndarray) -> float:
+        y1, n1, y0, n0, _ = counts
         with np.errstate(invalid="ignore", divide="ignore"):
             now = y1 / n1
-            return float(now if member.kind == "level" else now / (y0 / n0))
+            return float(now if kind == "level" else now / (y0 / n0))
 
-    def _counts(self, metric: int, where: np.ndarray) -> np.ndarray:
-        """y and n of a set of cells in the candidate window, and in the baseline."""
+    def _cell_counts(self, metric: int) -> np.ndarray:
         if metric not in self._values:
             y, n = self.cells.y[:, metric], self.cells.n[:, metric]
-            self._values[metric] = np.column_stack([y[:, 1], n[:, 1], y[:, 0], n[:, 0]])
-        total: np.ndarray = self._values[metric][where].sum(axis=0)
+            self._values[metric] = np.column_stack(
+                [y[:, 1], n[:, 1], y[:, 0], n[:, 0], self.cells.rows[:, 1]]
+            )
+        return self._values[metric]
+
+    def _counts(self, metric: int, mask: np.ndarray) -> np.ndarray:
+        """y and n of cells in the candidate window and in the baseline, and the candidate's rows."""
+        total: np.ndarray = self._cell_counts(metric)[mask].sum(axis=0)
+        return total
+
+    def _slice_counts(self, metric: int, index: int) -> np.ndarray:
+        """The same of a slice."""
+        y, n = self.table.sums["y"][index, metric], self.table.sums["n"][index, metric]
+        return np.array([y[1], n[1], y[0], n[0], self.table.rows[index, 1]])
+
+    def _all(self, metric: int) -> np.ndarray:
+        total: np.ndarray = self._cell_counts(metric).sum(axis=0)
         return total
 
     def _p(self, cases: Sequence[tuple[Member, np.ndarray, np.ndarray]]) -> np.ndarray:
-        """p-values of sets of cells against references: (member, own, reference), of one family."""
+        """p-values of counts against references: (member, own, reference), of one family."""
         if not cases:
             return np.zeros(0)
         member = cases[0][0]
         p = self.pooled[member.metric]
         where = np.array([m.slice for m, _, _ in cases])
-        own = np.array([self._counts(member.metric, inside) for _, inside, _ in cases])
-        rest = np.array([self._counts(member.metric, reference) for _, _, reference in cases])
+        own = np.array([inside for _, inside, _ in cases])
+        rest = np.array([reference for _, _, reference in cases])
         sides = Sides(
             *(self._side(member.metric, c, where, win) for c in (own, rest) for win in (1, 0))
         )

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
+from statsmodels.stats.sandwich_covariance import cov_cluster
 
 from analysis.contract import INTERACTIONS
 from analysis.policy import Policy
+from analysis.stats.clusters import difference_variance
+from analysis.stats.moments import CrossMoments, WindowMoments
 from analysis.telemetry import Metric, Telemetry
+from analysis.telemetry.slice_sums import LIMB_BITS
 from analysis.telemetry.slices import (
     CROSS,
     MAX_CATEGORIES,
@@ -45,12 +51,10 @@ def reduced(
         return found.table, found.cells, found.left_out
 
 
-def tidy(rows: pd.DataFrame) -> pd.DataFrame:
+def tidy(rows: pd.DataFrame, dimensions: tuple[str, ...] = DIMENSIONS) -> pd.DataFrame:
     """Rows within the windows, with each metric's weighted numerator and denominator."""
-    own = rows[rows["win"].notna()].copy()
-    own[list(DIMENSIONS)] = (
-        own[list(DIMENSIONS)].astype(object).where(own[list(DIMENSIONS)].notna(), None)
-    )
+    own, names = rows[rows["win"].notna()].copy(), list(dimensions)
+    own[names] = own[names].astype(object).where(own[names].notna(), None)
     failure = own["failure"].astype("boolean")
     own["n0"], own["y0"] = failure.notna() * own["weight"], failure.fillna(False) * own["weight"]
     cost = own["cost_nano"]
@@ -141,6 +145,181 @@ def test_only_slices_with_support_to_the_depth_are_listed(
     assert ((table.codes >= 0).sum(axis=1) <= depth).all()
 
 
+WAYS = {
+    "all clusters by pairs": {"max_cells": 10**6},
+    "a few by pairs": {"max_cells": 5},
+    "none by pairs": {"max_cells": 0},
+    "in parts": {"part_rows": 40},
+    "a few by pairs, in parts": {"max_cells": 5, "part_rows": 40},
+}
+
+
+def same(a: SliceTable, b: SliceTable) -> None:
+    np.testing.assert_array_equal(a.codes, b.codes)
+    np.testing.assert_array_equal(a.rows, b.rows)
+    for name in SUMS:
+        np.testing.assert_array_equal(a.sums[name], b.sums[name])
+    for name in CROSS:
+        np.testing.assert_array_equal(a.cross[name], b.cross[name])
+
+
+def giant(folder: Path, seed: int) -> World:
+    """A world in which half of all rows are one user's."""
+    rows = random_rows(np.random.default_rng(seed), n=240, days=17)
+    for row in rows:
+        if int(row["session"][1:]) % 2:
+            row["user"] = "u0"
+    return world_of(rows, folder / "data")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("make", [made, giant])
+def test_every_way_gives_the_same_integers(
+    tmp_path: Path, make: Callable[[Path, int], World], way: str
+) -> None:
+    telemetry = make(tmp_path, 7).opened(policy=POLICY)
+    usual, cells, _ = reduced(telemetry)
+    other, again, _ = reduced(telemetry, **WAYS[way])
+    telemetry.close()
+    same(usual, other)
+    np.testing.assert_array_equal(cells.codes, again.codes)
+    np.testing.assert_array_equal(cells.y, again.y)
+
+
+@pytest.mark.parametrize("way", ["all clusters by pairs", "a few by pairs"])
+@pytest.mark.parametrize(
+    ("largest", "close"),
+    [
+        (10**3, 0.0),  # squares within 64 bits
+        (10**12, 0.0),  # within two limbs
+        (10**17, 1e-9),  # beyond: of amounts without their last bits
+    ],
+)
+def test_squares_of_money_are_exact_however_large(
+    tmp_path: Path, largest: int, close: float, way: str
+) -> None:
+    telemetry = made(tmp_path).opened(policy=POLICY)
+    rng = np.random.default_rng(3)
+    n = telemetry.con.execute("SELECT count(*) FROM fact").fetchall()[0][0]
+    amounts = pd.DataFrame({"k": range(n), "amount": rng.integers(largest, size=n)})
+    telemetry.engine.put("amounts", amounts)
+    telemetry.con.execute(
+        "CREATE OR REPLACE TABLE fact AS SELECT f.* REPLACE (amount AS cost_nano) FROM "
+        "(SELECT *, row_number() OVER (ORDER BY interaction_id) - 1 AS k FROM fact) f JOIN amounts USING (k)"
+    )
+    table, _, _ = reduced(telemetry, max_depth=2, **WAYS[way])
+    own = frame(telemetry)
+    telemetry.close()
+    own = own[own["win"].notna()]
+    for k in range(len(table.codes)):
+        rows = inside(own, table.label(k))
+        totals: list[dict[int, tuple[int, int]]] = [{}, {}]
+        for cluster, win, weight, y in zip(
+            rows["cluster"], rows["win"], rows["weight"], rows["cost_nano"], strict=True
+        ):
+            before = totals[int(win)].get(cluster, (0, 0))
+            now = (before[0] + int(weight), before[1] + int(weight) * int(y))
+            totals[int(win)][cluster] = now
+        for win in (0, 1):
+            n_c, y_c = zip(*totals[win].values(), strict=True) if totals[win] else ((), ())
+            y = float(sum(y_c))
+            assert table.sums["y"][k, 1, win] == pytest.approx(y, rel=close, abs=0)
+            yy = float(sum(y * y for y in y_c))
+            ny = float(sum(a * b for a, b in zip(n_c, y_c, strict=True)))
+            assert table.sums["yy"][k, 1, win] == pytest.approx(yy, rel=close, abs=0)
+            assert table.sums["ny"][k, 1, win] == pytest.approx(ny, rel=close, abs=0)
+        both = set(totals[0]) & set(totals[1])
+        y1y0 = float(sum(totals[1][c][1] * totals[0][c][1] for c in both))
+        assert table.cross["y1y0"][k, 1] == pytest.approx(y1y0, rel=close, abs=0)
+
+
+def test_the_amounts_above_need_one_limb_two_and_fewer_bits() -> None:
+    # 160 rows of which a cluster has a tenth: the bound is largest cluster × total.
+    bounds = [(160 * a) * (16 * a) for a in (10**3, 10**12, 10**17)]
+    assert [b < 1 << 62 for b in bounds] == [True, False, False]
+    assert [b < 1 << (62 + LIMB_BITS) for b in bounds] == [True, True, False]
+
+
+def test_many_dimensions_take_more_words_than_one(tmp_path: Path) -> None:
+    world = made(tmp_path)
+    rng = np.random.default_rng(5)
+    names = tuple(f"d{k:02d}" for k in range(11))
+    for name in names:
+        world.add(INTERACTIONS, name, [f"v{int(v):02d}" for v in rng.integers(40, size=160)])
+    rules = POLICY.model_copy(update={"dimensions": names})
+    telemetry = world.opened(policy=rules)
+    table, _, _ = reduced(telemetry, names, max_depth=2)
+    one, _, _ = reduced(telemetry, names, max_depth=2, max_cells=0)
+    own = tidy(frame(telemetry), names)
+    telemetry.close()
+    same(table, one)
+    assert len({tuple(c) for c in table.codes.tolist()}) == len(table.codes)
+    for k in rng.choice(len(table.codes), 40, replace=False).tolist():
+        rows = inside(own, table.label(k))
+        for win in (0, 1):
+            want = expected(rows, 0, win)
+            assert [table.sums[n][k, 0, win] for n in SUMS] == [want[n] for n in SUMS]
+
+
+@pytest.mark.parametrize("ways", [{}, {"max_cells": 4, "part_rows": 40}])
+def test_clusters_of_a_slice_are_counted_once_each(tmp_path: Path, ways: dict[str, int]) -> None:
+    telemetry = made(tmp_path).opened(policy=POLICY)
+    own = tidy(frame(telemetry))
+    with slices(telemetry, DIMENSIONS, METRICS, max_depth=3, min_support=1, **ways) as found:
+        which = list(range(len(found.table.codes)))
+        for metric in (0, 1):
+            n, bad = (found.clusters(which, metric, bad=b).tolist() for b in (False, True))
+            for k in which:
+                rows = inside(own, found.table.label(k))
+                totals = rows[rows["win"] == 1].groupby("cluster")[[f"n{metric}", f"y{metric}"]]
+                assert [n[k], bad[k]] == (totals.sum() > 0).sum().tolist()
+    telemetry.close()
+
+
+def test_nothing_is_left_in_the_engine(tmp_path: Path) -> None:
+    telemetry = made(tmp_path).opened(policy=POLICY)
+    before = set(telemetry.con.execute("SHOW TABLES").fetchall())
+    reduced(telemetry, max_cells=4, part_rows=40)
+    assert set(telemetry.con.execute("SHOW TABLES").fetchall()) == before
+    telemetry.close()
+
+
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_standard_errors_are_those_of_the_row_level_sandwich(tmp_path: Path, seed: int) -> None:
+    rows = random_rows(np.random.default_rng(seed), n=400, days=17)
+    telemetry = world_of(rows, tmp_path / "data").opened(policy=POLICY)
+    table, _, _ = reduced(telemetry)
+    own = tidy(frame(telemetry))
+    telemetry.close()
+    compared = 0
+    for k in range(len(table.codes)):
+        for m in range(2):
+            part = inside(own, table.label(k))
+            part = part[part[f"n{m}"] > 0]
+            n_clusters = part["cluster"].nunique()
+            if part["win"].nunique() < 2 or n_clusters < 2:
+                continue
+            compared += 1
+            sums = {n: [int(table.sums[n][k, m, w]) for w in (0, 1)] for n in SUMS}
+            one, zero = (
+                WindowMoments(*(sums[n][w] for n in SUMS), clusters=0, largest=0, bad_clusters=0)
+                for w in (1, 0)
+            )
+            cross = CrossMoments(
+                *(int(table.cross[n][k, m]) for n in CROSS), clusters=int(n_clusters)
+            )
+            weight = part[f"n{m}"].astype(float)
+            # A row of weight w and value y/w: the coefficient of the window is p₁ − p₀.
+            value = part[f"y{m}"].astype(float) / weight
+            fit = sm.WLS(value, sm.add_constant((part["win"] == 1).astype(float)), weight).fit()
+            robust = cov_cluster(fit, part["cluster"].to_numpy(), use_correction=False)[1, 1]
+            want = robust * n_clusters / (n_clusters - 1)
+            found = difference_variance(one, zero, cross)
+            scale = abs(value).max() ** 2 + 1e-300
+            assert found / scale == pytest.approx(want / scale, rel=1e-9, abs=1e-15)
+    assert compared > 50
+
+
 def test_null_is_a_value_and_the_text_NA_another(tmp_path: Path) -> None:
     telemetry = made(tmp_path).opened(policy=POLICY)
     table, _, _ = reduced(telemetry, max_depth=1)
@@ -189,11 +368,8 @@ def test_order_format_and_threads_do_not_change_them(
     after, other, _ = reduced(telemetry)
     telemetry.close()
     assert after.dimensions == before.dimensions
-    np.testing.assert_array_equal(after.codes, before.codes)
-    np.testing.assert_array_equal(after.rows, before.rows)
+    same(after, before)
     np.testing.assert_array_equal(other.y, cells.y)
-    for name in SUMS:
-        np.testing.assert_array_equal(after.sums[name], before.sums[name])
 
 
 @pytest.mark.parametrize("name", ["v", "code", "d0", "n0_0", "r1", 'a"b', "select", "ü x"])
