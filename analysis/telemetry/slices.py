@@ -105,9 +105,13 @@ class Slices:
     _layout: Layout
     _tables: tuple[str, ...]
 
+    def denominator(self, metric: int) -> int:
+        """Equal for metrics with the same n in every row, and so with the same clusters."""
+        return self._layout.denominator[metric]
+
     def clusters(self, which: Sequence[int], metric: int, *, bad: bool = False) -> np.ndarray:
         """Clusters with rows of the candidate window in each slice, (len(which),); bad: bad rows."""
-        column = f"y{metric}" if bad else f"n{self._layout.denominator[metric]}"
+        column = f"y{metric}" if bad else f"n{self.denominator(metric)}"
         out = np.zeros(len(which), dtype=np.int64)
         for start in range(0, len(which), _ASKED_AT_ONCE):
             asked = which[start : start + _ASKED_AT_ONCE]
@@ -251,12 +255,14 @@ def _make_cells(
         ]
     )
     keys = ", ".join(str(place) for place in range(1, len(coding.words) + 2))
+    # Within this process, cells of a cluster that lie together are joined from the processor's cache.
+    order = " ORDER BY 1" if engine.name == "duckdb" else ""
     try:
         for part, table in enumerate(tables):
             own = f" AND f.cluster % {len(tables)} = {part}" if len(tables) > 1 else ""
             engine.create(
                 table,
-                f"SELECT {select} FROM fact AS f {joins} WHERE f.win IS NOT NULL{own} GROUP BY {keys}",
+                f"SELECT {select} FROM fact AS f {joins} WHERE f.win IS NOT NULL{own} GROUP BY {keys}{order}",
             )
     finally:
         drop_values(engine, coding)

@@ -75,10 +75,12 @@ def describe(
     """Findings of each part, ranked by the lower bound of shrunken excess."""
     members = np.concatenate([part.members for part in parts]).astype(int)
     n_clusters: dict[tuple[int, int], int] = {}
-    for metric in np.unique(family.metric[members]).tolist():
-        which = np.unique(family.slice[members[family.metric[members] == metric]]).tolist()
-        counted = slices.clusters(which, metric).tolist()
-        n_clusters |= {(s, metric): n for s, n in zip(which, counted, strict=True)}
+    rows = np.array([slices.denominator(m) for m in range(len(family.pooled))])
+    for denominator in np.unique(rows[family.metric[members]]).tolist():
+        of_these = rows[family.metric[members]] == denominator
+        which = np.unique(family.slice[members[of_these]]).tolist()
+        counted = slices.clusters(which, int(np.argmax(rows == denominator))).tolist()
+        n_clusters |= {(s, denominator): n for s, n in zip(which, counted, strict=True)}
     priors = _prior_variances(family)
     out = []
     for part in parts:
@@ -96,7 +98,7 @@ def describe(
                 interval=intervals[index],
                 prior=priors[member.metric, member.kind],
                 status=part.status or statuses[index],
-                n_clusters=n_clusters[member.slice, member.metric],
+                n_clusters=n_clusters[member.slice, slices.denominator(member.metric)],
             )
             ranked.append((rank, found))
         ranked.sort(key=lambda r: (-r[0], r[1].metric, r[1].kind, _sort_key(r[1].slice)))

@@ -61,6 +61,7 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
             else f"the policy names no {what}"
         )
         return _empty(telemetry, settings.fdr, reason, notes)
+    moments = telemetry.moments(metrics)
     with slices(
         telemetry,
         telemetry.dimensions,
@@ -75,7 +76,7 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
         kinds: list[Kind] = ["level"] if telemetry.baseline is None else ["level", "regression"]
         family = family_of(
             metrics,
-            telemetry.moments(metrics),
+            moments,
             reduced,
             kinds=kinds,
             min_support=settings.min_support,
