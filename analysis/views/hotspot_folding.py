@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,16 +68,17 @@ class Folder:
         Between two that stand, all are judged given the same kept slices: so many at once.
         """
         kept: list[int] = []
-        masks: dict[int, np.ndarray] = {}
+        masks = np.zeros((len(self.cells.rows), 0), dtype=bool)
         start, size = 0, _FIRST_BATCH
         while start < len(order):
             batch = order[start : start + size]
-            stands = self._stand([self.members[i] for i in batch], masks)
+            slices = [self.members[k].slice for k in kept]
+            stands = self._stand([self.members[i] for i in batch], slices, masks)
             first = int(np.argmax(stands)) if stands.any() else len(batch)
             if first < len(batch):
                 kept.append(batch[first])
-                where = self.members[batch[first]].slice
-                masks[where] = self._mask(where)
+                own = self.cells.mask(self.table.codes[self.members[batch[first]].slice])
+                masks = np.column_stack([masks, own])
             start += first + 1 if first < len(batch) else first
             size = _FIRST_BATCH if first < len(batch) else min(2 * size, _LARGEST_BATCH)
         return kept
@@ -90,9 +91,12 @@ class Folder:
         """
         chosen: list[int] = []
         by_depth = sorted(rejected.tolist(), key=lambda i: (self._depth(i), self._rank(i)))
+        above = self.table.codes[[self.members[i].slice for i in by_depth]]
         for index in sorted(kept.tolist(), key=self._rank):
             best = index
-            for other in by_depth:
+            below = self.table.codes[self.members[index].slice]
+            for place in np.flatnonzero(((above < 0) | (above == below)).all(axis=1)):
+                other = by_depth[place]
                 if self._is_parent(other, index) and self._equally_bad(other, index):
                     best = other
                     break
@@ -121,19 +125,15 @@ class Folder:
     def _depth(self, index: int) -> int:
         return int((self.table.codes[self.members[index].slice] >= 0).sum())
 
-    def _mask(self, index: int) -> np.ndarray:
-        return self.cells.mask(self.table.codes[index])
-
-    def _stand(self, members: Sequence[Member], kept: Mapping[int, np.ndarray]) -> np.ndarray:
-        """Which members of a metric and kind stand given the kept slices and their masks."""
+    def _stand(
+        self, members: Sequence[Member], kept: Sequence[int], masks: np.ndarray
+    ) -> np.ndarray:
+        """Which members of a metric and kind stand given the kept slices and their masks (C, k)."""
         stands = np.zeros(len(members), dtype=bool)
         open_: dict[int, _Question] = {}
-        union = np.zeros(len(self.cells.rows), dtype=bool)
-        for mask in kept.values():
-            union |= mask
-        outside = self._counts(members[0].metric, ~union)
+        outside = self._counts(members[0].metric, np.flatnonzero(~masks.any(axis=1)))
         for place, member in enumerate(members):
-            question = self._question(member, kept, outside)
+            question = self._question(member, kept, masks, outside)
             if question is None:
                 stands[place] = True
             elif question.own[_ROWS] >= self.min_support:
@@ -153,25 +153,23 @@ class Folder:
         return stands
 
     def _question(
-        self, member: Member, kept: Mapping[int, np.ndarray], outside: np.ndarray
+        self, member: Member, kept: Sequence[int], masks: np.ndarray, outside: np.ndarray
     ) -> _Question | None:
         """What a member has to differ from; None where it overlaps no kept slice.
 
         outside: counts of what lies in no kept slice.
         """
-        own = self._mask(member.slice)
-        overlapping = [k for k in kept if bool((own & kept[k]).any())]
-        if not overlapping:
+        own = np.flatnonzero(self.cells.mask(self.table.codes[member.slice]))
+        shared = masks[own]
+        overlaps, holds_all = shared.any(axis=0), shared.all(axis=0)
+        if not overlaps.any():
             return None
         whole = self._slice_counts(member.metric, member.slice)
-        parents = [k for k in overlapping if not bool((own & ~kept[k]).any())]
-        left, counts = own, whole
-        if len(parents) < len(overlapping):
-            for k in overlapping:
-                if k not in parents:
-                    left = left & ~kept[k]
-            counts = self._counts(member.metric, left)
+        counts, others = whole, overlaps & ~holds_all
+        if others.any():
+            counts = self._counts(member.metric, own[~shared[:, others].any(axis=1)])
         # A parent holds all of the slice; what is left of it without parents lies in none kept.
+        parents = [kept[k] for k in np.flatnonzero(holds_all).tolist()]
         references = [self._slice_counts(member.metric, k) - whole for k in parents]
         return _Question(member, counts, tuple(references or [outside - counts]))
 
@@ -209,9 +207,9 @@ class Folder:
             )
         return self._values[metric]
 
-    def _counts(self, metric: int, mask: np.ndarray) -> np.ndarray:
+    def _counts(self, metric: int, places: np.ndarray) -> np.ndarray:
         """y and n of cells in the candidate window and in the baseline, and the candidate's rows."""
-        total: np.ndarray = self._cell_counts(metric)[mask].sum(axis=0)
+        total: np.ndarray = self._cell_counts(metric)[places].sum(axis=0)
         return total
 
     def _slice_counts(self, metric: int, index: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from analysis.check import Check, RegressionTest
 from analysis.policy import Policy
 from analysis.stats.multiple import simes
+from analysis.views import hotspot_folding
 from analysis.views.hotspots import Found, HotspotsSection, assess
 from analysis.views.result import ViewResult
 from tests.views.world import DAY, START, check, evenly, events, opened, policy, traffic
@@ -173,6 +174,36 @@ class TestNumbers:
         assert found.excess_usd == pytest.approx(40.0 * (p1 - p0) * len(sides[0]))
         assert found.n_clusters == len(sides[0])
 
+    def test_the_table_tells_how_many_equal_clusters_a_slice_is_worth(self, tmp_path: Path) -> None:
+        rows = traffic(3000, per_session=3)
+        rules = policy(cluster="user", hotspots={"metrics": ["failure"], "max_depth": 2})
+        table = assessed(rows, tmp_path, rules).tables["hotspots.csv"]
+        new = rows[late(rows)]
+        names = ["use_case", "account_tier", "channel", "model_name"]
+        for row in table.to_dict("records"):
+            own = pd.Series(True, index=new.index)
+            for name in names:
+                if isinstance(row[name], str):
+                    own &= new[name] == row[name]
+            n = new[own].groupby("user_id").size().astype(float)
+            assert row["effective_clusters"] == pytest.approx(n.sum() ** 2 / (n**2).sum())
+
+    @pytest.mark.parametrize(("n_bad_users", "tested"), [(9, False), (10, True)])
+    def test_bad_clusters_are_counted_where_a_few_hold_most_bad_rows(
+        self, tmp_path: Path, n_bad_users: int, tested: bool
+    ) -> None:
+        # No bad row elsewhere, so none is expected; one user has 40 of the bad rows.
+        moments = evenly(56, 60)
+        rows = events(moments, [False] * len(moments), use_case="all", channel="web")
+        at = np.flatnonzero(late(rows).to_numpy())[:150]
+        rows.loc[at, "channel"] = "rare"
+        bad = at[: 40 + n_bad_users - 1]
+        rows.loc[bad, "is_failure"] = True
+        rows.loc[at[:40], "user_id"] = rows.loc[at[0], "user_id"]
+        rules = policy(cluster="user", dimensions=["channel"], hotspots=FAILURES)
+        table = assessed(rows, tmp_path, rules).tables["hotspots.csv"]
+        assert (len(table) > 0 and "rare" in set(table["channel"])) == tested
+
     def test_coverage_is_the_share_of_traffic_in_tested_slices(self, tmp_path: Path) -> None:
         rows = independent(a_day=120)
         rng = np.random.default_rng(8)
@@ -326,6 +357,26 @@ class TestWhatIsFound:
         result = assessed(rows, tmp_path)
         assert slices(result.section.found, "regression") == []
         assert slices(result.section.found, "level") == []
+
+    def test_folding_many_at_once_is_folding_one_after_another(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = traffic(6000)
+        rng = np.random.default_rng(12)
+        for name, value, rate in (
+            ("channel", "api", 0.2),
+            ("channel", "mobile", 0.3),
+            ("model_name", "large", 0.1),
+            ("use_case", "coding", 0.05),
+        ):
+            rows = hot(rows, rng, late(rows) & (rows[name] == value), rate)
+        rows = hot(rows, rng, late(rows) & coding_by_api(rows), 0.3)
+        rules = policy(hotspots={"metrics": ["failure", "cost"], "min_support": 30})
+        many = assessed(rows, tmp_path / "a", rules).section
+        monkeypatch.setattr(hotspot_folding, "_FIRST_BATCH", 1)
+        monkeypatch.setattr(hotspot_folding, "_LARGEST_BATCH", 1)
+        assert assessed(rows, tmp_path / "b", rules).section == many
+        assert len(many.found) > 3
 
 
 class TestWhatCannotBeTold:
