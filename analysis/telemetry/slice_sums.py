@@ -24,7 +24,8 @@ LIMB_BITS = 36
 _ONE_LIMB = 1 << 62
 _TWO_LIMBS = 1 << (62 + LIMB_BITS)
 _EXPANDED_ROWS = 4_000_000
-_DENSE = 1 << 20
+# So many codes of a combination are looked up in a table, more by search.
+DENSE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Groups:
             inside &= codes[index] >= 0
         rows = np.flatnonzero(inside)
         packed = packed[rows]
-        if size <= _DENSE:
+        if size <= DENSE:
             place = np.full(size, -1, dtype=np.int64)
             place[keys] = np.arange(len(keys))
             at = place[packed]

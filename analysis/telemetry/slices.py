@@ -28,6 +28,7 @@ from analysis.telemetry.slice_codes import (
     read_dimensions,
 )
 from analysis.telemetry.slice_sums import (
+    DENSE,
     Groups,
     Layout,
     Totals,
@@ -353,9 +354,12 @@ def _groups(coding: Coding, cells: CellTable, max_depth: int, min_support: int) 
     across = np.ascontiguousarray(cells.codes.T)
     keys, first, size = [], [], 0
     for group in groups:
-        found, place = np.unique(empty.packed(across, group)[0], return_inverse=True)
-        rows = np.stack([np.bincount(place, cells.rows[:, w], len(found)) for w in (0, 1)], axis=1)
-        keys.append(found[(rows >= min_support).any(axis=1)])
+        packed, count = empty.packed(across, group)
+        found: np.ndarray = np.arange(count)
+        if count > DENSE:
+            found, packed = np.unique(packed, return_inverse=True)
+        rows = np.stack([np.bincount(packed, cells.rows[:, w], len(found)) for w in (0, 1)], axis=1)
+        keys.append(found[(rows >= min_support).any(axis=1) & rows.any(axis=1)])
         first.append(size)
         size += len(keys[-1])
     return Groups(coding, tuple(groups), tuple(keys), tuple(first))

@@ -186,6 +186,18 @@ def test_every_way_gives_the_same_integers(
     np.testing.assert_array_equal(cells.y, again.y)
 
 
+def test_many_combinations_are_searched_as_few_are_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = made(tmp_path, 8).opened(policy=POLICY)
+    usual, _, _ = reduced(telemetry, min_support=4)
+    for module in ("slices", "slice_sums"):
+        monkeypatch.setattr(f"analysis.telemetry.{module}.DENSE", 5)
+    other, _, _ = reduced(telemetry, min_support=4, max_cells=4)
+    telemetry.close()
+    same(usual, other)
+
+
 @pytest.mark.parametrize("way", ["all clusters by pairs", "a few by pairs"])
 @pytest.mark.parametrize(
     ("largest", "close"),
