@@ -10,7 +10,7 @@ import numpy as np
 from analysis.telemetry.slices import CellTable, SliceTable
 from analysis.views.hotspot_tests import Kind, Pooled, Side, Sides, kind_p
 
-_FIRST_BATCH, _LARGEST_BATCH = 32, 512
+_FIRST_BATCH, _LARGEST_BATCH = 16, 512
 _ROWS = 4
 
 
