@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -165,14 +166,45 @@ def compute(
         store=store,
     )
     try:
-        results: dict[str, ViewResult[Any]] = {}
-        for name, assess in VIEWS.items():
-            progress(f"assessing {name}")
-            results[name] = assess(telemetry, policy)
+        results = _assessed(telemetry, policy, progress)
+        progress("asking what unknown rows could change")
         body = artifacts.to_json(_artifact(telemetry, wanted.loaded, results))
     finally:
         telemetry.close()
     return Review(body=body, results=results, warnings=telemetry.warnings)
+
+
+def _assessed(
+    telemetry: Telemetry, policy: Policy, progress: Progress
+) -> dict[str, ViewResult[Any]]:
+    """What each view found. Hotspots compute longest: where the engine can, beside the later views."""
+    found: dict[str, ViewResult[Any]] = {}
+
+    def one(name: str) -> None:
+        progress(f"assessing {name}")
+        found[name] = VIEWS[name](telemetry, policy)
+
+    one("health")
+    one("budget")
+    engine = telemetry.engine.beside()
+    if engine is None:
+        one("hotspots")
+    later = [name for name in VIEWS if name not in (*found, "hotspots")]
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        try:
+            coming = None
+            if engine is not None:
+                own = dataclasses.replace(telemetry, engine=engine)
+                coming = beside.submit(VIEWS["hotspots"], own, policy)
+            for name in later:
+                one(name)
+            if coming is not None:
+                progress("assessing hotspots")
+                found["hotspots"] = coming.result()
+        finally:
+            if engine is not None:
+                engine.close()
+    return {name: found[name] for name in VIEWS}
 
 
 def _artifact(

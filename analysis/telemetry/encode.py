@@ -14,12 +14,15 @@ again (`telemetry.store`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
 
 from analysis.contract import INTERACTIONS, SESSIONS, USERS
-from analysis.telemetry.engine import DuckDB
+from analysis.telemetry.engine import DuckDB, Engine
 from analysis.telemetry.fact import IDS
 from analysis.telemetry.source import Source
-from analysis.telemetry.sql import identifier
+from analysis.telemetry.sql import identifier, literal
 
 MAX_ENUM = 10_000
 """A text column with more values is kept as it is."""
@@ -27,41 +30,45 @@ DAY_US = 86_400_000_000
 TABLES = ("encoded", "session_ids", "user_ids")
 
 
-def encode_into(source: Source, columns: Sequence[str], into: str, *, joined: bool) -> None:
-    """Makes the three tables in the attached database `into` of the embedded engine.
+def encode_into(source: Source, columns: Sequence[str], path: Path, *, joined: bool) -> None:
+    """Makes the three tables in a file of the embedded engine, over a cursor of its own.
 
-    columns: those of the interactions table that somebody may read. joined: whether validation found
-    every interaction's session in the sessions table.
+    columns: those of the interactions table that somebody may read. joined: whether every
+    interaction's session is in the sessions table.
     """
-    con = source.con
-    enums = _enums(source, columns, into)
-    con.execute("SET preserve_insertion_order = false")  # rows are told apart by their codes
+    con = source.con.cursor()
+    name = f"into_{path.parent.name.replace('.', '_').replace('-', '_')}"
+    con.execute(f"ATTACH {literal(str(path))} AS {identifier(name)}")
+    into = identifier(name)
     try:
-        con.execute(f"CREATE TEMP TABLE session_starts AS {_starts(source, joined=joined)}")
-        for name, select in _selects(columns, enums, code="source_row").items():
-            con.execute(f"CREATE TABLE {into}.{name} AS {select}")
+        enums = _enums(con, columns, into)
+        starts = _starts(DuckDB(con), source.columns[SESSIONS], joined=joined)
+        con.execute(f"CREATE TEMP TABLE session_starts AS {starts}")
+        for table, select in _selects(columns, enums, code="source_row").items():
+            con.execute(f"CREATE TABLE {into}.{table} AS {select}")
         con.execute("DROP TABLE session_starts")
     finally:
-        con.execute("SET preserve_insertion_order = true")
+        con.execute(f"DETACH {into}")
+        con.close()
 
 
 def encode(source: Source, columns: Sequence[str], *, joined: bool) -> None:
     """Makes the three tables in the engine that holds the telemetry."""
     engine = source.engine
-    engine.create("session_starts", _starts(source, joined=joined))
+    engine.create("session_starts", _starts(engine, source.columns[SESSIONS], joined=joined))
     for name, select in _selects(columns, {}, code="user_id").items():
         engine.create(name, select)
     engine.drop("session_starts")
 
 
-def _starts(source: Source, *, joined: bool) -> str:
+def _starts(engine: Engine, columns: Sequence[str], *, joined: bool) -> str:
     """Sessions with their codes and starts: the declared one, else that of the first interaction."""
-    code = "source_row" if isinstance(source.engine, DuckDB) else "session_id"
-    declared = "start_timestamp_utc" in source.columns[SESSIONS]
+    code = "source_row" if isinstance(engine, DuckDB) else "session_id"
+    declared = "start_timestamp_utc" in columns
     complete = (
         joined
         and declared
-        and not source.engine.row(
+        and not engine.row(
             f"SELECT count(*) FROM {SESSIONS} WHERE start_timestamp_utc IS NULL OR session_id IS NULL"
         )[0]
     )
@@ -91,9 +98,9 @@ def _selects(columns: Sequence[str], casts: Mapping[str, str], code: str) -> dic
     }
 
 
-def _enums(source: Source, columns: Sequence[str], into: str) -> dict[str, str]:
+def _enums(con: duckdb.DuckDBPyConnection, columns: Sequence[str], into: str) -> dict[str, str]:
     """Texts of few values, as a type of their own each: they are grouped four times as fast."""
-    con, types = source.con, source.engine.types(INTERACTIONS)
+    types = DuckDB(con).types(INTERACTIONS)
     out = {}
     for place, name in enumerate(columns):
         if types[name] != "VARCHAR" or name == "interaction_id" or name in IDS:

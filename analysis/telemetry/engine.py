@@ -58,8 +58,12 @@ class Engine(Protocol):
     def types(self, name: str) -> dict[str, str]:
         """The columns of a table or view, in order, with their types by DuckDB's names."""
 
+    def beside(self) -> Engine | None:
+        """A second session over the same tables and views, for another thread; None where there is
+        none to be had. What it makes is its own."""
+
     def close(self) -> None:
-        """Ends the session, and removes what it made."""
+        """Ends the session, and removes what it made. Stops what it is doing."""
 
 
 class DuckDB:
@@ -67,10 +71,13 @@ class DuckDB:
 
     name = "duckdb"
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, *directories: Path) -> None:
-        """directories: removed at the end."""
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, *directories: Path, schema: str = "main"
+    ) -> None:
+        """directories: removed at the end. schema: where tables and views are made."""
         self.con = con
         self._directories = directories
+        self._schema = schema
 
     def rows(self, sql: str, parameters: Parameters | None = None) -> list[Row]:
         return self._run(sql, parameters).fetchall()
@@ -85,7 +92,7 @@ class DuckDB:
         self, sql: str, parameters: Parameters | None = None, *, size: int = 100_000
     ) -> Iterator[pd.DataFrame]:
         # A relation, not a statement: that would hold the whole result before the first row.
-        found = self.con.cursor().sql(sql, params=dict(parameters or {}))
+        found = self._cursor().sql(sql, params=dict(parameters or {}))
         held: list[pa.RecordBatch] = []
         for batch in found.to_arrow_reader(size):
             held.append(batch)
@@ -113,8 +120,8 @@ class DuckDB:
         for name in names:
             kinds = self.con.execute(
                 "SELECT table_type FROM information_schema.tables WHERE table_name = ? "
-                "AND table_catalog IN ('memory', 'temp')",
-                [name],
+                "AND (table_catalog = 'temp' OR table_catalog = 'memory' AND table_schema = ?)",
+                [name, self._schema],
             ).fetchall()
             for (kind,) in kinds:
                 self.con.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {identifier(name)}")
@@ -126,10 +133,25 @@ class DuckDB:
             for column, kind, *_ in found
         }
 
+    def beside(self) -> DuckDB:
+        schema = f"{self._schema}_beside"
+        con = self.con.cursor()
+        con.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        con.execute(f"SET search_path = '{schema},{self._schema}'")
+        return DuckDB(con, schema=schema)
+
     def close(self) -> None:
+        self.con.interrupt()
         self.con.close()
         for directory in self._directories:
             shutil.rmtree(directory, ignore_errors=True)
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        con = self.con.cursor()
+        if self._schema != "main":
+            outer = self._schema.removesuffix("_beside")
+            con.execute(f"SET search_path = '{self._schema},{outer}'")
+        return con
 
     def _run(self, sql: str, parameters: Parameters | None) -> duckdb.DuckDBPyConnection:
         return self.con.execute(sql, dict(parameters or {}))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +39,10 @@ from analysis.telemetry.validate import validate
 from analysis.telemetry.violations import ContractSection, as_text
 from analysis.telemetry.warehouse import open_warehouse
 from analysis.telemetry.windows import ResolvedWindows, Span, data_range, iso
+
+AT_ONCE_ROWS = 3_000_000
+"""Up to here interactions are encoded while they are validated: files of few row groups keep one thread
+busy each. More rows keep all threads busy, and memory."""
 
 
 @dataclass(frozen=True)
@@ -272,27 +277,32 @@ def _from_files(
     store: Store | None,
 ) -> _Opened:
     source = open_source(data, contract, threads=threads, memory_limit=memory_limit)
-    building = None
+    building = None if store is None else store.building()
     try:
-        validation = validate(
-            source,
-            contract,
-            used_columns=policy_columns(policy),
-            max_missing=policy.missing.max_rate,
-        )
-        aside = _set_aside(source, policy, validation) if validation.n_errors else None
-        told = Told(source.inputs, source.columns[INTERACTIONS], validation)
-        counted = any(v.rule in ("rollup", "foreign_key") for v in validation.violations)
-        if store is not None and aside is None and not counted:
-            building = store.building()
+        usable = fact_table.usable(source.columns.get(INTERACTIONS, ()), contract, policy)
         assert source.staging is not None
         path = data_file(building or source.staging)
-        source.con.execute(f"ATTACH {literal(str(path))} AS store")
-        usable = fact_table.usable(told.columns, contract, policy)
-        encode_into(source, usable, "store", joined=aside is None and not counted)
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            early = None
+            if not source.violations and source.rows(INTERACTIONS) <= AT_ONCE_ROWS:
+                early = beside.submit(encode_into, source, usable, path, joined=True)
+            validation = validate(
+                source,
+                contract,
+                used_columns=policy_columns(policy),
+                max_missing=policy.missing.max_rate,
+            )
+            failed = early.exception() if early is not None else None
+        aside = _set_aside(source, policy, validation) if validation.n_errors else None
+        told = Told(source.inputs, source.columns[INTERACTIONS], validation)
+        whole = aside is None and not any(
+            v.rule in ("rollup", "foreign_key") for v in validation.violations
+        )
+        if early is None or failed is not None or not whole:
+            path.unlink(missing_ok=True)
+            encode_into(source, usable, path, joined=whole)
         source.check_unchanged()
-        source.con.execute("DETACH store")
-        if building is not None and store is not None and store.is_of(told.inputs):
+        if whole and building is not None and store is not None and store.is_of(told.inputs):
             path = store.keep(building, told)
         engine = DuckDB(source.con, source.staging, *([] if building is None else [building]))
         _attach(engine, path)

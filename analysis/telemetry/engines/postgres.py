@@ -133,6 +133,9 @@ class Postgres:
         """The table as it stands in a FROM clause; of no schema, the one in `public`."""
         return f"{identifier(schema or 'public')}.{identifier(table)}"
 
+    def beside(self) -> None:
+        return None
+
     def close(self) -> None:
         self._con.rollback()
         self._con.close()

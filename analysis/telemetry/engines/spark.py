@@ -181,6 +181,9 @@ class Spark:
             return identifier(f"{_THEIRS}{table}")
         return identifier(table) if schema is None else f"{identifier(schema)}.{identifier(table)}"
 
+    def beside(self) -> None:
+        return None
+
     def close(self) -> None:
         self.drop(*list(self._kept))
         if self._own_session:
