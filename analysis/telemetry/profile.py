@@ -37,12 +37,11 @@ class Day:
 class Profile:
     """Interactions as a whole, by day and by hour; rows that have no time only in `known`.
 
-    known: column → rows in which it is not null. values: text column by which rows are grouped →
-    about how many values. In `days` stand the columns that have nulls, and those with many values.
+    known: column → rows in which it is not null. In `days` stand the columns that have nulls, and
+    text columns by which rows are grouped, those with many values.
     """
 
     known: Mapping[str, int]
-    values: Mapping[str, int]
     failures: int
     days: tuple[Day, ...]
     hours: Mapping[datetime, int]
@@ -54,13 +53,11 @@ def profile(source: Source, contract: Contract, used: frozenset[str]) -> Profile
     named = [c for c in have if contract.column(c) is not None or c in used]
     grouped = _categorical(source, contract, used)
     parts = [f"count({identifier(c)})" for c in named]
-    parts += [f"approx_count_distinct({identifier(c)})" for c in grouped]
     failures = "count(*) FILTER (WHERE is_failure)" if "is_failure" in have else "0"
     row = source.engine.row(f"SELECT {', '.join([failures, *parts])} FROM {INTERACTIONS}")
-    known = dict(zip(named, map(int, row[1 : 1 + len(named)]), strict=True))
-    values = dict(zip(grouped, map(int, row[1 + len(named) :]), strict=True))
+    known = dict(zip(named, map(int, row[1:]), strict=True))
     if "timestamp_utc" not in have:
-        return Profile(known, values, int(row[0]), (), {})
+        return Profile(known, int(row[0]), (), {})
     n = source.rows(INTERACTIONS)
     hours = source.engine.rows(
         f"SELECT date_trunc('hour', timestamp_utc), count(*) FROM {INTERACTIONS} "
@@ -68,16 +65,28 @@ def profile(source: Source, contract: Contract, used: frozenset[str]) -> Profile
     )
     return Profile(
         known,
-        values,
         int(row[0]),
         _days(
             source,
             contract,
             [c for c in named if 0 < known[c] < n],
-            [c for c in grouped if values[c] >= FEW_VALUES],
+            _of_many_values(source, grouped),
         ),
         {h: int(k) for h, k in hours},
     )
+
+
+def _of_many_values(source: Source, columns: Sequence[str]) -> list[str]:
+    """Those of the columns that have `FEW_VALUES` values or more: no more than these are looked for."""
+    if not columns:
+        return []
+    counts = ", ".join(
+        f"(SELECT count(*) FROM (SELECT DISTINCT {identifier(c)} FROM {INTERACTIONS} "
+        f"WHERE {identifier(c)} IS NOT NULL LIMIT {FEW_VALUES}) some_{place})"
+        for place, c in enumerate(columns)
+    )
+    found = source.engine.row(f"SELECT {counts}")
+    return [c for c, n in zip(columns, found, strict=True) if int(n) >= FEW_VALUES]
 
 
 def _days(

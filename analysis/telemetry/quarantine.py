@@ -42,7 +42,7 @@ def find_broken(source: Source, report: ContractSection) -> Mapping[str, int]:
     have = {t: set(c) for t, c in source.columns.items() if t not in unread}
     for table in TABLES:
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE broken_{table} AS "
+            f"CREATE OR REPLACE TABLE broken_{table} AS "
             "SELECT DISTINCT source_row FROM errors WHERE tbl = ?",
             [table],
         )
@@ -63,7 +63,7 @@ def find_broken(source: Source, report: ContractSection) -> Mapping[str, int]:
 
 def _errors(source: Source, report: ContractSection) -> None:
     source.con.execute(
-        "CREATE OR REPLACE TEMP TABLE errors "
+        "CREATE OR REPLACE TABLE errors "
         "(rule VARCHAR, tbl VARCHAR, col VARCHAR, source_row BIGINT)"
     )
     found = [v for v in report.violations if v.severity == "error" and v.n_rows]

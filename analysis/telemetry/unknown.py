@@ -133,11 +133,11 @@ def taken_as(telemetry: Telemetry, bad_in: BadIn) -> Iterator[Telemetry]:
             for name in telemetry.types
         )
 
-    engine.view(
-        "fact",
-        f"SELECT {listed(there)} FROM fact_known UNION ALL SELECT {listed(filled)} FROM absent",
-    )
     try:
+        engine.view(
+            "fact",
+            f"SELECT {listed(there)} FROM fact_known UNION ALL SELECT {listed(filled)} FROM absent",
+        )
         yield dataclasses.replace(
             telemetry,
             taken_as=bad,

@@ -25,19 +25,21 @@ class Counting(DuckDB):
 
     n = 0
 
-    def _run(
-        self, sql: str, parameters: Parameters | None, *, cursor: bool = False
-    ) -> duckdb.DuckDBPyConnection:
+    def _run(self, sql: str, parameters: Parameters | None) -> duckdb.DuckDBPyConnection:
         self.n += 1
-        return super()._run(sql, parameters, cursor=cursor)
+        return super()._run(sql, parameters)
 
 
 def engine_of(fact: pd.DataFrame) -> Counting:
     engine = Counting(duckdb.connect())
     engine.put("fact", fact)
+    put_ids(engine, fact)
+    return engine
+
+
+def put_ids(engine: DuckDB, fact: pd.DataFrame) -> None:
     ids = fact[["cluster", "user_id"]].drop_duplicates()
     engine.put("cluster_ids", ids.set_axis(["code", "id"], axis=1))
-    return engine
 
 
 def world(n: int, n_clusters: int, seed: int = 1, giant: float = 0.0) -> pd.DataFrame:
@@ -325,14 +327,14 @@ class TestValues:
         said: list[str] = []
 
         class Listening(DuckDB):
-            def _run(
-                self, sql: str, parameters: Parameters | None, *, cursor: bool = False
-            ) -> duckdb.DuckDBPyConnection:
+            def _run(self, sql: str, parameters: Parameters | None) -> duckdb.DuckDBPyConnection:
                 said.append(sql)
-                return super()._run(sql, parameters, cursor=cursor)
+                return super()._run(sql, parameters)
 
         engine = Listening(duckdb.connect())
-        engine.put("fact", with_values(lambda rng, n: rng.choice(["'; DROP", "$e0_0", "{}"], n)))
+        fact = with_values(lambda rng, n: rng.choice(["'; DROP", "$e0_0", "{}"], n))
+        engine.put("fact", fact)
+        put_ids(engine, fact)
         column = bin_columns(engine, [DriftColumn("odd", "VARCHAR")])["odd"]
         assert set(column.labels) == {"'; DROP", "$e0_0", "{}"}
         assert not any("DROP'" in sql or "{}" in sql or "'; DROP" in sql for sql in said)

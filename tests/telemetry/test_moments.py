@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from analysis.contract import INTERACTIONS
 from analysis.policy import Policy
 from analysis.telemetry import Metric, Moments, Telemetry, moments
+from analysis.telemetry.engine import DuckDB
+from analysis.telemetry.moments import measure
 from tests.telemetry.worlds import frame, random_rows, world_of
 
 POLICY = Policy.model_validate({"windows": {"candidate": {"days": 8}, "baseline": {"days": 9}}})
@@ -147,7 +150,7 @@ def test_they_add_over_clusters(tmp_path: Path) -> None:
     telemetry = opened(tmp_path, 6)
     parts = [
         telemetry.moments([Metric.rate("failure", "failure", where)])
-        for where in ("true", "user_id < 'u4'", "user_id >= 'u4'")
+        for where in ("true", "cluster < 4", "cluster >= 4")
     ]
     telemetry.close()
     whole, one, other = (p["failure"] for p in parts)
@@ -195,20 +198,31 @@ def test_sums_beyond_128_bits_are_made_without_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     telemetry = opened(tmp_path, 3)
+    engine = telemetry.engine
+    assert isinstance(engine, DuckDB)
+    row, rows = engine.row, engine.rows
+
+    def overflows(run: Callable[..., Any]) -> Callable[..., Any]:
+        def limited(sql: str, *more: Any) -> Any:
+            if "n_0 * n_0" in sql or "a.n_0 * b.n_0" in sql:
+                raise duckdb.OutOfRangeException("Overflow in HUGEINT addition")
+            return run(sql, *more)
+
+        return limited
+
     try:
-        exact = {name: astuple(m) for name, m in telemetry.moments(METRICS).items()}
-
-        def overflow(*_: object) -> None:
-            raise duckdb.OutOfRangeException("Overflow in HUGEINT addition")
-
-        monkeypatch.setattr(moments, "_row", overflow)
-        assert {name: astuple(m) for name, m in telemetry.moments(METRICS).items()} == exact
-        telemetry.con.execute(
-            "CREATE TEMP TABLE cluster_totals AS SELECT 1::BIGINT AS cluster, 2::HUGEINT AS n1_0, "
-            "10000000000000000000000::HUGEINT AS y1_0, 0::HUGEINT AS n0_0, 3::HUGEINT AS y0_0"
+        exact = values(measure(engine, METRICS))
+        monkeypatch.setattr(engine, "row", overflows(row))
+        monkeypatch.setattr(engine, "rows", overflows(rows))
+        assert values(measure(engine, METRICS)) == exact
+        totals = "CAST(1 AS BIGINT) AS cluster, CAST(2 AS BIGINT) AS n_0"
+        large = "CAST('10000000000000000000000' AS HUGEINT) AS y_0"
+        engine.create(
+            "cluster_totals",
+            f"SELECT {totals}, 1 AS win, {large} UNION ALL SELECT {totals}, 0 AS win, {large}",
         )
-        found = moments._without_limit(telemetry.con, 1)
-        assert found[:5] == (2, 10**22, 4, 10**44, 2 * 10**22)
-        assert found[16:] == (0, 3 * 10**22, 6, 0, 1)
+        window = [2, 10**22, 4, 10**44, 2 * 10**22, 1, 2, 1]
+        assert moments._without_limit(engine, 1) == {0: window, 1: window}
+        assert moments._crossed(engine, 1) == [(4, 10**44, 2 * 10**22, 2 * 10**22, 1)]
     finally:
         telemetry.close()

@@ -60,7 +60,7 @@ def test_a_giant_tenant_has_its_share_of_a_sample_and_leaves_the_others_theirs(
     shares = []
     for seed in range(20):
         found = (
-            logical_requests(telemetry, ["session_id"], max_rows=LIMIT, seed=str(seed)).rows
+            logical_requests(telemetry, [], max_rows=LIMIT, seed=str(seed)).rows
             if requests
             else telemetry.sample([], "win = 1", max_rows=LIMIT, seed=str(seed))
         )
@@ -137,11 +137,11 @@ def test_rows_by_id_come_in_the_order_of_their_keys(tmp_path: Path) -> None:
     telemetry = opened(tmp_path, 0.2)
     rows = frame(telemetry)
     wanted = [*rows["interaction_id"].iloc[[40, 7, 300]], "no such row", "'); DROP TABLE fact;--"]
-    found = rows_of(telemetry.engine, ["interaction_id", "ts"], wanted)
-    nothing = rows_of(telemetry.engine, ["interaction_id", "ts"], [])
+    found = rows_of(telemetry.engine, ["interaction_id", "ts_us"], wanted)
+    nothing = rows_of(telemetry.engine, ["interaction_id", "ts_us"], [])
     telemetry.close()
     assert found["interaction_id"].tolist() == sorted(wanted[:3])
-    assert list(nothing) == ["interaction_id", "ts"]
+    assert list(nothing) == ["interaction_id", "ts_us"]
     assert len(nothing) == 0
 
 
