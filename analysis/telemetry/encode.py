@@ -1,6 +1,6 @@
 """Encodes validated interactions once, in the engine: what `fact` and every reduction read.
 
-    encoded       every usable column of the interactions but the ids; texts of few values as ENUM
+    encoded       every usable column of the interactions but those set apart; texts of few values as ENUM
                   where the engine is the embedded one; session, usr (codes), ts_us, ts_day,
                   started_us, started_day, label_us, cost_nano, latency_us, traced (true where there
                   is a trace id)
@@ -20,7 +20,6 @@ import duckdb
 
 from analysis.contract import INTERACTIONS, SESSIONS, USERS
 from analysis.telemetry.engine import DuckDB, Engine
-from analysis.telemetry.fact import IDS
 from analysis.telemetry.source import Source
 from analysis.telemetry.sql import identifier, literal
 
@@ -30,21 +29,23 @@ DAY_US = 86_400_000_000
 TABLES = ("encoded", "session_ids", "user_ids")
 
 
-def encode_into(source: Source, columns: Sequence[str], path: Path, *, joined: bool) -> None:
+def encode_into(
+    source: Source, columns: Sequence[str], path: Path, *, apart: frozenset[str], joined: bool
+) -> None:
     """Makes the three tables in a file of the embedded engine, over a cursor of its own.
 
-    columns: those of the interactions table that somebody may read. joined: whether every
-    interaction's session is in the sessions table.
+    columns: those of the interactions table that somebody may read. apart: those of them for which
+    others stand. joined: whether every interaction's session is in the sessions table.
     """
     con = source.con.cursor()
     name = f"into_{path.parent.name.replace('.', '_').replace('-', '_')}"
     con.execute(f"ATTACH {literal(str(path))} AS {identifier(name)}")
     into = identifier(name)
     try:
-        enums = _enums(con, columns, into)
+        enums = _enums(con, [c for c in columns if c not in apart], into)
         starts = _starts(DuckDB(con), source.columns[SESSIONS], joined=joined)
         con.execute(f"CREATE TEMP TABLE session_starts AS {starts}")
-        for table, select in _selects(columns, enums, code="source_row").items():
+        for table, select in _selects(columns, apart, enums, code="source_row").items():
             con.execute(f"CREATE TABLE {into}.{table} AS {select}")
         con.execute("DROP TABLE session_starts")
     finally:
@@ -52,11 +53,11 @@ def encode_into(source: Source, columns: Sequence[str], path: Path, *, joined: b
         con.close()
 
 
-def encode(source: Source, columns: Sequence[str], *, joined: bool) -> None:
+def encode(source: Source, columns: Sequence[str], *, apart: frozenset[str], joined: bool) -> None:
     """Makes the three tables in the engine that holds the telemetry."""
     engine = source.engine
     engine.create("session_starts", _starts(engine, source.columns[SESSIONS], joined=joined))
-    for name, select in _selects(columns, {}, code="user_id").items():
+    for name, select in _selects(columns, apart, {}, code="user_id").items():
         engine.create(name, select)
     engine.drop("session_starts")
 
@@ -86,10 +87,13 @@ def _starts(engine: Engine, columns: Sequence[str], *, joined: bool) -> str:
     )
 
 
-def _selects(columns: Sequence[str], casts: Mapping[str, str], code: str) -> dict[str, str]:
+def _selects(
+    columns: Sequence[str], apart: frozenset[str], casts: Mapping[str, str], code: str
+) -> dict[str, str]:
     """The statements of the three tables. casts: column → what stands for it."""
-    kept = [c for c in columns if c not in IDS and c != "timestamp_utc"]
-    carried = [casts.get(c, f"i.{identifier(c)} AS {identifier(c)}") for c in kept]
+    carried = [
+        casts.get(c, f"i.{identifier(c)} AS {identifier(c)}") for c in columns if c not in apart
+    ]
     return {
         "encoded": f"SELECT {', '.join([*carried, *_made(columns, code)])} FROM {INTERACTIONS} i "
         f"JOIN session_starts s ON s.id = i.session_id LEFT JOIN {USERS} u ON u.user_id = i.user_id",
@@ -103,7 +107,7 @@ def _enums(con: duckdb.DuckDBPyConnection, columns: Sequence[str], into: str) ->
     types = DuckDB(con).types(INTERACTIONS)
     out = {}
     for place, name in enumerate(columns):
-        if types[name] != "VARCHAR" or name == "interaction_id" or name in IDS:
+        if types[name] != "VARCHAR" or name == "interaction_id":
             continue
         quoted = identifier(name)
         con.execute(

@@ -64,9 +64,9 @@ DERIVED = (
     "started_day",
     "label_us",
 )
-IDS = ("session_id", "user_id", "trace_id")
-"""Columns that `fact` leaves out: codes stand for the first two, and of the third `traced` says whether
-it is there."""
+APART = ("session_id", "user_id", "trace_id", "timestamp_utc")
+"""Columns that `fact` leaves out unless the policy names them: codes stand for the first two, of the
+third `traced` says whether it is there, and `ts_us` is the time."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,7 @@ def build(
     restore(engine)
     types = engine.types("fact")
     wanted = (*usable(columns, contract, policy), "use_case")
-    apart = (*IDS, "timestamp_utc")
-    names = tuple(c for c in dict.fromkeys(wanted) if c in types or c in apart)
+    names = tuple(c for c in dict.fromkeys(wanted) if c in types or c in APART)
     return Fact(windows, cluster, _counts(engine), types, names)
 
 
@@ -142,6 +141,11 @@ def usable(columns: Sequence[str], contract: Contract, policy: Policy) -> tuple[
         for c in columns
         if c.lower() not in DERIVED and (contract.column(c) is not None or c in named)
     )
+
+
+def left_out(policy: Policy) -> frozenset[str]:
+    """The columns that `fact` leaves out under this policy."""
+    return frozenset(APART) - texts(policy)
 
 
 def texts(value: object) -> frozenset[str]:
@@ -191,7 +195,7 @@ def _placed(
         late = f"coalesce(label_us > {micros(as_of)}, false)"
     carried = []
     for name in columns:
-        if name in IDS or name == "timestamp_utc":
+        if name not in held:
             continue
         column = contract.column(name)
         text = identifier(name)
@@ -288,5 +292,5 @@ def moment(us: int) -> datetime:
     return EPOCH + timedelta(microseconds=int(us))
 
 
-__all__ = ["DERIVED", "IDS", "Fact", "WindowCounts", "build", "day_number", "micros", "midnight",
+__all__ = ["APART", "DERIVED", "Fact", "WindowCounts", "build", "day_number", "left_out", "micros", "midnight",
            "moment", "restore", "texts", "usable", "weight_of", "window_of"]  # fmt: skip

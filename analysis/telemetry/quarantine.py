@@ -63,8 +63,7 @@ def find_broken(source: Source, report: ContractSection) -> Mapping[str, int]:
 
 def _errors(source: Source, report: ContractSection) -> None:
     source.con.execute(
-        "CREATE OR REPLACE TABLE errors "
-        "(rule VARCHAR, tbl VARCHAR, col VARCHAR, source_row BIGINT)"
+        "CREATE OR REPLACE TABLE errors (rule VARCHAR, tbl VARCHAR, col VARCHAR, source_row BIGINT)"
     )
     found = [v for v in report.violations if v.severity == "error" and v.n_rows]
     for rule, table, column in dict.fromkeys((v.rule, v.table, v.column) for v in found):

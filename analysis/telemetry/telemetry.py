@@ -280,12 +280,13 @@ def _from_files(
     building = None if store is None else store.building()
     try:
         usable = fact_table.usable(source.columns.get(INTERACTIONS, ()), contract, policy)
+        apart = fact_table.left_out(policy)
         assert source.staging is not None
         path = data_file(building or source.staging)
         with ThreadPoolExecutor(max_workers=1) as beside:
             early = None
             if not source.violations and source.rows(INTERACTIONS) <= AT_ONCE_ROWS:
-                early = beside.submit(encode_into, source, usable, path, joined=True)
+                early = beside.submit(encode_into, source, usable, path, apart=apart, joined=True)
             validation = validate(
                 source,
                 contract,
@@ -300,7 +301,7 @@ def _from_files(
         )
         if early is None or failed is not None or not whole:
             path.unlink(missing_ok=True)
-            encode_into(source, usable, path, joined=whole)
+            encode_into(source, usable, path, apart=apart, joined=whole)
         source.check_unchanged()
         if whole and building is not None and store is not None and store.is_of(told.inputs):
             path = store.keep(building, told)
@@ -337,7 +338,8 @@ def _from_warehouse(
             raise ContractError(as_text(validation), validation.violations)
         told = Told(source.inputs, source.columns[INTERACTIONS], validation)
         joined = not any(v.rule in ("rollup", "foreign_key") for v in validation.violations)
-        encode(source, fact_table.usable(told.columns, contract, policy), joined=joined)
+        usable = fact_table.usable(told.columns, contract, policy)
+        encode(source, usable, apart=fact_table.left_out(policy), joined=joined)
         return _Opened(source.engine, told, None, source)
     except BaseException:
         source.close()

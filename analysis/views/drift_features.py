@@ -129,7 +129,9 @@ def binned_features(telemetry: Telemetry, names: Sequence[str]) -> dict[str, Bin
 def _read_as(telemetry: Telemetry, names: Sequence[str]) -> dict[str, str]:
     """The DuckDB types as which columns are read; the contract's word comes first."""
     undeclared = [n for n in names if n not in DERIVED and telemetry.contract.column(n) is None]
-    return {n: telemetry.types.get(n, "VARCHAR") for n in names} | natural_types(telemetry.engine, undeclared)
+    return {n: telemetry.types.get(n, "VARCHAR") for n in names} | natural_types(
+        telemetry.engine, undeclared
+    )
 
 
 def measure(telemetry: Telemetry, name: str, column: BinnedColumn) -> Feature:
