@@ -144,8 +144,13 @@ class Telemetry:
 
     def bad(self, rule: Bad) -> str:
         """The nullable SQL boolean over `fact` that says when `rule` holds."""
-        plain = rule == Bad(column="is_failure")
-        bad = "failure" if plain else bad_when(rule, self.types[rule.column])
+        latency = self.policy.latency_slo
+        if rule == Bad(column="is_failure"):
+            bad = "failure"
+        elif latency is not None and rule == latency.rule:
+            bad = "breach"  # the same, by one name: what is measured once is remembered
+        else:
+            bad = bad_when(rule, self.types[rule.column])
         return bad if self.taken_as is None else f"coalesce({bad}, {self.taken_as})"
 
     # ── reductions ───────────────────────────────────────────────────────────────────────
