@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+# Before all else: a signal may come while the rest is imported.
+from analysis import stopping
+
+if __name__ == "__main__":
+    stopping.install()
+
 import argparse
 import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis import commands
-from analysis.errors import ReviewError
+from analysis import commands, disk
+from analysis.errors import DiskError, ReviewError
 
 MAX_THREADS = 1024
 
@@ -19,24 +25,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
-    except ReviewError as error:
+    except BaseException as error:
+        # Whatever a signal broke first, it is the signal that ended the command.
+        if isinstance(error, KeyboardInterrupt) or stopping.requested():
+            return stopping.finish()
+        code = _explained(error)
+        if code is None:
+            raise
+        return code
+
+
+def _explained(error: BaseException) -> int | None:
+    """Says what stopped a command, and returns the exit code; None for a fault of the code."""
+    full = disk.refusal(error)
+    if isinstance(error, ReviewError):
         _tell(f"error: {error}")
         return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
-    except MemoryError:
-        print(f"error: out of memory; {_LESS_MEMORY}", file=sys.stderr)
+    if full is not None:
+        file = error.filename if isinstance(error, OSError) else None
+        _tell(f"error: {file or error}: {full}; nothing was published")
+        return DiskError.exit_code
+    if isinstance(error, MemoryError):
+        _tell(f"error: out of memory; {_LESS_MEMORY}")
         return 1
-    except OSError as error:
+    if isinstance(error, OSError):
         place = f" {error.filename}:" if error.filename else ""
         _tell(f"error:{place} {error.strerror or error}; nothing was published")
         return 1
-    except Exception as error:
-        if not _is_of_engine(error):
-            raise
+    if _is_of_engine(error):
         _tell(f"error: the engine stopped: {error}; {_LESS_MEMORY}")
         return 1
+    return None
 
 
 def _tell(text: str) -> None:
@@ -49,7 +68,7 @@ def _tell(text: str) -> None:
 _LESS_MEMORY = "try fewer --threads, another --memory-limit, or more room for temporary files"
 
 
-def _is_of_engine(error: Exception) -> bool:
+def _is_of_engine(error: BaseException) -> bool:
     """Whether the engine ran out of memory or disk: not a fault of the code, no traceback."""
     names = {base.__name__ for base in type(error).__mro__}
     from_engine = type(error).__module__.partition(".")[0] in ("duckdb", "_duckdb")
@@ -70,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     _data(p, required=True)
     _contract(p)
     _quarantine(p)
+    _engine(p)
     p.add_argument("--format", choices=["text", "json", "junit", "github"], default="text")
     _out(p, "write the report to this file instead of stdout")
 
@@ -193,8 +213,22 @@ def _review_options(p: argparse.ArgumentParser) -> None:
         "--as-of", metavar="TIME", help="ends the candidate at the last UTC midnight not after TIME"
     )
     _out(p, "directory for the result")
-    p.add_argument("--threads", type=_threads, metavar="N", help="threads of the engine")
-    p.add_argument("--memory-limit", metavar="SIZE", help="memory of the engine, for example 4GB")
+    _engine(p)
+
+
+def _engine(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--threads",
+        type=_threads,
+        metavar="N",
+        help="threads of the engine (default: one a processor); the result is the same for any number",
+    )
+    p.add_argument(
+        "--memory-limit",
+        metavar="SIZE",
+        help="memory of the engine, for example 4GB or 512MiB (default: 80 %% of what there is, at most "
+        "2500MiB); what does not fit goes to the folder for temporary files (TMPDIR)",
+    )
 
 
 def _count(text: str) -> int:
@@ -216,7 +250,10 @@ def _run() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    return main()
+    try:
+        return main()
+    finally:
+        stopping.uninstall()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 ReviewError                  anything that stops a command; carries the exit code
 ├── UsageError         (2)   a wrong command line, a path that is absent or may not be read
-│   └── PolicyError    (2)   an invalid policy, every problem at once
-│       └── WindowError (2)  a window that is empty or outside the data
+│   ├── PolicyError    (2)   an invalid policy, every problem at once
+│   │   └── WindowError (2)  a window that is empty or outside the data
+│   └── DiskError      (2)   a folder that takes no more: full, over its quota, or read-only
 ├── ContractError      (1)   telemetry violates the contract, every violation at once
 ├── ArtifactError      (1)   an artifact that is not one, or does not agree with its digests
 └── RenderError        (1)   the site or the PDF could not be made
@@ -39,6 +40,10 @@ class PolicyError(UsageError):
 
 class WindowError(PolicyError):
     """A window holds no rows or lies outside the data."""
+
+
+class DiskError(UsageError):
+    """A folder takes no more; nothing half written is left in it."""
 
 
 class ContractError(ReviewError):

@@ -15,9 +15,7 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,18 +27,19 @@ from typing import Any
 import pandas as pd
 
 from analysis import artifact as artifacts
-from analysis import bounds, gate
+from analysis import bounds, disk, gate, leftovers
 from analysis import contract as contracts
 from analysis import policy as policies
 from analysis.artifact import DecisionArtifact
 from analysis.check import Check, RegressionTest
 from analysis.errors import PolicyError, UsageError
 from analysis.policy import LoadedPolicy, Policy, utc
-from analysis.running import is_running
+from analysis.progress import SILENT, Progress
 from analysis.tables import write_tables
-from analysis.telemetry import Telemetry, fact, open_telemetry
+from analysis.telemetry import Telemetry, open_telemetry
 from analysis.telemetry.address import Address, address, is_address
 from analysis.telemetry.files import digest_inputs
+from analysis.telemetry.source import reading
 from analysis.telemetry.store import Store, key_of
 from analysis.telemetry.telemetry import policy_columns
 from analysis.telemetry.windows import iso
@@ -59,9 +58,8 @@ VIEWS: Mapping[str, Callable[[Telemetry, Policy], ViewResult[Any]]] = {
     "drift": drift.assess,
     "triage": triage.assess,
 }
+_BUILDING = ".building-"
 _PACKAGES = ("duckdb", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "scipy")
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -141,21 +139,15 @@ def _exists(path: Path, given: str) -> bool:
         raise UsageError(f"{given}: {error.strerror or 'cannot be read'}") from None
 
 
-def compute(
-    wanted: Request, progress: Progress = lambda _: None, store: Store | None = None
-) -> Review:
+@reading()
+def compute(wanted: Request, progress: Progress = SILENT, store: Store | None = None) -> Review:
     """Computes a review. store: where the encoded telemetry is kept.
 
     Raises ContractError, WindowError, UsageError.
     """
     policy = wanted.loaded.policy
     declared = contracts.load(wanted.contract_path)
-    kept = store is not None and store.data.is_file()
-    progress(
-        "the telemetry is known: its encoded copy is read"
-        if kept
-        else "reading and validating the telemetry"
-    )
+    progress.expect(len(VIEWS) + 1)
     telemetry = open_telemetry(
         wanted.data,
         declared,
@@ -164,10 +156,11 @@ def compute(
         threads=wanted.threads,
         memory_limit=wanted.memory_limit,
         store=store,
+        progress=progress,
     )
     try:
         results = _assessed(telemetry, policy, progress)
-        progress("asking what unknown rows could change")
+        progress.step("bounding what is not known, and deciding")
         body = artifacts.to_json(_artifact(telemetry, wanted.loaded, results))
     finally:
         telemetry.close()
@@ -181,7 +174,7 @@ def _assessed(
     found: dict[str, ViewResult[Any]] = {}
 
     def one(name: str) -> None:
-        progress(f"assessing {name}")
+        progress.step(f"assessing {name}")
         found[name] = VIEWS[name](telemetry, policy)
 
     one("health")
@@ -199,7 +192,7 @@ def _assessed(
             for name in later:
                 one(name)
             if coming is not None:
-                progress("assessing hotspots")
+                progress.step("assessing hotspots")
                 found["hotspots"] = coming.result()
         finally:
             if engine is not None:
@@ -355,8 +348,6 @@ def _store(wanted: Request, root: Path, inputs: Sequence[tuple[str, str]]) -> St
         "inputs": inputs,
         "contract": _contract_digests(wanted),
         "columns": sorted(policy_columns(policy)),
-        # What a text of the policy may name is a column; a title and an id of a release are none.
-        "texts": sorted(fact.texts(policy.model_copy(update={"release": None}))),
         "missing": policy.missing.max_rate,
         "code": _code_digest(),
         "producer": dataclasses.asdict(producer()),
@@ -376,59 +367,72 @@ Draw = Callable[[Review, Path], None]
 
 
 def cached(
-    wanted: Request, draw: Draw | None, project: Path = PROJECT, progress: Progress = lambda _: None
+    wanted: Request,
+    draw: Draw | None,
+    project: Path = PROJECT,
+    progress: Progress = SILENT,
+    spare: Path | None = None,
 ) -> Path:
     """The directory of the finished review, computed where it is not there yet.
 
     draw: writes what the pages show (`pages/`) into the directory; without it only the artifact and
-    the tables are there, and a later call with it adds the pages.
+    the tables are there, and a later call with it adds the pages. spare: made and used in the place of
+    a cache that cannot be written.
     """
     root = project / ".cache" / "review"
+    if draw is not None:
+        progress.expect(1)
     if isinstance(wanted.data, Address) and wanted.data.kind != "duckdb":
-        return _never_cached(wanted, draw, root, progress)
+        # Tables that may change at any time: computed anew, and put in one place.
+        review = compute(wanted, progress)
+        key = hashlib.sha256(str(review.body["digest"]).encode()).hexdigest()[:24]
+        return _kept(review, root, key, draw, progress, spare)
     inputs = digest_inputs(wanted.data)
-    place = root / cache_key(wanted, inputs)
-    if _finished(place, draw):
-        progress("the inputs have not changed: the finished review is used")
-        return place
-    root.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(root)
+    key = cache_key(wanted, inputs)
+    if _finished(root / key, draw):
+        progress.note("the inputs have not changed: the finished review is used")
+        return root / key
     store = _store(wanted, project / ".cache" / "encoded", inputs)
     review = compute(wanted, progress, store)
     read = {(one["file"], one["sha256"]) for one in review.body["inputs"]}
     if not read <= set(inputs):
         raise UsageError(f"{wanted.data}: the telemetry changed while it was read; review it again")
-    building = Path(tempfile.mkdtemp(dir=root, prefix=f".building-{os.getpid()}-"))
+    return _kept(review, root, key, draw, progress, spare)
+
+
+def _kept(
+    review: Review,
+    root: Path,
+    key: str,
+    draw: Draw | None,
+    progress: Progress,
+    spare: Path | None,
+) -> Path:
+    """Saves a review in the cache, or in `spare` where that cannot be written."""
+    if draw is not None:
+        progress.step("drawing figures and tables")
     try:
-        save(review, building)
-        if draw is not None:
-            progress("drawing figures and tables")
-            draw(review, building)
-        os.chmod(building, 0o755)
-        _put(building, place, draw)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return place
+        return _built(review, root, key, draw)
+    except OSError as error:
+        if spare is None:
+            raise
+        why = disk.refusal(error) or error.strerror or str(error)
+    progress.note(f"{root}: {why}; the review is not kept for the next run")
+    with disk.writing(spare.parent, "free some, or set TMPDIR to another folder"):
+        spare.mkdir(mode=0o700)
+        return _built(review, spare, key, draw)
 
 
-def _never_cached(wanted: Request, draw: Draw | None, root: Path, progress: Progress) -> Path:
-    """A review of tables that may change at any time: computed anew, and put in one place."""
+def _built(review: Review, root: Path, key: str, draw: Draw | None) -> Path:
     root.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(root)
-    review = compute(wanted, progress)
-    key = hashlib.sha256(str(review.body["digest"]).encode()).hexdigest()[:24]
-    place = root / key
-    building = Path(tempfile.mkdtemp(dir=root, prefix=f".building-{os.getpid()}-"))
-    try:
+    leftovers.clean(root, _BUILDING)
+    with leftovers.directory(root, _BUILDING) as building:
         save(review, building)
         if draw is not None:
-            progress("drawing figures and tables")
             draw(review, building)
         os.chmod(building, 0o755)
-        _put(building, place, draw)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return place
+        _put(building, root / key, draw)
+    return root / key
 
 
 def _finished(place: Path, draw: Draw | None) -> bool:
@@ -444,20 +448,9 @@ def _put(building: Path, place: Path, draw: Draw | None) -> None:
     if _finished(place, draw):
         return
     # Moved aside before it is deleted: a kill in between must not leave half a review in place.
-    aside = building.with_name(f"{building.name}-old")
-    os.rename(place, aside)
-    try:
+    with leftovers.later(place.parent, _BUILDING) as aside:
+        os.rename(place, aside)
         os.rename(building, place)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _remove_leftovers(root: Path) -> None:
-    """Removes what killed runs were building; a run that is alive keeps its own."""
-    for path in root.glob(".building-*"):
-        number = path.name.split("-")[1]
-        if not (number.isdigit() and is_running(int(number))):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def save(review: Review, directory: Path) -> None:

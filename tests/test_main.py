@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import errno
-import io
 import json
 import os
 import subprocess
@@ -20,9 +19,12 @@ from analysis import artifact as artifacts
 from analysis import commands
 from analysis import review as reviews
 from analysis.__main__ import main
+from analysis.commands import publishing
+from analysis.commands.given import moment as moment_of
 from analysis.errors import (
     ArtifactError,
     ContractError,
+    DiskError,
     PolicyError,
     RenderError,
     ReviewError,
@@ -161,7 +163,11 @@ def test_a_wrong_command_line_exits_2_and_says_why_on_stderr(
         (RenderError("a"), 1),
         (KeyboardInterrupt(), 130),
         (MemoryError(), 1),
-        (OSError(errno.ENOSPC, "No space left on device", "/somewhere"), 1),
+        (OSError(errno.EIO, "Input/output error", "/somewhere"), 1),
+        (OSError(errno.ENOSPC, "No space left on device", "/somewhere"), 2),
+        (DiskError("a"), 2),
+        (duckdb.TransactionException('could not write "x": No space left on device'), 2),
+        (duckdb.OutOfMemoryException("failed to offload data block of size 256 KiB"), 2),
         (duckdb.OutOfMemoryException("x"), 1),
         (duckdb.IOException("x"), 1),
     ],
@@ -402,24 +408,6 @@ def test_a_terminal_that_knows_only_ascii_gets_escapes(artifact: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_progress_is_for_a_terminal_and_not_for_a_log(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from argparse import Namespace
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    commands._progress(Namespace(quiet=False))("hidden")
-    assert capsys.readouterr().err == ""
-    for quiet, shown in ((False, True), (True, False)):
-        terminal = Terminal()
-        monkeypatch.setattr(sys, "stderr", terminal)
-        commands._progress(Namespace(quiet=quiet))("reading")
-        assert ("reading" in terminal.getvalue()) == shown
-
-
 # ── sample and validate ──────────────────────────────────────────────────────────────────
 
 
@@ -578,7 +566,7 @@ def test_telemetry_that_violates_the_contract_exits_1_and_writes_nothing(
     ],
 )
 def test_as_of_is_utc_however_it_is_written(written: str, day: str) -> None:
-    moment = commands._moment(written)
+    moment = moment_of(written)
     assert moment is not None
     assert moment.isoformat() == f"{day}T00:00:00+00:00"
 
@@ -586,7 +574,7 @@ def test_as_of_is_utc_however_it_is_written(written: str, day: str) -> None:
 @pytest.fixture
 def finished(project: Path, tiny_review: Review, monkeypatch: pytest.MonkeyPatch) -> Review:
     """The computation is replaced by its result."""
-    monkeypatch.setattr(reviews, "compute", lambda wanted, progress=None: tiny_review)
+    monkeypatch.setattr(reviews, "compute", lambda *_: tiny_review)
     return tiny_review
 
 
@@ -698,19 +686,17 @@ def test_a_directory_that_cannot_be_moved_is_filled_in_place(
     project: Path, finished: Review, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mounted directory is busy: its content changes, not the directory."""
-    from analysis.render import publish
-
     out = tmp_path / "made"
     assert run("review", "--out", out) == 0
     (out / "decision_artifact.json").write_text("old")
-    put = publish.put_in_place
+    put = publishing.put_in_place
 
     def busy(source: Path, target: Path) -> None:
         if target == out.resolve():
             raise OSError(errno.EBUSY, "Device or resource busy")
         put(source, target)
 
-    monkeypatch.setattr(publish, "put_in_place", busy)
+    monkeypatch.setattr(publishing, "put_in_place", busy)
     assert run("review", "--out", out) == 0
     made_of(finished, out)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made", "project"]

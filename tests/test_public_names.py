@@ -95,7 +95,7 @@ def test_what_is_not_needed_is_not_loaded(statement: str, heavy: list[str]) -> N
 # name share the rank of what they serve. `review` stands later than there: it runs the whole flow,
 # from telemetry to the artifact, and so imports the gate and the artifact, and they do not know it.
 RANKS = [
-    {"errors", "check", "running", "stats", "tables"},
+    {"errors", "check", "disk", "in_place", "leftovers", "progress", "stats", "stopping", "tables"},
     {
         "strict_yaml",
         "policy_problems",
@@ -123,7 +123,7 @@ RANKS = [
 # Beside the flow: the sample is nobody's input but the contract's; `ingest` writes tables, and
 # `propose` drafts a contract and a policy from them.
 ASIDE = {
-    "sample": {"errors", "contract"},
+    "sample": {"errors", "disk", "in_place", "contract"},
     "ingest": {"errors", "contract", "telemetry"},
     "propose": {"errors", "contract", "policy", "telemetry"},
 }

@@ -16,6 +16,7 @@ from analysis import artifact as artifacts
 from analysis import review as reviews
 from analysis.errors import PolicyError, UsageError
 from analysis.policy import known_check_ids, load
+from analysis.progress import Progress
 from analysis.review import Request, Review
 from analysis.tables import TABLES
 
@@ -40,6 +41,16 @@ def wanted(project: Path) -> Request:
     return reviews.request(project=project, contract=project / "contract.yml")
 
 
+class Notes(Progress):
+    """Remembers the messages."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
 class Computed:
     """Stands for the computation: counts it, and answers with the finished review."""
 
@@ -47,7 +58,7 @@ class Computed:
         self.review = review
         self.times = 0
 
-    def __call__(self, wanted: Request, progress: Any = None) -> Review:
+    def __call__(self, *_: Any) -> Review:
         self.times += 1
         return self.review
 
@@ -216,12 +227,12 @@ def same_inputs(computed: Computed, wanted: Request) -> None:
 
 def test_a_second_run_loads(wanted: Request, project: Path, computed: Computed) -> None:
     same_inputs(computed, wanted)
-    said: list[str] = []
+    said = Notes()
     first = reviews.cached(wanted, None, project)
-    second = reviews.cached(wanted, None, project, said.append)
+    second = reviews.cached(wanted, None, project, said)
     assert first == second
     assert computed.times == 1
-    assert said == ["the inputs have not changed: the finished review is used"]
+    assert said.texts == ["the inputs have not changed: the finished review is used"]
     assert artifacts.verify_file(first / artifacts.FILE_NAME) == []
     assert {p.name for p in (first / "tables").iterdir()} == set(TABLES)
     assert [p.name for p in first.parent.iterdir()] == [first.name]
@@ -307,7 +318,7 @@ def test_telemetry_that_changes_while_it_is_read_is_not_cached_under_its_old_dig
     monkeypatch.setattr(reviews, "compute", Computed(changed))
     with pytest.raises(UsageError, match="changed while it was read"):
         reviews.cached(wanted, None, project)
-    assert list((project / ".cache" / "review").iterdir()) == []
+    assert not (project / ".cache" / "review").exists()
 
 
 def test_what_killed_runs_left_is_removed_and_what_runs_is_kept(
@@ -316,10 +327,11 @@ def test_what_killed_runs_left_is_removed_and_what_runs_is_kept(
     root = project / ".cache" / "review"
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    for name in (f".building-{gone.pid}-a", f".building-{os.getpid()}-b", ".building-c"):
+    alive = f".building-{os.getppid()}-0123abcd"
+    for name in (f".building-{gone.pid}-0123abcd", alive):
         (root / name).mkdir(parents=True)
     place = reviews.cached(wanted, None, project)
-    assert {p.name for p in root.iterdir()} == {place.name, f".building-{os.getpid()}-b"}
+    assert {p.name for p in root.iterdir()} == {place.name, alive}
 
 
 SLOW = """
@@ -333,7 +345,7 @@ def slow(review, directory):
     (directory / "tables" / "hotspots.csv").write_text("half")
     print("half", flush=True)
     time.sleep(60)
-reviews.compute = lambda wanted, progress: type("R", (), {"body": {"inputs": []}})()
+reviews.compute = lambda *_: type("R", (), {"body": {"inputs": []}})()
 reviews.save = slow
 reviews.cached(reviews.request(project=project), None, project)
 """

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from analysis import leftovers
 from analysis.errors import RenderError
+from analysis.in_place import put_in_place, staging
 from analysis.render import embedded, quarto
 from analysis.render.project import load_project
-from analysis.render.publish import check_target, put_in_place, staging
+from analysis.render.publish import check_target
 from analysis.render.sidecar import check_review, complete_site
 
 __all__ = ["Engine", "Progress", "RenderResult", "render_site"]
@@ -77,16 +79,19 @@ def render_site(
     if engine == "quarto" and found is None:
         raise RenderError(quarto.explain_absence())
 
-    with staging(out) as site, tempfile.TemporaryDirectory(prefix="release-review-") as scratch:
+    with (
+        staging(out) as site,
+        leftovers.directory(Path(tempfile.gettempdir()), "release-review-") as scratch,
+    ):
         if found is not None:
             name: Literal["quarto", "embedded"] = "quarto"
             version = found.version
             report(f"Quarto {version} at {found.path}")
-            quarto.render(found, site_project, review_dir, site, Path(scratch), report)
+            quarto.render(found, site_project, review_dir, site, scratch, report)
         else:
             name, version = "embedded", embedded.version()
             report(f"embedded engine ({version})")
-            embedded.render(site_project, review_dir, site, Path(scratch), report)
+            embedded.render(site_project, review_dir, site, scratch, report)
         complete_site(site, review_dir, site_project.pages[0])
         report("checking the site")
         problems = check_site(site)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -48,6 +50,14 @@ class _Client(NotebookClient):
     """Starts and stops a kernel that is reached over sockets in a folder, not over the network."""
 
     folder: Path
+    abandoned = False
+
+    def abandon(self) -> None:
+        """Ends the kernel at once, or as soon as it has started."""
+        self.abandoned = True
+        process = getattr(getattr(self.km, "provisioner", None), "process", None)
+        if process is not None:
+            process.kill()
 
     def create_kernel_manager(self) -> AsyncKernelManager:
         socket = str(self.folder / "kernel")
@@ -116,6 +126,8 @@ def _execute(
     seen: set[str] = set()
 
     def announce(cell: Any, cell_index: int) -> None:
+        if client.abandoned:
+            raise RuntimeError("stopped")
         page = cell.metadata["page"]
         if page not in seen:
             seen.add(page)
@@ -130,7 +142,7 @@ def _execute(
     )
     client.folder = scratch
     try:
-        client.execute(env=_environment(project.root, review_dir, scratch))
+        _run(client, _environment(project.root, review_dir, scratch))
     except CellExecutionError as error:
         failed = next(
             (cell for cell in together.cells if any(_is_error(out) for out in _outputs(cell))), None
@@ -139,6 +151,17 @@ def _execute(
         raise RenderError(f"{page}: a cell failed: {error.ename}: {error.evalue}") from error
     except (DeadKernelError, RuntimeError, TimeoutError) as error:
         raise RenderError(f"the kernel that runs the pages stopped: {error}") from error
+
+
+def _run(client: _Client, environment: dict[str, str]) -> None:
+    """In a thread of its own: nbclient takes the signals of the main one for itself, and keeps them."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(lambda: asyncio.run(client.async_execute(env=environment)))
+        try:
+            done.result()
+        except BaseException:
+            client.abandon()
+            raise
 
 
 def _outputs(cell: Any) -> list[Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,16 +98,23 @@ def render(
         text=True,
         encoding="utf-8",
         errors="replace",
+        start_new_session=True,
     )
     lines: list[str] = []
     assert process.stdout is not None
     with process:
-        for coloured in process.stdout:
-            line = _COLOURS.sub("", coloured.rstrip())
-            lines.append(line)
-            step = re.search(r"\[\s*(\d+/\d+)\]\s+(\S+)", line)
-            if step:
-                report(f"page {step.group(1)}: {step.group(2)}")
+        try:
+            for coloured in process.stdout:
+                line = _COLOURS.sub("", coloured.rstrip())
+                lines.append(line)
+                step = re.search(r"\[\s*(\d+/\d+)\]\s+(\S+)", line)
+                if step:
+                    report(f"page {step.group(1)}: {step.group(2)}")
+        except BaseException:
+            # Its children hold the pipe open as long as they live.
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
     if process.returncode != 0:
         shown = "\n".join(f"  {line}" for line in lines[-_LINES_SHOWN:])
         raise RenderError(f"quarto render ended with {process.returncode}:\n{shown}")

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
 import gzip
 import json
-import os
 import shutil
-import sys
-import tempfile
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis.disk import refusal
 from analysis.errors import UsageError
+from analysis.in_place import put_in_place, staging
 from analysis.sample.columns import DECIMALS
 from analysis.sample.world import World
 
 FORMATS = ("csv", "csv.gz", "parquet")
 TRUTH = "truth.json"
-_AT_FDCWD = -100
 
 
 def write(world: World, out: Path | str, format: str = "csv") -> Path:
@@ -36,9 +33,12 @@ def write(world: World, out: Path | str, format: str = "csv") -> Path:
     target = Path(out).resolve()
     try:
         _write(world, target, format)
-    except OSError as error:
+    except (OSError, duckdb.Error) as error:
+        why = refusal(error)
+        if why is None and not isinstance(error, OSError):
+            raise
         raise UsageError(
-            f"cannot write the sample to {target}: {error.strerror or error}; "
+            f"cannot write the sample to {target}: {why or getattr(error, 'strerror', None) or error}; "
             "give another folder with --out"
         ) from error
     return target
@@ -46,17 +46,12 @@ def write(world: World, out: Path | str, format: str = "csv") -> Path:
 
 def _write(world: World, target: Path, format: str) -> None:
     _check_replaceable(target, world)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with staging(target) as building:
         for name, table in world.tables.items():
-            _write_table(table, staging / f"{name}.{format}", format)
+            _write_table(table, building / f"{name}.{format}", format)
         text = json.dumps(world.truth, indent=2, ensure_ascii=True, allow_nan=False)
-        (staging / TRUTH).write_text(text + "\n", encoding="utf-8")
-        staging.chmod(0o755)
-        _swap(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        (building / TRUTH).write_text(text + "\n", encoding="utf-8")
+        put_in_place(building, target)
 
 
 def _check_replaceable(target: Path, world: World) -> None:
@@ -124,30 +119,3 @@ def _csv_column(column: pa.Field) -> str:
 
 def _quoted(text: str) -> str:
     return text.replace("'", "''")
-
-
-def _swap(staging: Path, target: Path) -> None:
-    """Puts `staging` where `target` is, in one step where the system can exchange two folders."""
-    if not target.exists():
-        staging.rename(target)
-        return
-    if _exchange(staging, target):
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(aside / "previous")
-    try:
-        staging.rename(target)
-    except OSError:
-        (aside / "previous").rename(target)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Linux's renameat2 with RENAME_EXCHANGE; false where there is no such call."""
-    call = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    if call is None:
-        return False
-    exchanged: bool = call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), 2) == 0
-    return exchanged

@@ -27,6 +27,9 @@ MAX_CELL_BYTES = 8 * 2**20
 ROW = "source_row"
 _HEAD_BYTES = 2**20
 
+# Arrow would take Ctrl-C for itself, and a file that was not read to its end for a broken one.
+pa.enable_signal_handlers(False)
+
 
 class NoCsv(Exception):
     """The file is not what it claims to be; the text says why."""

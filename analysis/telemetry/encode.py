@@ -29,23 +29,23 @@ DAY_US = 86_400_000_000
 TABLES = ("encoded", "session_ids", "user_ids")
 
 
-def encode_into(
-    source: Source, columns: Sequence[str], path: Path, *, apart: frozenset[str], joined: bool
-) -> None:
+def encode_into(source: Source, columns: Sequence[str], path: Path, *, joined: bool) -> None:
     """Makes the three tables in a file of the embedded engine, over a cursor of its own.
 
-    columns: those of the interactions table that somebody may read. apart: those of them for which
-    others stand. joined: whether every interaction's session is in the sessions table.
+    columns: those of the interactions table that somebody may read. joined: whether every
+    interaction's session is in the sessions table.
     """
     con = source.con.cursor()
     name = f"into_{path.parent.name.replace('.', '_').replace('-', '_')}"
     con.execute(f"ATTACH {literal(str(path))} AS {identifier(name)}")
     into = identifier(name)
     try:
-        enums = _enums(con, [c for c in columns if c not in apart], into)
+        enums = _enums(con, columns, into)
         starts = _starts(DuckDB(con), source.columns[SESSIONS], joined=joined)
-        con.execute(f"CREATE TEMP TABLE session_starts AS {starts}")
-        for table, select in _selects(columns, apart, enums, code="source_row").items():
+        con.execute(f"CREATE OR REPLACE TEMP TABLE session_starts AS {starts}")
+        for table, select in _selects(
+            columns, source.columns[INTERACTIONS], enums, code="source_row"
+        ).items():
             con.execute(f"CREATE TABLE {into}.{table} AS {select}")
         con.execute("DROP TABLE session_starts")
     finally:
@@ -53,11 +53,11 @@ def encode_into(
         con.close()
 
 
-def encode(source: Source, columns: Sequence[str], *, apart: frozenset[str], joined: bool) -> None:
+def encode(source: Source, columns: Sequence[str], *, joined: bool) -> None:
     """Makes the three tables in the engine that holds the telemetry."""
     engine = source.engine
     engine.create("session_starts", _starts(engine, source.columns[SESSIONS], joined=joined))
-    for name, select in _selects(columns, apart, {}, code="user_id").items():
+    for name, select in _selects(columns, source.columns[INTERACTIONS], {}, code="user_id").items():
         engine.create(name, select)
     engine.drop("session_starts")
 
@@ -88,14 +88,12 @@ def _starts(engine: Engine, columns: Sequence[str], *, joined: bool) -> str:
 
 
 def _selects(
-    columns: Sequence[str], apart: frozenset[str], casts: Mapping[str, str], code: str
+    columns: Sequence[str], have: Sequence[str], casts: Mapping[str, str], code: str
 ) -> dict[str, str]:
     """The statements of the three tables. casts: column → what stands for it."""
-    carried = [
-        casts.get(c, f"i.{identifier(c)} AS {identifier(c)}") for c in columns if c not in apart
-    ]
+    carried = [casts.get(c, f"i.{identifier(c)} AS {identifier(c)}") for c in columns]
     return {
-        "encoded": f"SELECT {', '.join([*carried, *_made(columns, code)])} FROM {INTERACTIONS} i "
+        "encoded": f"SELECT {', '.join([*carried, *_made(have, code)])} FROM {INTERACTIONS} i "
         f"JOIN session_starts s ON s.id = i.session_id LEFT JOIN {USERS} u ON u.user_id = i.user_id",
         "session_ids": "SELECT code, id FROM session_starts",
         "user_ids": f"SELECT {code} AS code, user_id AS id FROM {USERS}",

@@ -6,7 +6,6 @@ too (see `telemetry.dialect`). DuckDB runs it as it stands; another engine has i
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
+from analysis import leftovers
 from analysis.telemetry.sql import identifier
 
 Parameters = Mapping[str, object]
@@ -144,7 +144,7 @@ class DuckDB:
         self.con.interrupt()
         self.con.close()
         for directory in self._directories:
-            shutil.rmtree(directory, ignore_errors=True)
+            leftovers.remove(directory)
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         con = self.con.cursor()

@@ -143,9 +143,10 @@ def usable(columns: Sequence[str], contract: Contract, policy: Policy) -> tuple[
     )
 
 
-def left_out(policy: Policy) -> frozenset[str]:
-    """The columns that `fact` leaves out under this policy."""
-    return frozenset(APART) - texts(policy)
+def carried(columns: Sequence[str], contract: Contract, policy: Policy) -> tuple[str, ...]:
+    """Those of the usable columns that `fact` carries as they are."""
+    apart = frozenset(APART) - texts(policy)
+    return tuple(c for c in usable(columns, contract, policy) if c not in apart)
 
 
 def texts(value: object) -> frozenset[str]:
@@ -292,5 +293,5 @@ def moment(us: int) -> datetime:
     return EPOCH + timedelta(microseconds=int(us))
 
 
-__all__ = ["APART", "DERIVED", "Fact", "WindowCounts", "build", "day_number", "left_out", "micros", "midnight",
+__all__ = ["APART", "DERIVED", "Fact", "WindowCounts", "build", "carried", "day_number", "micros", "midnight",
            "moment", "restore", "texts", "usable", "weight_of", "window_of"]  # fmt: skip

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis import leftovers
 from analysis.contract import TABLES, RuleId
 from analysis.errors import UsageError
-from analysis.running import is_running
 from analysis.telemetry.address import Address
 from analysis.telemetry.violations import clean
 
@@ -170,8 +169,5 @@ def staging_directory(temp_dir: Path | None) -> Path:
     What killed runs left is removed; a run that is alive keeps its own.
     """
     root = temp_dir or Path(tempfile.gettempdir())
-    for path in root.glob("release-review-*-*"):
-        number = path.name.split("-")[2]
-        if number.isdigit() and not is_running(int(number)):
-            shutil.rmtree(path, ignore_errors=True)
-    return Path(tempfile.mkdtemp(dir=root, prefix=f"release-review-{os.getpid()}-"))
+    leftovers.clean(root, "release-review-")
+    return leftovers.new_directory(root, "release-review-")

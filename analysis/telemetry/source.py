@@ -10,8 +10,9 @@ rule `files` or `columns`.
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from analysis import disk, leftovers
 from analysis.contract import TABLES, Contract, RuleId, Table
 from analysis.errors import UsageError
 from analysis.telemetry import csv_file
@@ -45,6 +47,19 @@ TOO_LITTLE_MEMORY = (
 
 
 MEMORY_MIB = 2500
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """While the embedded engine works. Raises UsageError where it lacks memory or disk for that."""
+    room = (
+        "it holds what the engine cannot keep in memory; free some, or set TMPDIR to another folder"
+    )
+    try:
+        with disk.writing(Path(tempfile.gettempdir()), room, spills=True):
+            yield
+    except duckdb.OutOfMemoryException:
+        raise UsageError(TOO_LITTLE_MEMORY) from None
 
 
 @dataclass(frozen=True)
@@ -87,9 +102,10 @@ class Source:
         """Ends the engine's session, and removes what was staged."""
         self.engine.close()
         if self.staging is not None:
-            shutil.rmtree(self.staging, ignore_errors=True)
+            leftovers.remove(self.staging)
 
 
+@reading()
 def open_source(
     data: Path | Address,
     contract: Contract,
@@ -129,11 +145,9 @@ def open_source(
             inputs += opened.inputs
             stamps += opened.stamps
             violations += declared_columns(contract, table, contract.tables[table], columns[table])
-    except BaseException as error:
+    except BaseException:
         con.close()
-        shutil.rmtree(staging, ignore_errors=True)
-        if isinstance(error, duckdb.OutOfMemoryException):
-            raise UsageError(TOO_LITTLE_MEMORY) from None
+        leftovers.remove(staging)
         raise
     return Source(
         DuckDB(con),
@@ -170,7 +184,8 @@ def connect(
     try:
         con.execute(f"SET memory_limit = {literal(memory_limit or _memory_limit(con))}")
     except duckdb.Error:
-        shutil.rmtree(staging, ignore_errors=True)
+        con.close()
+        leftovers.remove(staging)
         raise UsageError(
             f"--memory-limit {memory_limit}: not a size that the engine takes"
         ) from None
@@ -222,6 +237,8 @@ def _open(
     except duckdb.OutOfMemoryException:
         raise
     except (OSError, duckdb.Error, pa.ArrowException, UnicodeError) as error:
+        if disk.refusal(error) is not None:
+            raise
         why = getattr(error, "strerror", None) or csv_file.reason(error)
         raise Unreadable("files", f"{found.paths[0].name}: {why}") from None
     if not sum(rows):
@@ -462,6 +479,8 @@ def unreadable_tables(source: Source, contract: Contract) -> list[Violation]:
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error as error:
+            if disk.refusal(error) is not None:
+                raise
             file = next(i.file for i in source.inputs if i.table == table)
             hint = f"{file}: cannot be read to its end ({clean(str(error).splitlines()[0], 120)})"
             out.append(whole(contract, "files", table, hint))

@@ -8,7 +8,6 @@ two only to score a fitted model.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,9 +18,11 @@ from typing import Literal
 import duckdb
 import pandas as pd
 
+from analysis import disk, leftovers
 from analysis.contract import INTERACTIONS, Contract
-from analysis.errors import ContractError, UsageError, WindowError
+from analysis.errors import ContractError, DiskError, WindowError
 from analysis.policy import Bad, Policy
+from analysis.progress import SILENT, Progress
 from analysis.telemetry import fact as fact_table
 from analysis.telemetry import quarantine, rows
 from analysis.telemetry.address import Address
@@ -32,7 +33,7 @@ from analysis.telemetry.fact import WindowCounts
 from analysis.telemetry.files import InputFile, staging_directory
 from analysis.telemetry.moments import Metric, Moments, measure
 from analysis.telemetry.rows import MAX_SAMPLE_ROWS
-from analysis.telemetry.source import TOO_LITTLE_MEMORY, Source, connect, open_source
+from analysis.telemetry.source import Source, connect, open_source, reading
 from analysis.telemetry.sql import bad_when, identifier, literal
 from analysis.telemetry.store import Store, Told, data_file
 from analysis.telemetry.validate import validate
@@ -209,6 +210,7 @@ class Telemetry:
         return rows.scan(self.engine, columns, where, parameters)
 
 
+@reading()
 def open_telemetry(
     data: Path | Address,
     contract: Contract,
@@ -218,6 +220,7 @@ def open_telemetry(
     threads: int | None = None,
     memory_limit: str | None = None,
     store: Store | None = None,
+    progress: Progress = SILENT,
 ) -> Telemetry:
     """Reads, validates and windows the telemetry in `data`.
 
@@ -225,16 +228,17 @@ def open_telemetry(
     UsageError (no such path), ContractError (any violation of severity error, all of them listed),
     WindowError (a window without rows).
     """
-    opened = _from_store(store, threads, memory_limit)
-    if opened is None and isinstance(data, Address) and data.kind != "duckdb":
-        opened = _from_warehouse(data, contract, policy, threads, memory_limit)
-    if opened is None:
-        opened = _from_files(data, contract, policy, threads, memory_limit, store)
+    opened = _from_store(store, contract, policy, threads, memory_limit)
+    if opened is not None:
+        progress.note("the telemetry is known: its encoded copy is read")
+    elif isinstance(data, Address) and data.kind != "duckdb":
+        opened = _from_warehouse(data, contract, policy, threads, memory_limit, progress)
+    else:
+        opened = _from_files(data, contract, policy, threads, memory_limit, store, progress)
+    progress.expect(1)
+    progress.step("placing the telemetry in its windows")
     try:
         return _windowed(opened, contract, policy, as_of)
-    except duckdb.OutOfMemoryException:
-        opened.engine.close()
-        raise UsageError(TOO_LITTLE_MEMORY) from None
     except BaseException:
         opened.engine.close()
         raise
@@ -251,18 +255,26 @@ class _Opened:
 
 
 def _from_store(
-    store: Store | None, threads: int | None, memory_limit: str | None
+    store: Store | None,
+    contract: Contract,
+    policy: Policy,
+    threads: int | None,
+    memory_limit: str | None,
 ) -> _Opened | None:
     told = None if store is None else store.read()
     if store is None or told is None:
+        return None
+    if not set(fact_table.carried(told.columns, contract, policy)) <= set(told.encoded):
         return None
     staging = staging_directory(None)
     engine = DuckDB(connect(threads, memory_limit, staging), staging)
     try:
         _attach(engine, store.data)
-    except duckdb.Error:
+    except BaseException as error:
         engine.close()
-        return None
+        if isinstance(error, duckdb.Error) and disk.refusal(error) is None:
+            return None
+        raise
     return _Opened(engine, told)
 
 
@@ -280,46 +292,73 @@ def _from_files(
     threads: int | None,
     memory_limit: str | None,
     store: Store | None,
+    progress: Progress,
 ) -> _Opened:
+    progress.expect(2)
+    progress.step("reading the telemetry")
     source = open_source(data, contract, threads=threads, memory_limit=memory_limit)
-    building = None if store is None else store.building()
+    building = None
     try:
-        usable = fact_table.usable(source.columns.get(INTERACTIONS, ()), contract, policy)
-        apart = fact_table.left_out(policy)
-        assert source.staging is not None
-        path = data_file(building or source.staging)
+        columns = source.columns.get(INTERACTIONS, ())
+        wanted = fact_table.carried(columns, contract, policy)
+        if store is not None and store.is_of(source.inputs):
+            wanted = store.with_known(wanted, columns)
+            building = store.building()
+        progress.step("validating and encoding the telemetry")
         with ThreadPoolExecutor(max_workers=1) as beside:
             early = None
             if not source.violations and source.rows(INTERACTIONS) <= AT_ONCE_ROWS:
-                early = beside.submit(encode_into, source, usable, path, apart=apart, joined=True)
+                early = beside.submit(_encoded, source, wanted, building, joined=True)
             validation = validate(
                 source,
                 contract,
                 used_columns=policy_columns(policy),
                 max_missing=policy.missing.max_rate,
             )
-            failed = early.exception() if early is not None else None
+            # What failed early fails again below, after all that validation has to say.
+            path = None if early is None or early.exception() is not None else early.result()
         aside = _set_aside(source, policy, validation) if validation.n_errors else None
-        told = Told(source.inputs, source.columns[INTERACTIONS], validation)
-        whole = aside is None and not any(
+        told = Told(source.inputs, columns, wanted, validation)
+        joined = aside is None and not any(
             v.rule in ("rollup", "foreign_key") for v in validation.violations
         )
-        if early is None or failed is not None or not whole:
-            path.unlink(missing_ok=True)
-            encode_into(source, usable, path, apart=apart, joined=whole)
+        if not joined:
+            path = None
+            if building is not None:
+                leftovers.remove(building)  # what lacks rows is not kept
+                building = None
+        if path is None:
+            path = _encoded(source, wanted, building, joined=joined)
         source.check_unchanged()
-        if whole and building is not None and store is not None and store.is_of(told.inputs):
+        if building is not None and store is not None and path == data_file(building):
             path = store.keep(building, told)
+        assert source.staging is not None
         engine = DuckDB(source.con, source.staging, *([] if building is None else [building]))
         _attach(engine, path)
         return _Opened(engine, told, aside, source)
-    except BaseException as error:
+    except BaseException:
         source.close()
         if building is not None:
-            shutil.rmtree(building, ignore_errors=True)
-        if isinstance(error, duckdb.OutOfMemoryException):
-            raise UsageError(TOO_LITTLE_MEMORY) from None
+            leftovers.remove(building)
         raise
+
+
+def _encoded(
+    source: Source, columns: Sequence[str], building: Path | None, *, joined: bool
+) -> Path:
+    """Encodes into a directory of the cache, or where that takes no more into the staging directory."""
+    if building is not None:
+        try:
+            with disk.writing(building, "the cache is full"):
+                encode_into(source, columns, data_file(building), joined=joined)
+            return data_file(building)
+        except DiskError:
+            data_file(building).unlink(missing_ok=True)
+    assert source.staging is not None
+    path = data_file(source.staging)
+    path.unlink(missing_ok=True)
+    encode_into(source, columns, path, joined=joined)
+    return path
 
 
 def _from_warehouse(
@@ -328,10 +367,14 @@ def _from_warehouse(
     policy: Policy,
     threads: int | None,
     memory_limit: str | None,
+    progress: Progress,
 ) -> _Opened:
     """Validated and encoded where it lies: no row leaves the engine."""
+    progress.expect(3)
+    progress.step("opening the telemetry")
     source = open_warehouse(data, contract, threads=threads, memory_limit=memory_limit)
     try:
+        progress.step("validating the telemetry")
         validation = validate(
             source,
             contract,
@@ -341,10 +384,12 @@ def _from_warehouse(
         if validation.n_errors:
             # Rows are set aside in files alone: a warehouse has its own ways of mending a table.
             raise ContractError(as_text(validation), validation.violations)
-        told = Told(source.inputs, source.columns[INTERACTIONS], validation)
+        progress.step("encoding the telemetry")
+        columns = source.columns[INTERACTIONS]
+        wanted = fact_table.carried(columns, contract, policy)
+        told = Told(source.inputs, columns, wanted, validation)
         joined = not any(v.rule in ("rollup", "foreign_key") for v in validation.violations)
-        usable = fact_table.usable(told.columns, contract, policy)
-        encode(source, usable, apart=fact_table.left_out(policy), joined=joined)
+        encode(source, wanted, joined=joined)
         return _Opened(source.engine, told, None, source)
     except BaseException:
         source.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from analysis import in_place
 from analysis.errors import UsageError
 from analysis.sample import FORMATS, generate, hostile, write, writing
 
@@ -100,7 +101,7 @@ def test_an_earlier_sample_is_replaced_whole_whatever_its_format(tmp_path: Path)
 def test_an_earlier_sample_is_replaced_also_where_folders_cannot_be_exchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(in_place, "_exchange", lambda one, other: False)
     write(generate("tiny", 100, 1), tmp_path / "out")
     before = digests(tmp_path / "out")
     write(generate("tiny", 100, 2), tmp_path / "out")
@@ -137,7 +138,7 @@ def test_a_failure_halfway_leaves_the_earlier_sample_and_no_litter(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing, "_swap", full)
+    monkeypatch.setattr(writing, "put_in_place", full)
     with pytest.raises(UsageError, match="No space left"):
         write(generate("tiny", 50, 2), tmp_path / "out")
     assert digests(tmp_path / "out") == before

@@ -333,7 +333,7 @@ def test_a_write_that_fails_leaves_the_previous_rows(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from analysis.render import publish
+    from analysis import in_place
 
     out = tmp_path / "aside"
     data = world.set(INTERACTIONS, "latency_ms", 2, "-1").write()
@@ -343,7 +343,7 @@ def test_a_write_that_fails_leaves_the_previous_rows(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(publish, "put_in_place", full)
+    monkeypatch.setattr(in_place, "put_in_place", full)
     assert command("validate", "--data", data, "--quarantine", out) == 2
     assert "No space left" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before

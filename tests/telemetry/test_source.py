@@ -390,8 +390,8 @@ class TestStaging:
     ) -> None:
         process = subprocess.Popen([sys.executable, "-c", ""])
         process.wait()
-        dead = tmp_path / f"release-review-{process.pid}-abc"
-        live = tmp_path / f"release-review-{os.getpid()}-abc"
+        dead = tmp_path / f"release-review-{process.pid}-0123abcd"
+        live = tmp_path / f"release-review-{os.getppid()}-0123abcd"
         for folder in (dead, live):
             folder.mkdir()
             (folder / "spill").write_text("x")

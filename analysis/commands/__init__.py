@@ -1,0 +1,11 @@
+"""What each command does. Results go to stdout or `--out`, messages to stderr."""
+
+from __future__ import annotations
+
+from analysis.commands.artifacts import gate, verify
+from analysis.commands.reviewing import render, review
+from analysis.commands.sampling import sample
+from analysis.commands.schemas import schema
+from analysis.commands.validating import validate
+
+__all__ = ["gate", "render", "review", "sample", "schema", "validate", "verify"]
