@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from analysis import leftovers
 
@@ -41,7 +42,7 @@ def install() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _handle)
-    _silence()
+    _hook()
     threading.Thread(target=_watch, args=(read,), name="stopping", daemon=True).start()
 
 
@@ -99,8 +100,19 @@ def _watch(read: int) -> None:
             os._exit(finish())
 
 
-def _silence() -> None:
-    """What the end of a command breaks in other threads and in finalizers is of no use to anybody."""
-    unraisable, of_threads = sys.unraisablehook, threading.excepthook
+def _hook() -> None:
+    """What a signal breaks in other threads and in finalizers is of no use to anybody.
+
+    What it breaks before a command has begun, while its code is imported, ends as within one.
+    """
+    unraisable, of_threads, uncaught = sys.unraisablehook, threading.excepthook, sys.excepthook
+
+    def end(*what: Any) -> None:
+        if not requested():
+            uncaught(*what)
+            return
+        os._exit(finish())
+
     sys.unraisablehook = lambda what: None if requested() else unraisable(what)
     threading.excepthook = lambda what: None if requested() else of_threads(what)
+    sys.excepthook = end

@@ -77,6 +77,10 @@ class Store:
         known = set(before if isinstance(before, list) else [])
         return tuple(c for c in columns if c in usable or c in known)
 
+    def forget(self) -> None:
+        """Removes what is kept here: the engine cannot read it."""
+        leftovers.remove(self.root / self.key)
+
     def _told(self) -> dict[str, Any] | None:
         try:
             told = json.loads((self.root / self.key / _TOLD).read_text(encoding="utf-8"))
@@ -121,10 +125,10 @@ class Store:
             os.rename(building, place)
         except OSError:
             return building / _DATA
-        self._forget()
+        self._tidy()
         return self.data
 
-    def _forget(self) -> None:
+    def _tidy(self) -> None:
         """Removes what was not used for longest, beyond what may be kept."""
         found: list[tuple[float, int, Path]] = []
         for place in self.root.iterdir():

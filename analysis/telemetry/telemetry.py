@@ -273,6 +273,7 @@ def _from_store(
     except BaseException as error:
         engine.close()
         if isinstance(error, duckdb.Error) and disk.refusal(error) is None:
+            store.forget()
             return None
         raise
     return _Opened(engine, told)
