@@ -91,7 +91,7 @@ def test_every_command_has_help_and_quiet(name: str, capsys: Capture) -> None:
 
 # DESIGN section 3: command → options
 OPTIONS = {
-    "validate": ["--data", "--contract", "--format", "--out"],
+    "validate": ["--data", "--contract", "--format", "--out", "--threads", "--memory-limit"],
     "sample": ["--out", "--scenario", "--interactions", "--seed", "--format"],
     "review": ["--data", "--policy", "--release", "--as-of", "--out", "--threads", "--memory-limit"],
     "render": [
