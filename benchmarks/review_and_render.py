@@ -10,50 +10,30 @@ between machines where seconds do not.
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.measuring import PROJECT, Cost, Limits, machine_mib, median, run
+
 READ = (
     "import sys, pandas as pd, pathlib\n"
     "for p in sorted(pathlib.Path(sys.argv[1]).glob('*.parquet')): pd.read_parquet(p)"
 )
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of one process tree: seconds, and the peak memory of its largest process in MiB."""
-
-    wall: float
-    cpu: float
-    peak: float
-
-
 def measure(command: Sequence[str]) -> Cost:
     """Runs a command to its end. Raises where it fails."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed: {process.stderr.read().decode()[-500:]}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
-
-
-def median(costs: Sequence[Cost]) -> Cost:
-    """The median of each figure."""
-    return Cost(*(statistics.median(getattr(c, f) for c in costs) for f in ("wall", "cpu", "peak")))
+    done = run(command, Limits(3600, machine_mib()))
+    if done.status:
+        raise SystemExit(f"{' '.join(command)} failed: {done.errors[-500:]}")
+    return done.cost
 
 
 def main() -> None:

@@ -25,25 +25,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
-import signal
-import statistics
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
-CACHE = PROJECT / ".cache" / "benchmarks"
-LARGE = 5_000_000  # from here on, at most two runs
-FORMATS = ("parquet", "csv")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.measuring import (
+    CACHE,
+    FORMATS,
+    LARGE,
+    PROJECT,
+    Cost,
+    Limits,
+    Stopped,
+    machine_mib,
+    make,
+    median,
+    run,
+    say,
+    telemetry,
+    where,
+)
+
 ONE_TABLE = (
     "types", "ranges", "key_null", "key_unique", "token_sum", "session_order", "duplicate_rows",
     "missing_rate",
@@ -91,27 +99,6 @@ CONTENDERS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of one process tree: seconds, and the peak memory of its largest process in MiB."""
-
-    wall: float
-    cpu: float
-    peak: float
-
-
-class Stopped(Exception):
-    """A contender that was above a limit."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Seconds and MiB at which a run is stopped."""
-
-    seconds: float
-    mib: float
-
-
 # ── contenders ───────────────────────────────────────────────────────────────────────────
 
 
@@ -129,7 +116,7 @@ def _environment(contender: Contender) -> Path:
     python, stamp = folder / "bin" / "python", folder / "installed.txt"
     wanted = (PROJECT / "benchmarks" / f"requirements-{contender.name}.txt").read_text()
     if not stamp.exists() or stamp.read_text() != wanted:
-        _say(f"making the environment of {contender.name}")
+        say(f"making the environment of {contender.name}")
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         requirements = PROJECT / "benchmarks" / f"requirements-{contender.name}.txt"
@@ -150,7 +137,7 @@ def check(contender: Contender) -> None:
     """Ends the benchmark where a contender does not find what it claims to look for."""
     for end in FORMATS:
         data = CACHE / "data" / f"broken-{contender.name}-{end}"
-        _make("broken", end, data, contender.covers)
+        make("broken", end, data, contender.covers)
         done = subprocess.run(
             command(contender, data), cwd=PROJECT, capture_output=True, text=True, check=False
         )
@@ -166,55 +153,14 @@ def check(contender: Contender) -> None:
 
 def measure(contender: Contender, data: Path, limits: Limits) -> Cost:
     """One run. Raises Stopped above a limit; ends the benchmark where it finds anything wrong."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        argv = command(contender, data)
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            argv, cwd=PROJECT, stdout=out, stderr=err, start_new_session=True
+    done = run(command(contender, data), limits)
+    if done.status:
+        raise SystemExit(
+            f"{contender.name} failed on {data.name}: {(done.errors or done.output)[-800:]}"
         )
-        try:
-            status, usage = _wait(process, start, limits)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-        wall = time.perf_counter() - start
-        out.seek(0)
-        err.seek(0)
-        output, errors = out.read().decode(), err.read().decode()
-    if status:
-        raise SystemExit(f"{contender.name} failed on {data.name}: {(errors or output)[-800:]}")
-    if broken_rules(contender, output):
-        raise SystemExit(f"{contender.name} finds violations in {data.name}: {output[:800]}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
-
-
-def _wait(
-    process: subprocess.Popen[bytes], start: float, limits: Limits
-) -> tuple[int, resource.struct_rusage]:
-    while True:
-        done, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if done:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return status, usage
-        if time.perf_counter() - start > limits.seconds:
-            raise Stopped(f"above {limits.seconds:.0f} s")
-        if _resident_mib(process.pid) > limits.mib:
-            raise Stopped(f"above {limits.mib / 1024:.0f} GiB")
-        time.sleep(0.01)
-
-
-def _resident_mib(pid: int) -> float:
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0.0
-    return pages * resource.getpagesize() / 2**20
-
-
-def median(costs: Sequence[Cost]) -> Cost:
-    """The median of each figure."""
-    return Cost(*(statistics.median(getattr(c, f) for c in costs) for f in ("wall", "cpu", "peak")))
+    if broken_rules(contender, done.output):
+        raise SystemExit(f"{contender.name} finds violations in {data.name}: {done.output[:800]}")
+    return done.cost
 
 
 def measured(
@@ -238,13 +184,10 @@ def measured(
 
 
 def heading(contenders: Sequence[Contender], limits: Limits) -> str:
-    """Where and with what it was measured."""
+    """Where and with what it was measured, and the head of the table."""
     versions = "; ".join(f"{c.name}: {_versions(c)}" for c in contenders)
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {_machine_mib() / 1024:.0f} GiB, load "
-        f"{os.getloadavg()[0]:.1f} at the start, {platform.system()} {platform.machine()}, Python "
-        f"{platform.python_version()}. {versions}. Limits: {limits.seconds:.0f} s, "
-        f"{limits.mib / 1024:.0f} GiB.\n\n"
+        f"{where(limits, versions)}\n\n"
         "| interactions | format | contender | wall s | CPU s | peak MiB | wall / floor | CPU / floor | rules |\n"
         "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"
     )
@@ -279,35 +222,7 @@ def row(
     )
 
 
-def _machine_mib() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
-
-
 # ── running ──────────────────────────────────────────────────────────────────────────────
-
-
-def _make(what: str, end: str, out: Path, rules: Sequence[str] = ()) -> Path:
-    """Telemetry, made by a process of its own: this one must stay small.
-
-    A child's peak memory is never below that of the process that starts it.
-    """
-    module = "benchmarks.validation_peers.data"
-    subprocess.run(
-        [sys.executable, "-m", module, what, end, str(out), *rules], cwd=PROJECT, check=True
-    )
-    return out
-
-
-def _warm(data: Path) -> None:
-    """Reads the files once, into the page cache."""
-    for path in data.iterdir():
-        with path.open("rb") as file:
-            while file.read(2**20):
-                pass
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -320,7 +235,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--max-seconds", type=float, default=600)
-    parser.add_argument("--max-gib", type=float, default=0.75 * _machine_mib() / 1024)
+    parser.add_argument("--max-gib", type=float, default=0.75 * machine_mib() / 1024)
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
@@ -331,15 +246,14 @@ def main() -> None:
     contenders = [c for c in CONTENDERS if c.name in a.only]
     limits = Limits(a.max_seconds, a.max_gib * 1024)
     for contender in contenders:
-        _say(f"checking {contender.name}")
+        say(f"checking {contender.name}")
         check(contender)
     lines = [heading(contenders, limits)]
     print(lines[0], flush=True)
     for size in a.sizes:
         for end in a.formats:
-            _say(f"{size:,} interactions as {end}")
-            data = _make(str(size), end, CACHE / "data" / f"{size}-{end}")
-            _warm(data)
+            say(f"{size:,} interactions as {end}")
+            data = telemetry(size, end)
             repeat = min(a.repeat, 2) if size >= LARGE else a.repeat
             results = measured(contenders, data, repeat, limits)
             for contender in contenders:
