@@ -52,7 +52,7 @@ def routing(con: duckdb.DuckDBPyConnection) -> Routing:
         "(SELECT session FROM fact WHERE retry_index > 0)) GROUP BY session, number HAVING count(*) > 1"
     )
     n = con.execute("SELECT count(*) FROM fact WHERE win = 1 AND retry_index = 0").fetchall()[0][0]
-    share = min(1.0, MAX_REQUESTS / max(n, 1)) * 0.99
+    share = min(1.0, 0.99 * MAX_REQUESTS / max(n, 1))
     columns = ", ".join(
         f"f.{c}" for c in (*CONTEXT, *BEFORE, "model_name", "routing_propensity", "usr")
     )
@@ -61,7 +61,7 @@ def routing(con: duckdb.DuckDBPyConnection) -> Routing:
         "CASE WHEN r.row IS NULL THEN f.failure ELSE r.failure END::INTEGER AS failed, "
         "CASE WHEN r.row IS NULL THEN f.breach ELSE r.breach END::INTEGER AS broke "
         "FROM (SELECT *, rowid FROM fact WHERE win = 1 AND retry_index = 0 "
-        f"AND hash(usr) < {int(share * 2**64)}::UBIGINT) f LEFT JOIN requests r ON r.row = f.rowid "
+        f"AND hash(usr) % {DIGITS} < {share * DIGITS:.0f}) f LEFT JOIN requests r ON r.row = f.rowid "
         "WHERE CASE WHEN r.row IS NULL THEN f.failure ELSE r.failure END IS NOT NULL"
     ).df()
     con.execute("DROP TABLE requests")
@@ -148,7 +148,7 @@ def triage(con: duckdb.DuckDBPyConnection) -> Triage:
             con.execute(
                 f"SELECT {read} FROM fact WHERE {history} AND day BETWEEN {spans[p][0]} AND {spans[p][1]} "
                 f"AND failure IS NOT NULL AND label < {start} "
-                f"AND hash(usr) <= {int(share * (2**64 - 1))}::UBIGINT"
+                f"AND hash(usr) % {DIGITS} < {share * DIGITS:.0f}"
             ).df()
         )
 
