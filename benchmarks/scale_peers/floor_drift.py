@@ -47,15 +47,13 @@ def drift(con: duckdb.DuckDBPyConnection) -> dict[str, Binned]:
     """Every column, by name."""
     edges = _edges(con)
     bins = {c: _bin(c, edges.get(c, ())) for c in (*CATEGORIES, *NUMBERS)}
-    parts = [
-        f"SELECT {i} AS col, win, day, ({bin})::VARCHAR AS bin, count(*) AS n FROM fact "
-        f"WHERE win IS NOT NULL{_known(c)} GROUP BY ALL"
-        for i, (c, bin) in enumerate(bins.items())
-    ]
-    found: dict[str, list[tuple[int, int, object, int]]] = {c: [] for c in bins}
-    names = list(bins)
-    for col, *row in con.execute(" UNION ALL ".join(parts)).fetchall():
-        found[names[col]].append(tuple(row))
+    # A statement each: one type of bin, small enough to be grouped without hashing.
+    found = {
+        c: con.execute(
+            f"SELECT win, day, {bin}, count(*) FROM fact WHERE win IS NOT NULL{_known(c)} GROUP BY ALL"
+        ).fetchall()
+        for c, bin in bins.items()
+    }
     moments = _moments(con, bins)
     return {c: Binned(edges.get(c, ()), found[c], *moments[c]) for c in bins}
 
@@ -117,19 +115,17 @@ def _moments(
     con.execute("DROP TABLE chosen")
     drawn, win = frame["drawn"].to_numpy(), frame["win"].to_numpy()
     user = np.unique(frame["usr"].to_numpy(), return_inverse=True)[1]
-    known = frame["known"].to_numpy()
+    every, known = np.arange(len(frame)), np.flatnonzero(frame["known"])
     scale = (n_users - largest) / n_drawn if n_drawn else 0.0
     out = {}
     for i, column in enumerate(bins):
-        codes, labels = frame[f"b{i}"].factorize(use_na_sentinel=False)
-        rows = known if column in OUTCOMES else np.ones(len(known), dtype=bool)
-        size = len(labels)
-        second = np.zeros((2 * size, 2 * size))
-        for which, factor in ((~drawn, 1.0), (drawn, scale)):
-            here = rows & which
+        rows = known if column in OUTCOMES else every
+        codes, labels = frame[f"b{i}"].take(rows).factorize(use_na_sentinel=False)
+        cell, size = win[rows] * len(labels) + codes, 2 * len(labels)
+        second = np.zeros((size, size))
+        for which, factor in ((~drawn[rows], 1.0), (drawn[rows], scale)):
             cells = sparse.csr_array(
-                (np.ones(here.sum()), (user[here], win[here] * size + codes[here])),
-                (user.max() + 1, 2 * size),
+                (np.ones(which.sum()), (user[rows][which], cell[which])), (user.max() + 1, size)
             )
             second += factor * (cells.T @ cells).toarray()
         out[column] = (second, list(labels))

@@ -24,6 +24,7 @@ FAILURE_USD, BREACH_USD = 40.0, 5.0
 FOLDS, RIDGE = 5, 3.0
 # Candidate policy → (use case, what it is sent to).
 POLICIES = {"support": "aurora-small", "summarisation": "cirrus-flash"}
+BLOCK = 4_096
 DIGITS = 1_000_000  # risks are rounded, and counted by their value
 
 Frame = dict[str, np.ndarray]
@@ -47,7 +48,7 @@ def routing(con: duckdb.DuckDBPyConnection) -> Routing:
         "CREATE TEMP TABLE requests AS SELECT session, number, min_by(rowid, ts) AS row, "
         "sum(cost) AS cost, max_by(failure, ts) AS failure, max_by(breach, ts) AS breach, "
         "min_by(win, ts) AS win, count(failure) AS n FROM (SELECT rowid, session, ts * 8 + retry_index "
-        "AS ts, cost, failure, breach, win, count_if(retry_index = 0) OVER (PARTITION BY session "
+        "AS ts, cost, failure, breach, win, count(*) FILTER (retry_index = 0) OVER (PARTITION BY session "
         "ORDER BY ts, retry_index ROWS UNBOUNDED PRECEDING) AS number FROM fact WHERE session IN "
         "(SELECT session FROM fact WHERE retry_index > 0)) GROUP BY session, number HAVING count(*) > 1"
     )
@@ -73,21 +74,28 @@ def routing(con: duckdb.DuckDBPyConnection) -> Routing:
     x = Encoder(held, CONTEXT, BEFORE).design(held)
     actions, action = list(frame["model_name"].cat.categories), held["model_name"]
     fold = held["usr"] % FOLDS
-    fitted = [_by_action(x, y, action, len(actions), fold != k) for k in range(FOLDS)]
+    fitted = _by_action(x, y, action, len(actions), fold)
     return Routing(
         int(n), {u: _saving(frame, held, x, y, actions, fold, fitted, u, to) for u, to in POLICIES.items()}
     )  # fmt: skip
 
 
 def _by_action(
-    x: np.ndarray, y: np.ndarray, action: np.ndarray, n: int, inside: np.ndarray
-) -> np.ndarray:
-    """(actions, width, 3): a ridge regression of the outcomes for each action."""
-    out = np.zeros((n, x.shape[1], y.shape[1]))
-    for a in range(n):
-        own, target = x[inside & (action == a)], y[inside & (action == a)]
-        out[a] = np.linalg.solve(own.T @ own + RIDGE * np.eye(x.shape[1]), own.T @ target)
-    return out
+    x: np.ndarray, y: np.ndarray, action: np.ndarray, n: int, fold: np.ndarray
+) -> list[np.ndarray]:
+    """Of each fold, (actions, width, 3): ridge regressions of the outcomes on the other folds' rows."""
+    width, k = x.shape[1], y.shape[1]
+    gram, cross = np.zeros((FOLDS, n, width, width)), np.zeros((FOLDS, n, width, k))
+    for f in range(FOLDS):
+        for a in range(n):
+            rows = np.flatnonzero((fold == f) & (action == a))
+            own = x[rows]
+            gram[f, a], cross[f, a] = own.T @ own, own.T @ y[rows]
+    penalty = RIDGE * np.eye(width)
+    return [
+        np.linalg.solve(gram.sum(axis=0) - gram[f] + penalty, cross.sum(axis=0) - cross[f])
+        for f in range(FOLDS)
+    ]
 
 
 def _saving(
@@ -114,12 +122,13 @@ def _saving(
 
 @dataclass(frozen=True)
 class Triage:
-    """rows: of the history's three parts. n_scored: rows with a risk. queue: (days, risks) counts of
-    the window, with failures in the second."""
+    """rows: of the history's three parts. n_scored: rows with a risk. risks: their distinct values,
+    2 · risk in millionths + 1 where the request failed, and counts: the rows of each."""
 
     rows: tuple[int, ...]
     n_scored: int
-    risk_by_label: np.ndarray
+    risks: np.ndarray
+    counts: np.ndarray
 
 
 def triage(con: duckdb.DuckDBPyConnection) -> Triage:
@@ -158,7 +167,7 @@ def triage(con: duckdb.DuckDBPyConnection) -> Triage:
     later = sample(1, MAX_CALIBRATE)
     odds = encoder.design(later) @ beta
     sigmoid = _logistic(np.column_stack([np.ones(len(odds)), odds]), later["failed"], 0.0)
-    scored, tally = 0, np.zeros((2, DIGITS + 1), dtype=np.int64)
+    found = []
     for where in (f"{history} AND day BETWEEN {spans[2][0]} AND {spans[2][1]}", "win = 1"):
         reader = con.execute(
             f"SELECT {read.replace('failure::', 'coalesce(failure, false)::')} FROM fact WHERE {where}"
@@ -167,11 +176,10 @@ def triage(con: duckdb.DuckDBPyConnection) -> Triage:
             held = _held(frame)
             odds = sigmoid[0] + sigmoid[1] * encoder.log_odds(held, beta)
             risk = np.rint(DIGITS / (1 + np.exp(-odds))).astype(np.int64)
-            for label in (0, 1):
-                tally[label] += np.bincount(risk[held["failed"] == label], minlength=DIGITS + 1)
-            scored += len(risk)
+            found.append(2 * risk + held["failed"])
     con.execute("DROP TABLE late")
-    return Triage(rows, scored, tally)
+    scored = np.concatenate(found)
+    return Triage(rows, len(scored), *np.unique(scored, return_counts=True))
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, ridge: float) -> np.ndarray:
@@ -180,11 +188,15 @@ def _logistic(x: np.ndarray, y: np.ndarray, ridge: float) -> np.ndarray:
     penalty = np.full(x.shape[1], ridge)
     penalty[0] = 0.0
     for _ in range(25):
-        p = 1 / (1 + np.exp(-(x @ beta)))
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + np.diag(penalty + 1e-9)
-        step = np.linalg.solve(hessian, x.T @ (y - p) - penalty * beta)
+        gradient, hessian = -penalty * beta, np.diag(penalty + 1e-9)
+        for at in range(0, len(y), BLOCK):  # what fits into the processor's cache
+            block = x[at : at + BLOCK]
+            p = 1 / (1 + np.exp(-(block @ beta)))
+            gradient += block.T @ (y[at : at + BLOCK] - p)
+            hessian += (block * (p * (1 - p))[:, None]).T @ block
+        step = np.linalg.solve(hessian, gradient)
         beta += step
-        if np.abs(step).max() < 1e-8:
+        if np.abs(step).max() < 1e-6:
             break
     return beta
 

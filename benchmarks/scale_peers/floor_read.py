@@ -7,8 +7,9 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks.validation_peers.floor_sql import ENGINE_TYPES
-from benchmarks.validation_peers.rules import INTERACTIONS, SESSIONS, TIME_FORMAT, TYPES, USERS
+from benchmarks.validation_peers.floor import file_of
+from benchmarks.validation_peers.floor_sql import ENGINE_TYPES, reader
+from benchmarks.validation_peers.rules import INTERACTIONS, SESSIONS, TYPES, USERS
 
 DIMENSIONS = (
     "use_case", "scenario", "model_provider", "model_name", "account_tier", "channel", "region",
@@ -43,17 +44,13 @@ def read(con: duckdb.DuckDBPyConnection, data: Path) -> int:
 
 
 def _parquet(con: duckdb.DuckDBPyConnection, data: Path, table: str, scratch: Path) -> str:
-    """A table as Parquet: types of a CSV are known, so one pass writes it."""
-    path = data / f"{table}.parquet"
-    if path.exists():
+    """A table as Parquet: one pass over a CSV, whose types are known, writes it."""
+    path = file_of(data, table)
+    if path.suffix == ".parquet":
         return str(path)
-    columns = {c: ENGINE_TYPES[t] for c, t in TYPES[table].items()}
+    columns = ", ".join(f"{c}::{ENGINE_TYPES[t]} AS {c}" for c, t in TYPES[table].items())
     out = scratch / f"{table}.parquet"
-    con.execute(
-        f"COPY (SELECT * FROM read_csv('{data / f'{table}.csv'}', auto_detect = false, "
-        f"header = true, delim = ',', quote = '\"', escape = '\"', columns = {columns}, "
-        f"timestampformat = '{TIME_FORMAT}')) TO '{out}' (FORMAT parquet)"
-    )
+    con.execute(f"COPY (SELECT {columns} FROM {reader(path, table)}) TO '{out}' (FORMAT parquet)")
     return str(out)
 
 

@@ -49,8 +49,8 @@ def slices(con: duckdb.DuckDBPyConnection) -> Slices:
     word = " + ".join(f"enum_code({d})::BIGINT * {1 << BITS * i}" for i, d in enumerate(DIMENSIONS))
     con.execute(
         f"CREATE TEMP TABLE cells AS SELECT usr, {word} + win::BIGINT * {1 << WINDOW} AS k, "
-        "count(failure)::INTEGER AS nf, count_if(failure)::INTEGER AS f, count(*)::INTEGER AS n, "
-        "count_if(breach)::INTEGER AS b, sum(cost)::DOUBLE AS c FROM fact WHERE win IS NOT NULL "
+        "count(failure)::INTEGER AS nf, count(*) FILTER (failure)::INTEGER AS f, count(*)::INTEGER AS n, "
+        "count(*) FILTER (breach)::INTEGER AS b, sum(cost)::DOUBLE AS c FROM fact WHERE win IS NOT NULL "
         "GROUP BY 1, 2 ORDER BY 1"
     )
     whole = con.execute(

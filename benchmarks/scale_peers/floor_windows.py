@@ -15,11 +15,11 @@ PERIOD_DAYS = 30
 BIN = 1.02  # of latencies: the ratio of the ends of a bin
 # Metric → (n, y): counted rows, and their sum.
 METRICS = {
-    "failure": ("count(failure)", "count_if(failure)"),
-    "breach": ("count(*)", "count_if(breach)"),
+    "failure": ("count(failure)", "count(*) FILTER (failure)"),
+    "breach": ("count(*)", "count(*) FILTER (breach)"),
     "cost": ("count(*)", "sum(cost)::DOUBLE"),
-    **{flag: (f"count({flag})", f"count_if({flag})") for flag in FLAGS},
-    "retry": ("count(*)", "count_if(retry_index > 0)"),
+    **{flag: (f"count({flag})", f"count(*) FILTER ({flag})") for flag in FLAGS},
+    "retry": ("count(*)", "count(*) FILTER (retry_index > 0)"),
     **{
         c: (f"count({c})", f"coalesce(sum({c}), 0)::DOUBLE")
         for c in (
@@ -112,7 +112,8 @@ def _tails(
     out = {}
     for win, limits in quantiles.items():
         beyond = ", ".join(
-            f"count_if(latency_ms >= {x!r}) AS y{i}" for i, x in enumerate(map(float, limits))
+            f"count(*) FILTER (latency_ms >= {x!r}) AS y{i}"
+            for i, x in enumerate(map(float, limits))
         )
         squares = ", ".join(
             f"sum(y{i}), sum(y{i} * y{i}), sum(n * y{i})" for i in range(len(limits))
@@ -148,16 +149,16 @@ def budgets(con: duckdb.DuckDBPyConnection) -> Budgets:
     """Both objectives over their period, and the spend."""
     last = candidate_days(con)[1]
     period = f"ts >= {(last - PERIOD_DAYS) * DAY_US} AND ts < {last * DAY_US}"
-    counted = "count(failure), count_if(failure), count(*), count_if(breach)"
+    counted = "count(failure), count(*) FILTER (failure), count(*), count(*) FILTER (breach)"
     return Budgets(
         con.execute(f"SELECT ts // {BUCKET_US}, {counted} FROM fact WHERE {period} GROUP BY 1").fetchall(),
         con.execute(
             "SELECT sum(n), sum(y), sum(n * n), sum(m), sum(z), sum(m * m) FROM (SELECT "
-            "count(failure) AS n, count_if(failure) AS y, count(*) AS m, count_if(breach) AS z "
+            "count(failure) AS n, count(*) FILTER (failure) AS y, count(*) AS m, count(*) FILTER (breach) AS z "
             f"FROM fact WHERE {period} GROUP BY usr)"
         ).fetchall()[0],
         con.execute(
-            "SELECT win, model_provider, model_name, count(*), count_if(retry_index = 0), "
+            "SELECT win, model_provider, model_name, count(*), count(*) FILTER (retry_index = 0), "
             "sum(total_tokens), sum(cost) FROM fact WHERE win IS NOT NULL GROUP BY 1, 2, 3"
         ).fetchall(),
         con.execute("SELECT day, sum(cost) FROM fact WHERE win = 1 GROUP BY 1").fetchall(),

@@ -19,6 +19,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.validation_peers.floor import file_of
 from benchmarks.validation_peers.rules import INTERACTIONS, RANGES, SESSIONS, TYPES, USERS
 
 DIMENSIONS = [
@@ -34,11 +35,10 @@ WEEKS = 2  # of the candidate; the baseline has three times as many
 
 def read(data: Path, table: str) -> pd.DataFrame:
     """One table, times as times."""
-    path = data / f"{table}.parquet"
-    if path.exists():
+    path = file_of(data, table)
+    if path.suffix == ".parquet":
         return pd.read_parquet(path)
-    times = [c for c, kind in TYPES[table].items() if kind == "timestamp"]
-    return pd.read_csv(data / f"{table}.csv", parse_dates=times)
+    return pd.read_csv(path, parse_dates=[c for c, t in TYPES[table].items() if t == "timestamp"])
 
 
 def validate(rows: pd.DataFrame, sessions: pd.DataFrame, users: pd.DataFrame) -> int:

@@ -46,7 +46,7 @@ TELLING = "session_id, timestamp_utc, latency_ms, cost_usd, prompt_tokens, compl
 def counts(data: Path) -> Counts:
     """Everything that is wrong with the tables in `data`."""
     con = _connect()
-    files = {table: _file(data, table) for table in TYPES}
+    files = {table: file_of(data, table) for table in TYPES}
     wrong = _types(con, files)
     if wrong:
         return wrong
@@ -64,7 +64,7 @@ def _connect() -> duckdb.DuckDBPyConnection:
     return con
 
 
-def _file(data: Path, table: str) -> Path:
+def file_of(data: Path, table: str) -> Path:
     found = [data / f"{table}{end}" for end in (".parquet", ".csv", ".csv.gz")]
     return next(path for path in found if path.exists())
 
