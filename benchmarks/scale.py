@@ -20,7 +20,8 @@ Prints a Markdown table, and draws the cost per row. How to read it:
 - `notebook` is the same questions in pandas (`scale_peers/notebook.py`), without clusters.
 - `wall / floor` is against the floor's `validate`, or the sum of its `review`; a review whose encoded
   copy is in the cache is held against that sum without `validate` and `read`. It carries over between
-  machines where seconds do not. `µs a row` is the wall time by interactions: flat or falling is good.
+  machines where seconds do not; where others use the machine, `CPU / floor` says more. `µs a row` is
+  the wall time by interactions: flat or falling is good.
 - `stopped` instead of numbers: above the limit of time or memory, which are the same for all.
 
 The telemetry is kept in `.cache/benchmarks/data`: some 4 GB with ten million. A hundred million take
@@ -78,31 +79,34 @@ Costs = dict[tuple[str, str], list[Cost]]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table; cost is why it was stopped where it was. ratio: wall by the floor's."""
+    """One line of the table; cost is why it was stopped where it was. floor: what it is held against."""
 
     size: int
     end: str
     who: str
     command: str
     cost: Cost | str
-    ratio: float | None
+    floor: Cost | None
 
     def text(self) -> str:
         """As Markdown."""
         start = f"| {self.size:,} | {self.end} | {self.who} | {self.command} |"
         if isinstance(self.cost, str):
-            return f"{start} stopped: {self.cost} | – | – | – | – |"
+            return f"{start} stopped: {self.cost} | – | – | – | – | – |"
         peak = f"{self.cost.peak:,.0f}" if self.cost.peak else "–"
-        ratio = "–" if self.ratio is None else f"{self.ratio:.1f}"
+        ratios = "– | –"
+        if self.floor is not None:
+            wall, cpu = self.cost.wall / self.floor.wall, self.cost.cpu / self.floor.cpu
+            ratios = f"{wall:.1f} | {cpu:.1f}"
         return (
-            f"{start} {self.cost.wall:.2f} | {self.cost.cpu:.2f} | {peak} | {ratio} "
+            f"{start} {self.cost.wall:.2f} | {self.cost.cpu:.2f} | {peak} | {ratios} "
             f"| {self.cost.wall / self.size * 1e6:.2f} |"
         )
 
 
 HEAD = (
-    "| interactions | format | who | command | wall s | CPU s | peak MiB | wall / floor | µs a row |\n"
-    "| ---: | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    "| interactions | format | who | command | wall s | CPU s | peak MiB | wall / floor | CPU / floor "
+    "| µs a row |\n| ---: | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
 )
 
 
@@ -231,18 +235,19 @@ def measured(
 def lines(size: int, end: str, costs: Mapping[tuple[str, str], Cost | str]) -> list[Line]:
     """The table's lines of one size and format."""
 
-    def wall(who: str, command: str) -> float | None:
-        cost = costs.get((who, command))
-        return cost.wall if isinstance(cost, Cost) else None
+    def floor(command: str) -> Cost | None:
+        cost = costs.get(("floor", command))
+        return cost if isinstance(cost, Cost) else None
 
-    whole, read = wall("floor", REVIEW), (wall("floor", "· validate"), wall("floor", "· read"))
-    from_cache = None if whole is None or None in read else whole - sum(t or 0.0 for t in read)
-    floors = {VALIDATE: wall("floor", VALIDATE), REVIEW: whole, AGAIN: from_cache}
+    whole, parts = floor(REVIEW), (floor("· validate"), floor("· read"))
+    floors = {VALIDATE: floor(VALIDATE), REVIEW: whole}
+    if whole is not None:
+        done = [part for part in parts if part is not None]
+        wall, cpu = sum(part.wall for part in done), sum(part.cpu for part in done)
+        floors[AGAIN] = Cost(whole.wall - wall, whole.cpu - cpu, 0.0)
     out = []
     for (who, command), cost in costs.items():
-        floor = floors.get(command)
-        ratio = cost.wall / floor if isinstance(cost, Cost) and floor else None
-        out.append(Line(size, end, who, command, cost, ratio))
+        out.append(Line(size, end, who, command, cost, floors.get(command)))
         if command == DRAWN:
             first, known = costs[who, RENDER], costs[who, AGAIN]
             if isinstance(first, Cost) and isinstance(known, Cost):

@@ -29,10 +29,10 @@ COSTS: dict[tuple[str, str], Cost | str] = {
 
 def test_each_command_is_held_against_the_floor_of_what_it_does() -> None:
     table = {(line.who, line.command): line for line in scale.lines(10**6, "csv", COSTS)}
-    assert table["project", scale.VALIDATE].ratio == 2.5
-    assert table["project", scale.REVIEW].ratio == 2.0
-    assert table["project", scale.AGAIN].ratio == 2.0  # 10 s by 8 − 1 − 2
-    assert table["project", scale.RENDER].ratio is None
+    assert table["project", scale.VALIDATE].floor == COSTS["floor", scale.VALIDATE]
+    assert table["project", scale.REVIEW].floor == COSTS["floor", scale.REVIEW]
+    assert table["project", scale.AGAIN].floor == Cost(5.0, 6.0, 0.0)  # neither validates nor reads
+    assert table["project", scale.RENDER].floor is None
 
 
 def test_rendering_alone_is_what_is_left_without_the_review() -> None:
@@ -42,9 +42,11 @@ def test_rendering_alone_is_what_is_left_without_the_review() -> None:
 
 def test_a_line_tells_seconds_memory_and_the_cost_of_a_row() -> None:
     lines = [line.text() for line in scale.lines(10**6, "csv", COSTS)]
-    assert "| 1,000,000 | csv | project | review | 16.00 | 20.00 | 800 | 2.0 | 16.00 |" in lines
+    assert (
+        "| 1,000,000 | csv | project | review | 16.00 | 20.00 | 800 | 2.0 | 2.2 | 16.00 |" in lines
+    )
     assert lines[-1] == (
-        "| 1,000,000 | csv | notebook | review | stopped: above 18 GiB | – | – | – | – |"
+        "| 1,000,000 | csv | notebook | review | stopped: above 18 GiB | – | – | – | – | – |"
     )
 
 
