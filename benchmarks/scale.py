@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import shutil
 import sys
@@ -41,6 +42,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -61,6 +63,9 @@ from benchmarks.measuring import (
     where,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 WHO = ("floor", "project", "notebook")
 PACKAGES = ("duckdb", "numpy", "scipy", "pandas", "scikit-learn", "pyarrow")
 TREE = ("analysis", "report", "data", "_extensions", "_quarto.yml")
@@ -72,6 +77,7 @@ PLOTTED = (
     (VALIDATE, "validate"),
     (RENDER, "render"),
 )
+LABEL_HEIGHT = 0.13  # of the plot, in decades
 
 Costs = dict[tuple[str, str], list[Cost]]
 """(who, command) → a cost a run."""
@@ -272,12 +278,13 @@ def plot(table: Sequence[Line], path: Path) -> None:
         columns=["rows", "format", "who", "line", "cost"],
     )  # fmt: skip
     ends = frame.sort_values("rows").groupby(["format", "line"]).tail(1)
+    ends = ends.assign(at=ends.groupby("format")["cost"].transform(_apart))
     sizes = sorted(frame["rows"].unique())
     drawn = (
         p9.ggplot(frame, p9.aes("rows", "cost", group="line", color="who", shape="who"))
         + p9.geom_line()
         + p9.geom_point(size=2)
-        + p9.geom_text(p9.aes(label="line"), data=ends, ha="left", nudge_x=0.08, size=8)
+        + p9.geom_text(p9.aes(y="at", label="line"), data=ends, ha="left", nudge_x=0.08, size=8)
         + p9.facet_wrap("format", ncol=1)
         + p9.scale_x_log10(breaks=sizes, labels=[f"{s:,}" for s in sizes], expand=(0.05, 0, 0.05, 1.2))
         + p9.scale_y_log10()
@@ -287,6 +294,15 @@ def plot(table: Sequence[Line], path: Path) -> None:
         + p9.theme(legend_position="none", figure_size=(9, 4 * frame["format"].nunique()))
     )  # fmt: skip
     drawn.save(path, dpi=120, verbose=False)
+
+
+def _apart(costs: pd.Series) -> pd.Series:
+    """Where labels stand on a scale of logarithms so that none covers another, in their order."""
+    places, reach = {}, -math.inf
+    for index, value in costs.sort_values().items():
+        reach = max(math.log10(value), reach + LABEL_HEIGHT)
+        places[index] = 10**reach
+    return costs.index.map(places).to_series(index=costs.index)
 
 
 # ── running ──────────────────────────────────────────────────────────────────────────────

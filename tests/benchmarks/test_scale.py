@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import review as reviews
@@ -79,3 +81,11 @@ def test_memory_is_that_of_the_whole_tree() -> None:
     done = run(["python3", "-c", both], Limits(30, 4096))
     assert done.status == 0
     assert done.cost.peak > 800
+
+
+def test_the_plot_has_every_line_and_no_label_on_another(tmp_path: Path) -> None:
+    table = [line for size in (10**5, 10**6) for line in scale.lines(size, "csv", COSTS)]
+    scale.plot(table, tmp_path / "cost.png")
+    assert (tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG")
+    places = np.log10(np.sort(scale._apart(pd.Series([5.0, 1.0, 5.1, 1.0]))))
+    assert np.diff(places).min() >= scale.LABEL_HEIGHT - 1e-12
