@@ -35,6 +35,7 @@ import json
 import math
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,6 +133,8 @@ def own_tree() -> Iterator[Path]:
             else:
                 shutil.copyfile(PROJECT / part, tree / part)
         changed_policy(tree)
+        # A repository of its own: else the cache would follow the commits of the one around it.
+        subprocess.run(["git", "init", "--quiet", name], check=True)
         yield tree
 
 
