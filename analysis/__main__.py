@@ -152,7 +152,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write a first policy or contract from your own data instead, with comments",
     )
-    _data(p)
+    p.add_argument("--data", metavar="DIR", help="directory with the three tables, for --propose")
     _contract(p)
     _out(p, "write to this file instead of stdout")
     return top
@@ -169,9 +169,15 @@ def _command(
     return made
 
 
+_ADDRESSES = ": duckdb:///FILE, postgres://HOST/DATABASE, spark:local or spark://HOST:PORT"
+
+
 def _data(p: argparse.ArgumentParser, *, required: bool = False) -> None:
     p.add_argument(
-        "--data", required=required, metavar="DIR", help="directory with the three tables"
+        "--data",
+        required=required,
+        metavar="DIR",
+        help=f"directory with the three tables, or an engine{_ADDRESSES}",
     )
 
 
@@ -189,7 +195,7 @@ def _quarantine(p: argparse.ArgumentParser) -> None:
         "--quarantine",
         type=Path,
         metavar="DIR",
-        help="write the rows that break the contract to this directory",
+        help="write the rows that break the contract to this directory (from files alone)",
     )
 
 
@@ -201,7 +207,8 @@ def _review_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--data",
         metavar="DIR",
-        help="directory with the three tables (default: the policy's `data`)",
+        help=f"directory with the three tables, or an engine{_ADDRESSES} "
+        "(default: the policy's `data`)",
     )
     p.add_argument(
         "--policy", type=Path, metavar="F", help="policy file (default: report/policy.yml)"

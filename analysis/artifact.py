@@ -149,10 +149,23 @@ def canonical(value: Any) -> bytes:
 
 
 def evidence_digest(body: Mapping[str, Any]) -> str:
-    """Digest of what must not depend on row order, format or engine."""
+    """Digest of what must not depend on row order, format or engine.
+
+    Left out of it are the policy's `data`, and the examples of violations: each engine spells
+    values in its own way.
+    """
     policy = {"settings": {k: v for k, v in body["policy"]["settings"].items() if k != "data"}}
     parts = {name: body[name] for name in ("checks", "decision", "views", "windows")}
-    return _sha256(canonical({**parts, "policy": policy}))
+    views = {**parts["views"], "contract": _without_examples(parts["views"]["contract"])}
+    return _sha256(canonical({**parts, "views": views, "policy": policy}))
+
+
+def _without_examples(contract: Mapping[str, Any]) -> dict[str, Any]:
+    listed = {
+        name: [{k: v for k, v in one.items() if k != "examples"} for one in contract[name]]
+        for name in ("violations", "below")
+    }
+    return {**contract, **listed}
 
 
 def digest(body: Mapping[str, Any]) -> str:

@@ -227,9 +227,17 @@ def _artifact(
             **{name: result.section for name, result in results.items()},
         ),
         inputs=telemetry.inputs,
-        policy=artifacts.PolicyInfo(loaded.sha256, policy.settings()),
+        policy=artifacts.PolicyInfo(loaded.sha256, _settings(policy)),
         producer=producer(),
     )
+
+
+def _settings(policy: Policy) -> dict[str, Any]:
+    """The policy as the artifact holds it: an address in it without credentials."""
+    settings = policy.settings()
+    if policy.data is not None and is_address(policy.data):
+        settings["data"] = address(policy.data).shown
+    return settings
 
 
 def _windows(telemetry: Telemetry) -> artifacts.WindowsInfo:

@@ -6,9 +6,12 @@ import re
 from argparse import Namespace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.errors import UsageError
+
+if TYPE_CHECKING:
+    from analysis.telemetry.address import Address
 
 
 def request(a: Namespace) -> Any:
@@ -25,6 +28,13 @@ def request(a: Namespace) -> Any:
         contract=a.contract,
         project=reviews.PROJECT,
     )
+
+
+def data_of(data: str) -> Path | Address:
+    """A directory that is there, or the address of an engine."""
+    from analysis.telemetry.address import address, is_address
+
+    return address(data) if is_address(data) else existing(data)
 
 
 def existing(data: str) -> Path:

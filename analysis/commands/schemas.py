@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from analysis import contract as contracts
-from analysis.commands.given import existing
+from analysis.commands.given import data_of
 from analysis.commands.output import emit
 from analysis.errors import UsageError
 
@@ -40,7 +41,11 @@ def _proposal(a: Namespace) -> str:
         raise UsageError("--propose: needs --data, the directory with your three tables")
     if a.what == "artifact":
         raise UsageError("--propose: makes a policy or a contract; an artifact comes from a review")
-    data = existing(a.data)
+    data = data_of(a.data)
+    if not isinstance(data, Path):
+        raise UsageError(
+            f"--propose: reads files; {data} is an engine: export some rows of each table as Parquet"
+        )
     if a.what == "policy":
         return policy_text(data, a.contract)
     if a.contract is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis import contract as contracts
 from analysis import disk
 from analysis.errors import DiskError, UsageError
 from analysis.progress import Progress
+
+if TYPE_CHECKING:
+    from analysis.telemetry.address import Address
 
 
 def set_aside(a: Namespace, wanted: Any, out: Path | None, told: Progress) -> None:
@@ -17,8 +20,9 @@ def set_aside(a: Namespace, wanted: Any, out: Path | None, told: Progress) -> No
     if a.quarantine is None:
         return
     from analysis.telemetry import policy_columns
-    from analysis.telemetry.source import open_source, reading
+    from analysis.telemetry.source import reading
     from analysis.telemetry.validate import validate as run
+    from analysis.telemetry.warehouse import open_data
 
     check_place(a.quarantine, wanted.data, out)
     policy = wanted.loaded.policy
@@ -26,7 +30,7 @@ def set_aside(a: Namespace, wanted: Any, out: Path | None, told: Progress) -> No
     told.expect(1)
     told.step("setting rows aside")
     with reading():
-        source = open_source(
+        source = open_data(
             wanted.data, contract, threads=wanted.threads, memory_limit=wanted.memory_limit
         )
         try:
@@ -41,8 +45,15 @@ def set_aside(a: Namespace, wanted: Any, out: Path | None, told: Progress) -> No
             source.close()
 
 
-def check_place(directory: Path, data: Path, out: Path | None) -> None:
+def check_place(directory: Path, data: Path | Address, out: Path | None) -> None:
     """Refuses a place that holds something else: what lies there would be replaced."""
+    if not isinstance(data, Path):
+        if data.kind != "duckdb":
+            raise UsageError(
+                f"--quarantine {directory}: takes rows apart in files alone; in {data} mend the "
+                "tables, or a view of them"
+            )
+        data = Path(data.target)
     place = directory.resolve()
     if place == data.resolve() or data.resolve() in place.parents:
         raise UsageError(f"--quarantine {directory}: lies in --data; give a directory of its own")

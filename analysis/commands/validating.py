@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from analysis import contract as contracts
-from analysis.commands.given import existing, size
+from analysis.commands.given import data_of, size
 from analysis.commands.output import emit
 from analysis.commands.setting_aside import check_place, write
 from analysis.progress import progress
@@ -17,17 +17,18 @@ def validate(a: Namespace) -> int:
     """0 valid, 1 violated."""
     from analysis.policy import Policy
     from analysis.telemetry import policy_columns, violations
-    from analysis.telemetry.source import open_source, reading
+    from analysis.telemetry.source import reading
     from analysis.telemetry.validate import validate as run
+    from analysis.telemetry.warehouse import open_data
 
     contract = contracts.load(a.contract) if a.contract else contracts.load()
-    data = existing(a.data)
+    data = data_of(a.data)
     if a.quarantine is not None:
         check_place(a.quarantine, data, None)
     with progress(quiet=a.quiet) as told, reading():
         told.expect(2 if a.quarantine is None else 3)
         told.step("reading the telemetry")
-        source = open_source(data, contract, threads=a.threads, memory_limit=size(a.memory_limit))
+        source = open_data(data, contract, threads=a.threads, memory_limit=size(a.memory_limit))
         try:
             told.step("validating the telemetry")
             # No policy is at hand: what a policy without any key uses must be there.

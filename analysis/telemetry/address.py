@@ -26,6 +26,9 @@ _QUERY: dict[Kind, frozenset[str]] = {
 }
 
 
+_NO_ADDRESS = "not an address; in names and passwords write / ? # and @ as %2F %3F %23 and %40"
+
+
 @dataclass(frozen=True)
 class Address:
     """Where an engine is. `url` may hold credentials; `shown` holds none.
@@ -58,11 +61,16 @@ def address(data: str) -> Address:
         port = parts.port
         query = {k: v[-1] for k, v in parse_qs(parts.query, keep_blank_values=True).items()}
     except ValueError:
-        raise UsageError(f"--data {scheme}:…: not an address") from None
+        raise UsageError(f"--data {scheme}:…: {_NO_ADDRESS}") from None
+    if kind != "duckdb" and ("@" in parts.path or "@" in parts.query.partition("path=")[0]):
+        # A piece of a password that was not escaped: nothing of it may be shown.
+        raise UsageError(f"--data {scheme}:…: {_NO_ADDRESS}")
+    if parts.fragment:
+        raise UsageError(f"--data {scheme}:…: {_NO_ADDRESS}")
     host = parts.hostname or ""
     shown_host = f"{host}:{port}" if port else host
     known = {k: v for k, v in query.items() if k in ("schema", "path")}
-    told = "&".join(f"{k}={v}" for k, v in known.items())
+    told = "&".join(f"{k}={_without_user(v)}" for k, v in known.items())
     if kind == "spark" and not parts.netloc:
         shown = f"spark:{parts.path}"
     else:
@@ -88,3 +96,10 @@ def address(data: str) -> Address:
         raise UsageError(f"--data {shown}: expected spark:local or spark://host:port")
     master = "local" if not parts.netloc else f"spark://{parts.netloc}"
     return Address(kind, shown, schema, path, master)
+
+
+def _without_user(path: str) -> str:
+    """A path, where it is an address of its own without its credentials."""
+    scheme, colon, rest = path.partition("://")
+    place, slash, inside = rest.partition("/")
+    return f"{scheme}{colon}{place.rpartition('@')[2]}{slash}{inside}" if colon else path

@@ -64,9 +64,8 @@ def _mapped(node: exp.Expr, dialect: str) -> exp.Expr:
         return node
     if isinstance(node, exp.DataType) and node.this == exp.DataType.Type.INT128:
         return exp.DataType.build(_WIDE[dialect], dialect=dialect)
-    if isinstance(node, exp.TryCast) and dialect == "postgres":
-        # A column of PostgreSQL has a type, and what is asked of it fits that type or is refused.
-        return exp.Cast(this=node.this, to=node.args["to"])
+    if isinstance(node, exp.TryCast) and dialect in ("postgres", "spark"):
+        return _try_cast(node)
     if isinstance(node, exp.ApproxDistinct):
         return exp.Count(this=exp.Distinct(expressions=[node.this]))
     if isinstance(node, exp.Anonymous):
@@ -81,6 +80,34 @@ def _mapped(node: exp.Expr, dialect: str) -> exp.Expr:
         if name == "utc_of":
             return _utc(node.expressions[0], dialect)
     return node
+
+
+# No backslash, no class by name: the same in PostgreSQL and in Java.
+_NUMBER = (
+    "^ *([+-]?([0-9]{1,200}[.]?[0-9]{0,200}|[.][0-9]{1,200})([eE][+-]?[0-9]{1,2})?"
+    "|[+-]?[iI][nN][fF]([iI][nN][iI][tT][yY])?|[nN][aA][nN]) *$"
+)
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+
+
+def _try_cast(node: exp.TryCast) -> exp.Expr:
+    """A text as a number or a boolean, null where it is none, by patterns.
+
+    PostgreSQL has no such cast, and Spark's takes other texts than DuckDB's.
+    """
+    text = exp.cast(node.this.copy(), "TEXT")
+    if node.args["to"].this == exp.DataType.Type.DOUBLE:
+        fits = exp.RegexpLike(this=text, expression=exp.Literal.string(_NUMBER))
+        return exp.Case(ifs=[exp.If(this=fits, true=exp.cast(text.copy(), "DOUBLE"))])
+    if node.args["to"].this == exp.DataType.Type.BOOLEAN:
+        lowered = exp.Lower(this=text)
+        return exp.Case(
+            ifs=[
+                exp.If(this=lowered.copy().isin(*words), true=exp.convert(value))
+                for words, value in ((_TRUE, True), (_FALSE, False))
+            ]
+        )
+    raise sqlglot.errors.UnsupportedError(f"{node.sql('duckdb')}: no such cast in house SQL")
 
 
 def _binary(text: exp.Expr, dialect: str) -> exp.Expr:

@@ -29,15 +29,33 @@ def bad_when(rule: Bad, column_type: str) -> str:
     """
     column = identifier(rule.column)
     if rule.above is not None:
-        return f"(TRY_CAST({column} AS DOUBLE) > {literal(float(rule.above))})"
+        return f"({_number(column, column_type)} > {literal(float(rule.above))})"
     if rule.below is not None:
-        return f"(TRY_CAST({column} AS DOUBLE) < {literal(float(rule.below))})"
+        return f"({_number(column, column_type)} < {literal(float(rule.below))})"
     if isinstance(rule.equals, bool):
-        return f"(TRY_CAST({column} AS BOOLEAN) = {literal(rule.equals)})"
+        return f"({_flag(column, column_type)} = {literal(rule.equals)})"
     if isinstance(rule.equals, int | float):
-        return f"(TRY_CAST({column} AS DOUBLE) = {literal(float(rule.equals))})"
+        return f"({_number(column, column_type)} = {literal(float(rule.equals))})"
     if rule.equals is not None:
         return f"(CAST({column} AS VARCHAR) = {literal(rule.equals)})"
+    return _flag(column, column_type)
+
+
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE")
+
+
+def _number(column: str, column_type: str) -> str:
+    """A column as a number; null where a text is none."""
+    if column_type == "BOOLEAN":
+        return f"(CASE WHEN {column} THEN 1 WHEN NOT {column} THEN 0 END)"
+    cast = "CAST" if column_type in _NUMBERS else "TRY_CAST"
+    return f"{cast}({column} AS DOUBLE)"
+
+
+def _flag(column: str, column_type: str) -> str:
+    """A column as a boolean; null where a text is none."""
     if column_type == "BOOLEAN":
         return column
+    if column_type in _NUMBERS:
+        return f"(CASE WHEN {column} = 0 THEN false WHEN {column} IS NOT NULL THEN true END)"
     return f"TRY_CAST({column} AS BOOLEAN)"

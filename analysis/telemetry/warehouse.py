@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from analysis.contract import TABLES, Column, Contract, Table
-from analysis.errors import UsageError
 from analysis.telemetry.address import Address
 from analysis.telemetry.cells import EXPECTED
 from analysis.telemetry.columns import engine_names
 from analysis.telemetry.engine import Engine
 from analysis.telemetry.files import InputFile, Unreadable
-from analysis.telemetry.source import Source, declared_columns, whole
+from analysis.telemetry.source import Source, declared_columns, open_source, whole
 from analysis.telemetry.sql import identifier
 from analysis.telemetry.violations import Violation
 
@@ -54,6 +54,19 @@ def connect(
     if where.path is not None:
         spark.read_folder(where.path, TABLES)
     return spark
+
+
+def open_data(
+    data: Path | Address,
+    contract: Contract,
+    *,
+    threads: int | None = None,
+    memory_limit: str | None = None,
+) -> Source:
+    """Opens telemetry wherever it lies. Raises UsageError."""
+    if isinstance(data, Address) and data.kind != "duckdb":
+        return open_warehouse(data, contract, threads=threads, memory_limit=memory_limit)
+    return open_source(data, contract, threads=threads, memory_limit=memory_limit)
 
 
 def open_warehouse(
@@ -91,9 +104,6 @@ def open_warehouse(
                 whole(contract, "types", table, hint, column)
                 for column, hint in opened.wrong.items()
             ]
-    except UsageError:
-        engine.close()
-        raise
     except BaseException:
         engine.close()
         raise
@@ -138,13 +148,15 @@ class _Opened:
         for place, (theirs, name) in enumerate(zip(held, names, strict=True)):
             quoted, kind, rule = f"t.{identifier(theirs)}", held[theirs], declared.column(name)
             typed = _typed(quoted, kind, rule)
-            if typed is None:
+            if typed is None and rule is not None and _is_empty(engine, where, table, quoted):
+                typed = _NOTHING[rule.type]
+            elif typed is None:
                 assert rule is not None
                 out.wrong[name] = (
                     f"the column has the type {kind} there, expected {EXPECTED[rule.type]}; "
                     "cast it in a view"
                 )
-                typed = "CAST(NULL AS VARCHAR)" if rule.type == "string" else _NOTHING[rule.type]
+                typed = _NOTHING[rule.type]
             elif rule is not None and rule.type in ("integer", "number", "timestamp"):
                 out.misfits[name] = f"misfit{place}"
                 select.append(
@@ -184,6 +196,13 @@ _NOTHING = {
     "boolean": "CAST(NULL AS BOOLEAN)",
     "timestamp": "CAST(NULL AS TIMESTAMP)",
 }
+
+
+def _is_empty(engine: Warehouse, where: Address, table: str, quoted: str) -> bool:
+    """Whether a column holds nothing: then its type does not matter."""
+    return not engine.row(f"SELECT count({quoted}) FROM {engine.relation(table, where.schema)} t")[
+        0
+    ]
 
 
 def _theirs(held: Mapping[str, str], names: Sequence[str], wanted: str) -> str:

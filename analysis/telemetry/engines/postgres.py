@@ -6,16 +6,18 @@ telemetry. Texts are compared byte by byte, whatever the collation of the databa
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
-from analysis.errors import UsageError
+from analysis.errors import ReviewError, UsageError
 from analysis.telemetry.dialect import transpile
 from analysis.telemetry.engine import Parameters, Row
 from analysis.telemetry.frames import frame_of, kind_of, plain
 from analysis.telemetry.sql import identifier
+from analysis.telemetry.violations import clean
 
 _TYPES = {
     "boolean": "BOOLEAN",
@@ -44,7 +46,12 @@ class Postgres:
             raise UsageError(
                 f"--data {shown}: PostgreSQL needs psycopg; pip install 'psycopg[binary]'"
             ) from None
-        self._error = psycopg.Error
+        self._errors, self._shown = psycopg.errors, shown
+        try:
+            secrets = psycopg.conninfo.conninfo_to_dict(url)
+        except psycopg.Error:
+            raise UsageError(f"--data {shown}: not an address that PostgreSQL takes") from None
+        self._hidden = [str(v) for k in ("password", "user") if (v := secrets.get(k))]
         try:
             self._con: psycopg.Connection[Row] = psycopg.connect(url, autocommit=False)
             self._con.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -52,7 +59,7 @@ class Postgres:
             self._execute("SET extra_float_digits = 3")
             self._execute("SET search_path = pg_temp, public")
         except psycopg.Error as error:
-            raise UsageError(f"--data {shown}: {_reason(error)}") from None
+            raise UsageError(f"--data {shown}: {self._reason(error)}") from None
 
     # ── statements ───────────────────────────────────────────────────────────────────────
 
@@ -70,7 +77,7 @@ class Postgres:
     def stream(
         self, sql: str, parameters: Parameters | None = None, *, size: int = 100_000
     ) -> Iterator[pd.DataFrame]:
-        with self._con.cursor(name="stream") as cursor:
+        with self._told(), self._con.cursor(name="stream") as cursor:
             cursor.execute(self._own(sql, parameters))
             names = [c.name for c in cursor.description or ()]
             while batch := cursor.fetchmany(size):
@@ -93,6 +100,7 @@ class Postgres:
         self._execute(f"CREATE TEMP TABLE {identifier(name)} ({columns})")
         listed = ", ".join(identifier(str(c)) for c in frame)
         with (
+            self._told(),
             self._con.cursor() as cursor,
             cursor.copy(f"COPY {identifier(name)} ({listed}) FROM STDIN") as copy,
         ):
@@ -137,7 +145,7 @@ class Postgres:
         return None
 
     def close(self) -> None:
-        self._con.rollback()
+        # What is temporary goes with the session, however it ended.
         self._con.close()
 
     def _own(self, sql: str, parameters: Parameters | None = None) -> str:
@@ -145,7 +153,30 @@ class Postgres:
 
     def _execute(self, sql: str, parameters: Any = None) -> Any:
         # Without parameters psycopg leaves percent signs alone.
-        return self._con.execute(sql, parameters)
+        with self._told():
+            return self._con.execute(sql, parameters)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the server refuses, or cannot do, as an error for a person."""
+        errors = self._errors
+        try:
+            yield
+        except errors.InsufficientPrivilege as error:
+            raise UsageError(
+                f"--data {self._shown}: {self._reason(error)}; the role needs USAGE of the schema, "
+                "SELECT on the three tables, and TEMPORARY on the database"
+            ) from None
+        except (errors.OperationalError, errors.ReadOnlySqlTransaction) as error:
+            raise ReviewError(f"{self._shown}: PostgreSQL stopped: {self._reason(error)}") from None
+
+    def _reason(self, error: Exception) -> str:
+        """What the server said, without credentials."""
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        told = next((x for x in lines if "FATAL" in x or "ERROR" in x), lines[0] if lines else "")
+        for hidden in self._hidden:
+            told = told.replace(hidden, "…")
+        return clean(told or type(error).__name__, 200)
 
 
 def duckdb_type(kind: str) -> str:
@@ -155,12 +186,3 @@ def duckdb_type(kind: str) -> str:
     if kind == "numeric":
         return "DECIMAL"
     return _TYPES.get(kind, kind)
-
-
-def _reason(error: Exception) -> str:
-    """What the server said, without the address that holds credentials."""
-    from analysis.telemetry.violations import clean
-
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    told = lines[-1] if lines else type(error).__name__
-    return clean(told, 160)
