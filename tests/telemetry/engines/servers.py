@@ -256,3 +256,21 @@ def of_csv(folder: Path, ending: str = "csv.gz") -> dict[str, pa.Table]:
             for name in TABLES
         }
     )
+
+
+def of_frames(frames: Mapping[str, pd.DataFrame]) -> dict[str, pa.Table]:
+    """Typed frames as tables of the few types that every engine has; an empty column is one of text."""
+    return {name: _plain(frame) for name, frame in frames.items()}
+
+
+def _plain(frame: pd.DataFrame) -> pa.Table:
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    columns = []
+    for f, column in fields(table):
+        kind = f.type.value_type if pa.types.is_dictionary(f.type) else f.type
+        if pa.types.is_large_string(kind) or pa.types.is_null(kind):
+            kind = pa.string()
+        if pa.types.is_timestamp(kind):
+            kind = pa.timestamp("us", kind.tz)
+        columns.append(column.cast(kind))
+    return pa.table(columns, names=table.schema.names)
