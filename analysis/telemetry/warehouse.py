@@ -164,8 +164,8 @@ class _Opened:
                     f"THEN CAST({quoted} AS VARCHAR) END AS misfit{place}"
                 )
             select.append(f"{typed} AS {identifier(name)}")
-        key = f"binary_text(t.{identifier(_theirs(held, names, declared.key))})"
-        order = key if declared.key in names else f"t.{identifier(next(iter(held)))}"
+        key = identifier(_theirs(held, names, declared.key))
+        order = f"binary_text(CAST(t.{key} AS VARCHAR))"
         engine.create(
             f"cells_{table}",
             f"SELECT {', '.join(select)}, row_number() OVER (ORDER BY {order}) AS source_row "
@@ -206,6 +206,7 @@ def _is_empty(engine: Warehouse, where: Address, table: str, quoted: str) -> boo
 
 
 def _theirs(held: Mapping[str, str], names: Sequence[str], wanted: str) -> str:
+    """What a column is called there; the first one where it is not there."""
     return next((t for t, n in zip(held, names, strict=True) if n == wanted), next(iter(held)))
 
 

@@ -19,7 +19,8 @@ from tests.telemetry.engines.servers import of_frames
 
 HOSTILE = (
     "it's", 'a "quoted" one', "back\\slash\\'", "{{< env HOME >}}", "$1 $name ${x} :p %s ?", "-- no",
-    "Ünïcödé", "unicode", "Zebra", "apple", "ähre", "😀👩‍👩‍👧", "a\nb\tc", " lead", "a b", "a_b", "A B", "'); DROP TABLE fact;--",
+    "Ünïcödé", "unicode", "Zebra", "apple", "ähre", "😀👩‍👩‍👧", "a\nb\tc",
+    " lead", "a b", "a_b", "A B", "'); DROP TABLE fact;--",
 )  # fmt: skip
 """Texts that a statement must not obey, and that sort differently in English and by bytes."""
 
@@ -72,7 +73,9 @@ def hostile(rows: pd.DataFrame) -> pd.DataFrame:
         is_failure=rows["is_failure"].astype(object).mask(rng.random(n) < 0.02),
         latency_ms=rows["latency_ms"].mask(rng.random(n) < 0.01),
         label_available_utc=rows["timestamp_utc"] + pd.Timedelta(days=3),
-        mood=np.array(["1", "7.5", " 4 ", "-2e1", "nan", "high", "", "1e3x"])[rng.integers(0, 8, n)],
+        mood=np.array(["1", "7.5", " 4 ", "-2e1", "nan", "high", "", "1e3x"])[
+            rng.integers(0, 8, n)
+        ],
         grade=rng.integers(-3, 9, n),
         day=rng.integers(0, 3, n),
         **{'odd "name"\\': texts[rng.integers(0, 4, n)]},
@@ -96,14 +99,20 @@ HOSTILE_WORLD = Odd(
         "windows": {
             "candidate": {"days": 9},
             "baseline": {"days": 24},
-            "exclude": [{"start": "2026-10-20T06:00:00Z", "end": "2026-10-21", "reason": "it's out"}],
+            "exclude": [
+                {"start": "2026-10-20T06:00:00Z", "end": "2026-10-21", "reason": "it's out"}
+            ],
         },
         "dimensions": ["use_case", "region", "account_tier", 'odd "name"\\', "grade"],
         "slos": [
             {"name": "availability", "bad": "is_failure", "target": 0.95},
             {"name": "latency", "bad": {"column": "latency_ms", "above": 2200}, "target": 0.95},
             {"name": "moody", "bad": {"column": "mood", "above": 3}, "target": 0.5},
-            {"name": "worded", "bad": {"column": "use_case", "equals": "back\\slash\\'"}, "target": 0.5},
+            {
+                "name": "worded",
+                "bad": {"column": "use_case", "equals": "back\\slash\\'"},
+                "target": 0.5,
+            },
             {"name": "graded", "bad": "grade", "target": 0.5},
         ],
         "missing": {"max_rate": 0.5},

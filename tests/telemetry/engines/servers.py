@@ -145,7 +145,7 @@ def running() -> Iterator[Postgres]:
             assert plain.returncode == 0, plain.stderr
         # Another zone than UTC, and few digits: a session must not depend on the server's settings.
         options = (
-            f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off "
+            f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c autovacuum=off "
             "-c timezone=America/New_York -c extra_float_digits=0 -c max_connections=20"
         )
         log = folder / "log"
@@ -214,10 +214,13 @@ class Places:
             )
         return self.made["duckdb"]
 
-    def postgres(self, server: Postgres, schema: str | None = None) -> str:
-        """The address of a new PostgreSQL database."""
+    def postgres(self, server: Postgres, schema: str | None = None, *, alone: bool = False) -> str:
+        """The address of a new schema in PostgreSQL; `alone`: of `public` in a new database."""
         if "postgres" not in self.made:
-            database = server.database()
+            # A database costs a thousand files, and a schema none.
+            database = server.database() if alone else "postgres"
+            if schema is None and not alone:
+                schema = f"s_{uuid.uuid4().hex[:12]}"
             server.load(self.tables, database, schema or "public")
             self.made["postgres"] = server.address(database, schema)
         return self.made["postgres"]
