@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -66,28 +68,22 @@ class Spark:
         Raises UsageError.
         """
         try:
-            from pyspark.sql import SparkSession
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore"
+                )  # it warns of versions of pandas, which it hardly uses
+                from pyspark.sql import SparkSession
         except ImportError:
             raise UsageError(f"--data {shown}: Spark needs pyspark; pip install pyspark") from None
-        local = master == "local"
-        builder = SparkSession.builder.appName("release-review")
-        builder = builder.master(f"local[{threads or '*'}]" if local else master)
-        settings = {**_SETTINGS, **(_LOCAL if local else {})}
-        if memory is not None:
-            settings["spark.driver.memory"] = _java_size(memory)
-        for key, value in settings.items():
-            builder = builder.config(key, value)
         self._own_session = SparkSession.getActiveSession() is None
         try:
-            self._spark: SparkSession = builder.getOrCreate()
+            self._spark: SparkSession = session(master, threads=threads, memory=memory)
         except Exception as error:
             raise UsageError(
                 f"--data {shown}: no Spark session can be started ({type(error).__name__}); "
                 "it needs Java 17 or newer"
             ) from None
-        self._spark.sparkContext.setLogLevel("ERROR")
-        for key, value in _SETTINGS.items():
-            self._spark.conf.set(key, value)
+        self._named: dict[str, None] = {}
         self._kept: dict[str, DataFrame] = {}
         self._read: set[str] = set()
 
@@ -116,12 +112,14 @@ class Spark:
         made = self._sql(select, parameters).localCheckpoint(eager=True)
         self.drop(name)
         made.createOrReplaceTempView(f"`{name}`")
+        self._named[name] = None
         self._kept[name] = made
 
     def view(self, name: str, select: str) -> None:
         made = self._sql(select, None)
         self.drop(name)
         made.createOrReplaceTempView(f"`{name}`")
+        self._named[name] = None
 
     def put(self, name: str, frame: pd.DataFrame) -> None:
         from pyspark.sql import types
@@ -141,10 +139,12 @@ class Spark:
         ]
         self.drop(name)
         self._spark.createDataFrame(rows, schema).createOrReplaceTempView(f"`{name}`")
+        self._named[name] = None
 
     def drop(self, *names: str) -> None:
         for name in names:
             self._spark.catalog.dropTempView(name)
+            self._named.pop(name, None)
             kept = self._kept.pop(name, None)
             if kept is not None:
                 kept.unpersist()
@@ -185,12 +185,39 @@ class Spark:
         return None
 
     def close(self) -> None:
-        self.drop(*list(self._kept))
+        self.drop(*self._named, *(f"{_THEIRS}{table}" for table in self._read))
         if self._own_session:
             self._spark.stop()
 
     def _sql(self, sql: str, parameters: Parameters | None) -> DataFrame:
         return self._spark.sql(transpile(sql, "spark", parameters))
+
+
+def session(
+    master: str,
+    *,
+    threads: int | None = None,
+    memory: str | None = None,
+    warehouse: Path | None = None,
+) -> SparkSession:
+    """The session that runs, or a new one. warehouse: where one of our own keeps tables."""
+    from pyspark.sql import SparkSession
+
+    local = master == "local"
+    builder = SparkSession.builder.appName("release-review")
+    builder = builder.master(f"local[{threads or '*'}]" if local else master)
+    settings = {**_SETTINGS, **(_LOCAL if local else {})}
+    if memory is not None:
+        settings["spark.driver.memory"] = _java_size(memory)
+    if warehouse is not None:
+        settings["spark.sql.warehouse.dir"] = str(warehouse)
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    made = builder.getOrCreate()
+    made.sparkContext.setLogLevel("ERROR")
+    for key, value in _SETTINGS.items():
+        made.conf.set(key, value)
+    return made
 
 
 def duckdb_type(kind: str) -> str:
