@@ -385,12 +385,18 @@ def _from_warehouse(
         if validation.n_errors:
             # Rows are set aside in files alone: a warehouse has its own ways of mending a table.
             raise ContractError(as_text(validation), validation.violations)
+        counted = [v.rule for v in validation.violations if v.rule in ("rollup", "foreign_key")]
+        if counted:
+            # Bounds over interactions that totals count and that are not there are made of files.
+            raise UsageError(
+                f"--data {data}: the contract calls {', '.join(sorted(set(counted)))} a warning, and "
+                "rows break it; such telemetry is reviewed from files alone"
+            )
         progress.step("encoding the telemetry")
         columns = source.columns[INTERACTIONS]
         wanted = fact_table.carried(columns, contract, policy)
         told = Told(source.inputs, columns, wanted, validation)
-        joined = not any(v.rule in ("rollup", "foreign_key") for v in validation.violations)
-        encode(source, wanted, joined=joined)
+        encode(source, wanted, joined=True)
         return _Opened(source.engine, told, None, source)
     except BaseException:
         source.close()

@@ -68,11 +68,9 @@ class Spark:
         Raises UsageError.
         """
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # it warns of versions of pandas, which it hardly uses
-                from pyspark.sql import SparkSession
+            # It says so wherever it looks at the version; what it makes of frames is not used here.
+            warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
+            from pyspark.sql import SparkSession
         except ImportError:
             raise UsageError(f"--data {shown}: Spark needs pyspark; pip install pyspark") from None
         self._own_session = SparkSession.getActiveSession() is None

@@ -266,3 +266,18 @@ def test_rows_count_in_the_order_of_the_key_by_bytes(postgres: Postgres, tmp_pat
     row = sorted(names, key=str.encode).index("b") + 1
     assert found.first_rows == (row,)
     assert np.isclose(found.share, 1 / 8)
+
+
+def test_lost_interactions_are_bounded_in_files_alone(
+    postgres: Postgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.yml"
+    own.write_text("severities: {rollup: warning}\n")
+    world = tiny(tmp_path).set(USERS, "user_total_requests", 1, "99")
+    tables = {table: world.arrow(table) for table in TABLES}
+    data = Places(tables, tmp_path / "places").postgres(postgres)
+    assert main(["review", "--data", data, "--contract", str(own)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "rollup" in told.err
+    assert "files alone" in told.err
