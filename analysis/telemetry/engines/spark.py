@@ -40,6 +40,8 @@ _TYPES = {
 _SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
+    # `${env:HOME}` in a text of the policy or a category stays what it is.
+    "spark.sql.variable.substitute": "false",
     "spark.sql.maxPlanStringLength": "10000",
 }
 _LOCAL = {

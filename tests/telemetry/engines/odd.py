@@ -18,7 +18,7 @@ from tests.end_to_end.test_odd_worlds import policy_file, tables
 from tests.telemetry.engines.servers import of_frames
 
 HOSTILE = (
-    "it's", 'a "quoted" one', "back\\slash\\'", "{{< env HOME >}}", "$1 $name ${x} :p %s ?", "-- no",
+    "it's", 'a "quoted" one', "back\\slash\\'", "{{< env HOME >}}", "$1 $name ${env:HOME} :p %s ?", "-- no",
     "Ünïcödé", "unicode", "Zebra", "apple", "ähre", "😀👩‍👩‍👧", "a\nb\tc",
     " lead", "a b", "a_b", "A B", "'); DROP TABLE fact;--",
 )  # fmt: skip

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -40,8 +42,24 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         made.stop()
 
 
+def test_a_text_stays_that_text() -> None:
+    from analysis.telemetry.engines.spark import Spark
+
+    texts = (*odd.HOSTILE, "${env:PATH}", "${spark:spark.master}", "\\u0041", "\\n", "a\\", "\\%")
+    engine = Spark("local", "spark:local")
+    parameters = {f"v{k}": text for k, text in enumerate(texts)}
+    listed = ", ".join(f"${name} AS {name}" for name in parameters)
+    assert engine.row(f"SELECT {listed}", parameters) == texts
+    engine.put("given", pd.DataFrame({"k": range(len(texts)), "t": list(texts)}))
+    assert [t for _, t in engine.rows("SELECT k, t FROM given ORDER BY k")] == list(texts)
+    ordered = [t for (t,) in engine.rows("SELECT t FROM given ORDER BY t")]
+    assert ordered == sorted(texts, key=str.encode)
+    engine.close()
+
+
 def test_an_odd_world_has_the_same_evidence(tmp_path: Path) -> None:
-    world = odd.HOSTILE_WORLD
+    # Each statement costs Spark half a second, whatever it reads.
+    world = dataclasses.replace(odd.HOSTILE_WORLD, n=600)
     places = Places(world.tables(tmp_path), tmp_path / "places")
     files = world.review(places.parquet(), tmp_path)
     there = world.review(places.spark(), tmp_path)
