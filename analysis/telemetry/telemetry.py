@@ -20,7 +20,7 @@ import pandas as pd
 
 from analysis import disk, leftovers
 from analysis.contract import INTERACTIONS, Contract
-from analysis.errors import ContractError, DiskError, WindowError
+from analysis.errors import ContractError, DiskError, UsageError, WindowError
 from analysis.policy import Bad, Policy
 from analysis.progress import SILENT, Progress
 from analysis.telemetry import fact as fact_table
