@@ -36,12 +36,11 @@ from analysis.errors import PolicyError, UsageError
 from analysis.policy import LoadedPolicy, Policy, utc
 from analysis.progress import SILENT, Progress
 from analysis.tables import write_tables
-from analysis.telemetry import Telemetry, open_telemetry
+from analysis.telemetry import Telemetry, open_telemetry, policy_columns
 from analysis.telemetry.address import Address, address, is_address
 from analysis.telemetry.files import digest_inputs
 from analysis.telemetry.source import reading
 from analysis.telemetry.store import Store, key_of
-from analysis.telemetry.telemetry import policy_columns
 from analysis.telemetry.windows import iso
 from analysis.views import budget, contract, drift, health, hotspots, routing, triage
 from analysis.views.looks import gate_error

@@ -26,6 +26,7 @@ from analysis.errors import UsageError
 from analysis.telemetry import csv_file
 from analysis.telemetry.address import Address
 from analysis.telemetry.columns import Cells, engine_names, typed_cells
+from analysis.telemetry.database import Database, Opened
 from analysis.telemetry.engine import DuckDB, Engine
 from analysis.telemetry.files import (
     Found,
@@ -128,7 +129,7 @@ def open_source(
     zones: dict[str, Mapping[str, str]] = {}
     violations: list[Violation] = []
     try:
-        database = _Database.attach(con, data) if isinstance(data, Address) else None
+        database = Database.attach(con, data) if isinstance(data, Address) else None
         for table in TABLES:
             try:
                 if database is not None:
@@ -206,16 +207,9 @@ def _memory_limit(con: duckdb.DuckDBPyConnection) -> str:
 # ── opening one table ────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class _Opened:
-    cells: Cells
-    inputs: tuple[InputFile, ...]
-    stamps: tuple[Stamp, ...]
-
-
 def _open(
     con: duckdb.DuckDBPyConnection, data: Path, found: Found, declared: Table, staging: Path
-) -> _Opened:
+) -> Opened:
     """Makes the views of one table. Raises Unreadable."""
     try:
         stamps = tuple(Stamp.of(path) for path in found.paths)
@@ -247,63 +241,7 @@ def _open(
     con.execute(
         f"CREATE VIEW {found.table} AS SELECT {listed}, source_row FROM cells_{found.table}"
     )
-    return _Opened(cells, inputs, stamps)
-
-
-@dataclass(frozen=True)
-class _Database:
-    """A DuckDB file whose tables are read where they lie."""
-
-    path: Path
-    schema: str
-    stamp: Stamp
-    digest: str
-
-    @classmethod
-    def attach(cls, con: duckdb.DuckDBPyConnection, where: Address) -> _Database:
-        """Opens the file to be read. Raises UsageError."""
-        path = Path(where.target)
-        try:
-            found = cls(path, where.schema or "main", Stamp.of(path), sha256(path))
-            con.execute(f"ATTACH {literal(str(path))} AS theirs (READ_ONLY)")
-        except (OSError, duckdb.Error) as error:
-            why = getattr(error, "strerror", None) or csv_file.reason(error)
-            raise UsageError(f"--data {where.shown}: {why}") from None
-        return found
-
-    def open(self, con: duckdb.DuckDBPyConnection, table: str, declared: Table) -> _Opened:
-        """Makes the views of one table or view. Raises Unreadable."""
-        kinds = con.execute(
-            "SELECT table_type FROM information_schema.tables WHERE table_catalog = 'theirs' "
-            "AND table_schema = ? AND table_name = ?",
-            [self.schema, table],
-        ).fetchall()
-        if not kinds:
-            raise Unreadable("files", f"{self.path.name} has no table {self.schema}.{table}")
-        # Views have no row ids of their own.
-        row = "rowid + 1" if kinds[0][0] == "BASE TABLE" else "row_number() OVER ()"
-        place = f"theirs.{identifier(self.schema)}.{identifier(table)}"
-        try:
-            held = [r[0] for r in con.execute(f"DESCRIBE {place}").fetchall()]
-            names = engine_names(held, declared, table)
-            listed = ", ".join(map(identifier, (*names, "source_row")))
-            relation = f"(SELECT *, {row} FROM {place}) AS held({listed})"
-            cells = typed_cells(con, relation, names, declared)
-            con.execute(
-                f"CREATE VIEW cells_{table} AS SELECT {cells.select}, source_row FROM {relation}"
-            )
-            n = con.execute(f"SELECT count(*) FROM {place}").fetchall()[0][0]
-        except duckdb.OutOfMemoryException:
-            raise
-        except duckdb.Error as error:
-            why = csv_file.reason(error)
-            raise Unreadable("files", f"{self.path.name}, {table}: {why}") from None
-        if not n:
-            raise Unreadable("files", f"{self.path.name}: the table {table} has no rows")
-        listed = ", ".join(map(identifier, cells.columns))
-        con.execute(f"CREATE VIEW {table} AS SELECT {listed}, source_row FROM cells_{table}")
-        one = InputFile(table, self.path.name, "duckdb", self.stamp.size, int(n), self.digest)
-        return _Opened(cells, (one,), (self.stamp,))
+    return Opened(cells, inputs, stamps)
 
 
 def _open_parquet(

@@ -13,9 +13,8 @@ import pytest
 from analysis.contract import INTERACTIONS
 from analysis.errors import ContractError, UsageError
 from analysis.policy import Bad, Policy
-from analysis.telemetry import Telemetry
+from analysis.telemetry import Telemetry, policy_columns
 from analysis.telemetry.rows import cluster_limit
-from analysis.telemetry.telemetry import policy_columns
 from tests.telemetry.worlds import World, frame, random_rows, world_of
 
 POLICY = Policy.model_validate({"windows": {"candidate": {"days": 3}, "baseline": {"days": 5}}})
