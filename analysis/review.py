@@ -61,6 +61,9 @@ _BUILDING = ".building-"
 _PACKAGES = ("duckdb", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "scipy")
 
 
+UNCHANGED = "the inputs have not changed: the finished review is used"
+
+
 @dataclass(frozen=True)
 class Review:
     """One finished review.
@@ -397,7 +400,7 @@ def cached(
     inputs = digest_inputs(wanted.data)
     key = cache_key(wanted, inputs)
     if _finished(root / key, draw):
-        progress.note("the inputs have not changed: the finished review is used")
+        progress.note(UNCHANGED)
         return root / key
     store = _store(wanted, project / ".cache" / "encoded", inputs)
     review = compute(wanted, progress, store)

@@ -37,6 +37,7 @@ from analysis.telemetry.violations import ContractSection, as_text
 from analysis.telemetry.warehouse import open_warehouse
 from analysis.telemetry.windows import ResolvedWindows, Span, iso
 
+KNOWN = "the telemetry is known: its encoded copy is read"
 AT_ONCE_ROWS = 3_000_000
 """Up to here interactions are encoded while they are validated: files of few row groups keep one thread
 busy each. More rows keep all threads busy, and memory."""
@@ -62,7 +63,7 @@ def open_telemetry(
     """
     opened = _from_store(store, contract, policy, threads, memory_limit)
     if opened is not None:
-        progress.note("the telemetry is known: its encoded copy is read")
+        progress.note(KNOWN)
     elif isinstance(data, Address) and data.kind != "duckdb":
         opened = _from_warehouse(data, contract, policy, threads, memory_limit, progress)
     else:

@@ -36,12 +36,12 @@ def test_the_usual_rows_of_a_weekday_are_the_median_with_empty_days(rows: dict[i
 
 def test_a_stray_year_costs_no_time_and_lost_days_are_told_without_one() -> None:
     rows = {FIRST + timedelta(days=k): 100 for k in range(28) if k != 9}
-    lost = clocks.missing_days(Profile({}, {}, 0, days_of(rows), {}), CONTRACT)
+    lost = clocks.missing_days(Profile({}, 0, days_of(rows), {}), CONTRACT)
     assert "2026-09-16" in lost[0].hint
     for stray in (date(1, 1, 1), date(9999, 12, 31)):
         begin = time.monotonic()
         for n in (1, 100):
-            found = Profile({}, {}, 0, days_of({**rows, stray: n}), {})
+            found = Profile({}, 0, days_of({**rows, stray: n}), {})
             clocks.missing_days(found, CONTRACT)
             clocks.stray_stamps(found, CONTRACT)
         assert time.monotonic() - begin < 1
@@ -50,4 +50,4 @@ def test_a_stray_year_costs_no_time_and_lost_days_are_told_without_one() -> None
 def test_hours_at_the_ends_of_the_calendar_have_no_neighbours() -> None:
     hours = {datetime(1, 1, 1) + timedelta(hours=k): 50 for k in range(80)}
     hours |= {datetime(9999, 12, 31, 23) - timedelta(hours=k): 50 for k in range(80)}
-    assert clocks.doubled_hours(None, CONTRACT, Profile({}, {}, 0, (), hours)) == []
+    assert clocks.doubled_hours(None, CONTRACT, Profile({}, 0, (), hours)) == []
