@@ -22,7 +22,7 @@ from analysis.check import Check, Interval, RegressionTest
 from analysis.policy import Policy
 from analysis.stats.sketch import N_BINS, bin_value, quantile
 from analysis.telemetry import Telemetry
-from analysis.telemetry.latency import latency_histograms
+from analysis.telemetry.latency import latency_histograms, with_unknown
 from analysis.telemetry.unknown import BadIn, count_unknown, taken_as
 from analysis.views import budget, health
 from analysis.views.contract import BoundInfo, BoundsInfo, unknown_info
@@ -51,10 +51,14 @@ def assess(telemetry: Telemetry, policy: Policy, results: Results) -> BoundsInfo
         return None
     extremes: dict[str, Results] = {}
     ranks: dict[str, Mapping[int, np.ndarray]] = {}
+    if telemetry.has("latency_ms"):
+        known = latency_histograms(telemetry)
+        for extreme, (compared, _) in _EXTREMES.items():
+            bad = {1: compared == "candidate", 0: compared == "baseline"}
+            ranks[extreme] = with_unknown(telemetry, known, bad)
     for extreme, (compared, absolute) in _EXTREMES.items():
         with taken_as(telemetry, compared) as taken:
             extremes[extreme] = {"health": health.assess(taken, policy, headlines_only=True)}
-            ranks[extreme] = latency_histograms(taken)
         with taken_as(telemetry, absolute) as taken:
             extremes[extreme] = {**extremes[extreme], "budget": budget.assess(taken, policy)}
     outcomes = {

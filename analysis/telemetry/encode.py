@@ -2,8 +2,7 @@
 
     encoded       every usable column of the interactions but those set apart; texts of few values as ENUM
                   where the engine is the embedded one; session, usr (codes), ts_us, ts_day,
-                  started_us, started_day, label_us, cost_nano, latency_us, traced (true where there
-                  is a trace id)
+                  started_us, started_day, label_us, traced (true where there is a trace id)
     session_ids, user_ids   code, id: whose a code is
 
 Codes are row numbers in the embedded engine, and the ids themselves in any other. All of it depends on
@@ -124,12 +123,6 @@ def _enums(con: duckdb.DuckDBPyConnection, columns: Sequence[str], into: str) ->
 
 def _made(columns: Sequence[str], code: str) -> list[str]:
     """The columns of our own."""
-    nothing = "CAST(NULL AS BIGINT)"
-    # Half a unit is added and the floor taken: every engine does that alike, and rounds in its own way.
-    cost = "CAST(floor(i.cost_usd * 1e9 + 0.5) AS BIGINT)" if "cost_usd" in columns else nothing
-    latency = (
-        "CAST(floor(i.latency_ms * 1e3 + 0.5) AS BIGINT)" if "latency_ms" in columns else nothing
-    )
     out = [
         "s.code AS session",
         f"u.{code} AS usr",
@@ -137,8 +130,6 @@ def _made(columns: Sequence[str], code: str) -> list[str]:
         f"CAST(floor(epoch_us(i.timestamp_utc) / {DAY_US}) AS BIGINT) AS ts_day",
         "s.started_us AS started_us",
         f"CAST(floor(s.started_us / {DAY_US}) AS BIGINT) AS started_day",
-        f"{cost} AS cost_nano",
-        f"{latency} AS latency_us",
     ]
     if "trace_id" in columns:
         out.append("CASE WHEN i.trace_id IS NULL THEN NULL ELSE true END AS traced")

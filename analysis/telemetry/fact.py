@@ -211,14 +211,23 @@ def _placed(
     slo = policy.latency_slo
     if slo is not None and slo.rule.column in columns:
         breach = bad_when(slo.rule, held[slo.rule.column])
+    # Half a unit is added and the floor taken: every engine does that alike, and rounds in its own way.
+    cost = "CAST(floor(cost_usd * 1e9 + 0.5) AS BIGINT)" if "cost_usd" in columns else _NOTHING
+    latency = (
+        "CAST(floor(latency_ms * 1e3 + 0.5) AS BIGINT)" if "latency_ms" in columns else _NOTHING
+    )
     day = "ts_day" if windows.by_release else "started_day"
     traced = "traced, " if "traced" in held else ""
     where = "" if as_of is None else f" WHERE ts_us < {micros(as_of)}"
     return (
         f"SELECT placed.*, {weight_of(windows)} AS weight FROM (SELECT {', '.join(carried)}, ts_us, "
-        f"{day} AS day, session, usr, {traced}cost_nano, latency_us, {window_of(windows)} AS win, "
+        f"{day} AS day, session, usr, {traced}{cost} AS cost_nano, {latency} AS latency_us, "
+        f"{window_of(windows)} AS win, "
         f"{failure} AS failure, {breach} AS breach, {first} AS first_attempt FROM encoded{where}) placed"
     )
+
+
+_NOTHING = "CAST(NULL AS BIGINT)"
 
 
 def weight_of(windows: ResolvedWindows) -> str:

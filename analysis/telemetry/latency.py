@@ -27,6 +27,21 @@ def latency_histograms(telemetry: Telemetry) -> Mapping[int, np.ndarray]:
     return histograms(telemetry.engine, "fact")
 
 
+def with_unknown(
+    telemetry: Telemetry, known: Mapping[int, np.ndarray], bad: Mapping[int, bool]
+) -> Mapping[int, np.ndarray]:
+    """The same with every latency that is not known, absent rows included: beyond all others in the
+    windows where `bad` says so, else below all. Needs what `telemetry.unknown` counts."""
+    rows = telemetry.engine.rows(
+        "SELECT win, sum(weight) FROM (SELECT win, weight FROM fact_known WHERE latency_us IS NULL "
+        "UNION ALL SELECT win, weight FROM absent) unknown WHERE win IS NOT NULL GROUP BY win"
+    )
+    out = {win: counts.copy() for win, counts in known.items()}
+    for win, n in rows:
+        out[int(win)][N_BINS - 1 if bad[int(win)] else 0] += int(n)
+    return out
+
+
 def histograms(engine: Engine, relation: str) -> Mapping[int, np.ndarray]:
     """The same over a table with win, weight and latency_us."""
     counts = {win: np.zeros(N_BINS, dtype=np.int64) for win in (0, 1)}

@@ -26,7 +26,7 @@ from analysis.stats.intervals import (
     t_quantile,
     woodruff,
 )
-from analysis.stats.sketch import bin_value, quantile
+from analysis.stats.sketch import N_BINS, bin_value, quantile
 from analysis.telemetry import Metric, Moments, Telemetry
 from analysis.telemetry.latency import beyond_us, latency_histograms
 from analysis.telemetry.sql import identifier
@@ -254,25 +254,22 @@ def _latency_quantiles(
     if not counts:
         return {}
     marks: list[Metric] = []
-    for win in (0, 1):
-        total = counts[win].sum()
-        if not total:
-            continue
-        cumulative = np.cumsum(counts[win])
-        for name, q in QUANTILES.items():
-            at = int(np.searchsorted(cumulative, q * total))
-            marks.append(
-                Metric.rate(
-                    f"{name}.{win}", f"(latency_us >= {beyond_us(at)})", where=f"win = {win}"
-                )
-            )
+    for name, q in QUANTILES.items():
+        beyond = []
+        for win in (0, 1):
+            total = counts[win].sum()
+            at = int(np.searchsorted(np.cumsum(counts[win]), q * total)) if total else N_BINS
+            beyond.append(beyond_us(at))
+        # Each window by its own quantile, both in one reduction.
+        mark = f"CASE WHEN win = 0 THEN {beyond[0]} ELSE {beyond[1]} END"
+        marks.append(Metric.rate(name, f"(latency_us >= {mark})"))
     moments = telemetry.moments(marks)
     out = {}
     for name, q in QUANTILES.items():
         sides = []
         for win in (0, 1):
-            m = moments.get(f"{name}.{win}")
-            if m is None:
+            m = moments[name]
+            if not counts[win].sum():
                 sides.append(Interval.unknown())
                 continue
             window = m.candidate if win else m.baseline
