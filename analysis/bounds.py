@@ -13,6 +13,7 @@ not there: an extreme is that of the figures, and no bound of what these views w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from analysis.policy import Policy
 from analysis.stats.sketch import N_BINS, bin_value, quantile
 from analysis.telemetry import Telemetry
 from analysis.telemetry.latency import latency_histograms, with_unknown
-from analysis.telemetry.unknown import BadIn, count_unknown, taken_as
+from analysis.telemetry.unknown import BadIn, Unknowns, count_unknown, taken_as
 from analysis.views import budget, health
 from analysis.views.contract import BoundInfo, BoundsInfo, unknown_info
 from analysis.views.health import QUANTILES, Figures
@@ -41,15 +42,29 @@ _EXTREMES: Mapping[str, tuple[BadIn, BadIn]] = {
 _UNBOUNDED: Level = (None, None, None)
 
 
+@dataclass(frozen=True)
+class Extremes:
+    """What health and budgets are at both extremes, and latencies by bin there."""
+
+    unknown: Unknowns
+    found: Mapping[str, Results]
+    ranks: Mapping[str, Mapping[int, np.ndarray]]
+
+
 def assess(telemetry: Telemetry, policy: Policy, results: Results) -> BoundsInfo | None:
     """Bounds of the headline figures, and both decisions; None where every row is known.
 
     results: what the views found.
     """
+    return judge(extremes(telemetry, policy), telemetry, policy, results)
+
+
+def extremes(telemetry: Telemetry, policy: Policy) -> Extremes | None:
+    """Health and budgets with all that is unknown taken as good or bad; None where nothing is."""
     unknown = count_unknown(telemetry)
     if not unknown.n_interactions:
         return None
-    extremes: dict[str, Results] = {}
+    found: dict[str, Results] = {}
     ranks: dict[str, Mapping[int, np.ndarray]] = {}
     if telemetry.has("latency_ms"):
         known = latency_histograms(telemetry)
@@ -58,19 +73,28 @@ def assess(telemetry: Telemetry, policy: Policy, results: Results) -> BoundsInfo
             ranks[extreme] = with_unknown(telemetry, known, bad)
     for extreme, (compared, absolute) in _EXTREMES.items():
         with taken_as(telemetry, compared) as taken:
-            extremes[extreme] = {"health": health.assess(taken, policy, headlines_only=True)}
+            found[extreme] = {"health": health.assess(taken, policy, headlines_only=True)}
         with taken_as(telemetry, absolute) as taken:
-            extremes[extreme] = {**extremes[extreme], "budget": budget.assess(taken, policy)}
+            found[extreme] = {**found[extreme], "budget": budget.assess(taken, policy)}
+    return Extremes(unknown, found, ranks)
+
+
+def judge(
+    at: Extremes | None, telemetry: Telemetry, policy: Policy, results: Results
+) -> BoundsInfo | None:
+    """The bounds and decisions that follow of the extremes and of what the views found."""
+    if at is None:
+        return None
     outcomes = {
         name: decision(telemetry, policy, {**results, **found}).outcome
-        for name, found in extremes.items()
+        for name, found in at.found.items()
     }
     return BoundsInfo(
-        n_interactions=unknown.n_interactions,
-        n_absent=unknown.n_absent,
-        baseline=unknown_info(unknown.baseline),
-        candidate=unknown_info(unknown.candidate),
-        figures=tuple(_figures(results, extremes["best"], extremes["worst"], ranks)),
+        n_interactions=at.unknown.n_interactions,
+        n_absent=at.unknown.n_absent,
+        baseline=unknown_info(at.unknown.baseline),
+        candidate=unknown_info(at.unknown.candidate),
+        figures=tuple(_figures(results, at.found["best"], at.found["worst"], at.ranks)),
         reviewed=decision(telemetry, policy, results).outcome,
         best=outcomes["best"],
         worst=outcomes["worst"],

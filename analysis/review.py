@@ -38,6 +38,7 @@ from analysis.progress import SILENT, Progress
 from analysis.tables import write_tables
 from analysis.telemetry import Telemetry, open_telemetry, policy_columns
 from analysis.telemetry.address import Address, address, is_address
+from analysis.telemetry.fact import restore
 from analysis.telemetry.files import digest_inputs
 from analysis.telemetry.source import reading
 from analysis.telemetry.store import Store, key_of
@@ -58,6 +59,7 @@ VIEWS: Mapping[str, Callable[[Telemetry, Policy], ViewResult[Any]]] = {
     "triage": triage.assess,
 }
 _BUILDING = ".building-"
+_BESIDE = ("hotspots", "triage")
 _PACKAGES = ("duckdb", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "scipy")
 
 
@@ -161,9 +163,8 @@ def compute(wanted: Request, progress: Progress = SILENT, store: Store | None = 
         progress=progress,
     )
     try:
-        results = _assessed(telemetry, policy, progress)
-        progress.step("bounding what is not known, and deciding")
-        body = artifacts.to_json(_artifact(telemetry, wanted.loaded, results))
+        results, extremes = _assessed(telemetry, policy, progress)
+        body = artifacts.to_json(_artifact(telemetry, wanted.loaded, results, extremes))
     finally:
         telemetry.close()
     return Review(body=body, results=results, warnings=telemetry.warnings)
@@ -171,44 +172,52 @@ def compute(wanted: Request, progress: Progress = SILENT, store: Store | None = 
 
 def _assessed(
     telemetry: Telemetry, policy: Policy, progress: Progress
-) -> dict[str, ViewResult[Any]]:
-    """What each view found. Hotspots compute longest: where the engine can, beside the later views."""
+) -> tuple[dict[str, ViewResult[Any]], bounds.Extremes | None]:
+    """What each view found, and what health and budgets would be at the extremes.
+
+    Where the engine can, `_BESIDE` are computed in a second thread: about half of the work.
+    """
     found: dict[str, ViewResult[Any]] = {}
 
-    def one(name: str) -> None:
-        progress.step(f"assessing {name}")
-        found[name] = VIEWS[name](telemetry, policy)
+    def those(names: Sequence[str], of: Telemetry) -> None:
+        for name in names:
+            if of is telemetry:
+                progress.step(f"assessing {name}")
+            found[name] = VIEWS[name](of, policy)
 
-    one("health")
-    one("budget")
+    def at_extremes() -> bounds.Extremes | None:
+        progress.step("bounding what is not known")
+        return bounds.extremes(telemetry, policy)
+
     engine = telemetry.engine.beside()
     if engine is None:
-        one("hotspots")
-    later = [name for name in VIEWS if name not in (*found, "hotspots")]
+        those(tuple(VIEWS), telemetry)
+        return found, at_extremes()
+    # Its own view of the rows: bounds put another one in the place of the first's.
+    restore(engine)
+    own = dataclasses.replace(telemetry, engine=engine)
     with ThreadPoolExecutor(max_workers=1) as beside:
         try:
-            coming = None
-            if engine is not None:
-                own = dataclasses.replace(telemetry, engine=engine)
-                coming = beside.submit(VIEWS["hotspots"], own, policy)
-            for name in later:
-                one(name)
-            if coming is not None:
-                progress.step("assessing hotspots")
-                found["hotspots"] = coming.result()
+            coming = beside.submit(those, _BESIDE, own)
+            those([name for name in VIEWS if name not in _BESIDE], telemetry)
+            extremes = at_extremes()
+            progress.step(f"assessing {' and '.join(_BESIDE)}")
+            coming.result()
         finally:
-            if engine is not None:
-                engine.close()
-    return {name: found[name] for name in VIEWS}
+            engine.close()
+    return {name: found[name] for name in VIEWS}, extremes
 
 
 def _artifact(
-    telemetry: Telemetry, loaded: LoadedPolicy, results: Mapping[str, ViewResult[Any]]
+    telemetry: Telemetry,
+    loaded: LoadedPolicy,
+    results: Mapping[str, ViewResult[Any]],
+    extremes: bounds.Extremes | None,
 ) -> DecisionArtifact:
     policy = loaded.policy
     first = telemetry.baseline is None
     errors = contract.errors_check(telemetry)
-    hidden = bounds.assess(telemetry, policy, results)
+    hidden = bounds.judge(extremes, telemetry, policy, results)
     own = [*([] if errors is None else [errors]), contract.bounds_check(hidden, telemetry)]
     tests: list[Check | RegressionTest] = [*own, *(c for r in results.values() for c in r.checks)]
     checks = gate.judge(tests, policy, gate_error(policy, telemetry.windows), first_release=first)
