@@ -23,8 +23,15 @@ from analysis.check import Check, Interval, RegressionTest
 from analysis.policy import Policy
 from analysis.stats.sketch import N_BINS, bin_value, quantile
 from analysis.telemetry import Telemetry
-from analysis.telemetry.latency import latency_histograms, with_unknown
-from analysis.telemetry.unknown import BadIn, Unknowns, count_unknown, taken_as
+from analysis.telemetry.latency import with_unknown
+from analysis.telemetry.unknown import (
+    Asked,
+    BadIn,
+    Unknowns,
+    count_unknown,
+    measure_as,
+    taken_as,
+)
 from analysis.views import budget, health
 from analysis.views.contract import BoundInfo, BoundsInfo, unknown_info
 from analysis.views.health import QUANTILES, Figures
@@ -67,14 +74,19 @@ def extremes(telemetry: Telemetry, policy: Policy) -> Extremes | None:
     found: dict[str, Results] = {}
     ranks: dict[str, Mapping[int, np.ndarray]] = {}
     if telemetry.has("latency_ms"):
-        known = latency_histograms(telemetry)
+        known = telemetry.latency_histograms()
         for extreme, (compared, _) in _EXTREMES.items():
             bad = {1: compared == "candidate", 0: compared == "baseline"}
-            ranks[extreme] = with_unknown(telemetry, known, bad)
+            ranks[extreme] = with_unknown(telemetry.engine, known, bad)
+    asked: dict[BadIn, Asked] = {}
+    for compared, absolute in _EXTREMES.values():
+        asked[compared] = lambda of, column: tuple(health.headline_metrics(of, column).values())
+        asked[absolute] = lambda of, _: tuple(budget.metrics(of).values())
+    measured = measure_as(telemetry, asked)
     for extreme, (compared, absolute) in _EXTREMES.items():
-        with taken_as(telemetry, compared) as taken:
+        with taken_as(telemetry, compared, measured[compared]) as taken:
             found[extreme] = {"health": health.assess(taken, policy, headlines_only=True)}
-        with taken_as(telemetry, absolute) as taken:
+        with taken_as(telemetry, absolute, measured[absolute]) as taken:
             found[extreme] = {**found[extreme], "budget": budget.assess(taken, policy)}
     return Extremes(unknown, found, ranks)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import f as fisher
+from scipy import special
 
 # Below this share of the variance that independent rows would have, a window shows no spread at
 # all (every cluster alike), and its clusters are counted as single trials instead.
@@ -302,5 +302,5 @@ def _satterthwaite(
         return None
     numerator = min(max(trace**2 / float(np.sum(design * design.T)), 1.0), len(pooled) - 1.0)
     statistic = distance / trace
-    p = float(fisher.sf(statistic, numerator, numerator * df))
+    p = float(special.fdtrc(numerator, numerator * df, statistic))
     return RaoScott(statistic, numerator, numerator * df, trace, p)

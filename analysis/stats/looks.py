@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scipy.stats import norm
+from scipy import special
 
 
 def cumulative_alpha(alpha: float, information: float) -> float:
@@ -12,7 +12,7 @@ def cumulative_alpha(alpha: float, information: float) -> float:
     if information >= 1:
         return alpha
     # The upper tail by itself: 2 − 2Φ loses all digits where the first looks spend 1e-13.
-    return float(2 * norm.sf(norm.isf(alpha / 2) / information**0.5))
+    return float(2 * special.ndtr(special.ndtri(alpha / 2) / information**0.5))
 
 
 def look_alpha(alpha: float, look: int, looks: int) -> float:

@@ -16,9 +16,9 @@ All arrays have shape (m,), one entry a slice, or broadcast to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -264,49 +264,65 @@ def _means_known(p: Array, means: Sequence[npt.ArrayLike], rows: Sequence[npt.Ar
     return _known(p, rows)
 
 
-def _cumulant(
-    terms: Sequence[LogTerm],
-    t: npt.NDArray[np.inexact],
-    function: Callable[[npt.NDArray[np.inexact]], npt.NDArray[np.inexact]],
-    order: int,
-) -> npt.NDArray[np.inexact]:
-    """Σ s^order [f(a + st) − f(a + b + st)], f the order-th derivative of log Γ."""
-    total = np.zeros(t.shape, dtype=t.dtype)
-    at_zero = t.dtype.type(0)
+@dataclass(frozen=True)
+class _Cumulant:
+    """K of a sum of terms: Σ weight · [log Γ(base + sign · t) − log Γ(base)] + shift · t.
 
-    def column(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return values.reshape(-1, *(1,) * (t.ndim - 1))
+    base, sign, weight: (2 · terms, m), a row the top or the bottom of a term; what a gamma or a
+    constant has no use for has weight 0. shift: (m,).
+    """
 
-    for term in terms:
-        single, constant = column(term.is_gamma), column(term.is_constant)
-        top, bottom, st = column(term.top), column(term.bottom), term.sign * t
-        if constant.any():
+    base: Array
+    sign: Array
+    weight: Array
+    shift: Array
+
+    @classmethod
+    def of(cls, terms: Sequence[LogTerm]) -> _Cumulant:
+        """K of these terms."""
+        base, sign, weight = [], [], []
+        for term in terms:
             # A constant adds nothing at any t, not even where its own log Γ has poles.
-            top, bottom = np.where(constant, 1.0, top), np.where(constant, 1.0, bottom)
-            st = np.where(constant, 0.0, st)
-        value = function(top + st)
-        if order == 0:
-            value = value - function(top + at_zero)
-        if not single.all():
-            mixed = bool(single.any())
-            if mixed:
-                bottom = np.where(single, 1.0, bottom)
-            second = function(np.where(single, 1.0, bottom + st) if mixed else bottom + st)
-            if order == 0:
-                second = second - function(bottom + at_zero)
-            value = value - (np.where(single, 0.0, second) if mixed else second)
-        if order <= 1:
-            value = value + column(term.shift) * (st if order == 0 else 1.0)
-        total = total + (value if order % 2 == 0 else term.sign * value)
-    return total
+            for argument, gone, w in (
+                (term.top, term.is_constant, 1.0),
+                (term.bottom, term.is_constant | term.is_gamma, -1.0),
+            ):
+                base.append(np.where(gone, 1.0, argument))
+                sign.append(np.where(gone, 0.0, term.sign))
+                weight.append(np.where(gone, 0.0, w))
+        shift = np.sum([term.sign * term.shift for term in terms], axis=0)
+        return cls(np.array(base), np.array(sign), np.array(weight), shift)
 
+    def at(self, index: npt.NDArray[np.intp]) -> _Cumulant:
+        """K of the entries at `index`."""
+        return _Cumulant(
+            self.base[:, index], self.sign[:, index], self.weight[:, index], self.shift[index]
+        )
 
-def _slope(terms: Sequence[LogTerm], t: Array) -> Array:
-    return np.asarray(_cumulant(terms, t, special.digamma, 1), dtype=float)
+    def slope(self, t: Array) -> Array:
+        """K′(t), t of shape (m,)."""
+        terms = self._signed * special.digamma(self.base + self.sign * t)
+        return np.asarray(terms.sum(axis=0) + self.shift)
 
+    @functools.cached_property
+    def _signed(self) -> Array:
+        return np.asarray(self.weight * self.sign)
 
-def _curvature(terms: Sequence[LogTerm], t: Array) -> Array:
-    return np.asarray(_cumulant(terms, t, lambda z: special.zeta(2.0, z), 2), dtype=float)
+    def curvature(self, t: Array) -> Array:
+        """K″(t)."""
+        terms = self.weight * self.sign**2 * special.zeta(2.0, self.base + self.sign * t)
+        return np.asarray(terms.sum(axis=0))
+
+    def along(self, line: npt.NDArray[np.complex128]) -> npt.NDArray[np.complex128]:
+        """K on (m, nodes) complex arguments."""
+        total = self.shift[:, None] * line
+        for base, sign, weight in zip(self.base, self.sign, self.weight, strict=True):
+            use = np.flatnonzero(weight)
+            if use.size:
+                start = base[use, None]
+                ahead = special.loggamma(start + sign[use, None] * line[use])
+                total[use] += weight[use, None] * (ahead - special.loggamma(start + 0j))
+        return total
 
 
 def _domain(terms: Sequence[LogTerm]) -> tuple[Array, Array]:
@@ -322,27 +338,26 @@ def _domain(terms: Sequence[LogTerm]) -> tuple[Array, Array]:
     return left, right
 
 
-def _saddle(terms: Sequence[LogTerm], x: Array, left: Array, right: Array) -> Array:
+def _saddle(k: _Cumulant, x: Array, left: Array, right: Array) -> Array:
     """The root of K′(t) = x by bisection; ±inf where S cannot be above or below x.
 
     An exact root is not needed: the integral is the same along every line of the strip.
     """
     # t = tan-like map of (−1, 1): an open end of the domain is reached only in the limit.
-    scale = 1.0 / np.sqrt(np.maximum(_curvature(terms, np.zeros_like(x)), 1e-300))
+    scale = 1.0 / np.sqrt(np.maximum(k.curvature(np.zeros_like(x)), 1e-300))
+    per_left, per_right = 1.0 / left, 1.0 / right  # 0 where the domain has no end
 
     def place(v: Array) -> Array:
-        far = np.abs(v) / np.maximum(1.0 - np.abs(v), 1e-12) * scale
-        end = np.where(v < 0, left, right)
-        with np.errstate(invalid="ignore"):
-            inside = np.where(np.isfinite(end), end * far / (far + end), far)
-        return np.sign(v) * inside
+        size = np.abs(v)
+        far = scale * size / (1.0 - size)
+        return np.copysign(far / (1.0 + far * np.where(v < 0, per_left, per_right)), v)
 
     low, high = np.full(x.shape, -1.0 + 1e-9), np.full(x.shape, 1.0 - 1e-9)
-    below = _slope(terms, place(low)) >= x
-    above = _slope(terms, place(high)) <= x
+    below = k.slope(place(low)) >= x
+    above = k.slope(place(high)) <= x
     for _ in range(26):
         middle = (low + high) / 2.0
-        rising = _slope(terms, place(middle)) < x
+        rising = k.slope(place(middle)) < x
         low = np.where(rising, middle, low)
         high = np.where(rising, high, middle)
     t = place((low + high) / 2.0)
@@ -359,18 +374,19 @@ def _invert(terms: Sequence[LogTerm], x: Array) -> Array:
             out[rest] = _invert([t.at(rest) for t in terms], x[rest])
         return out
     left, right = _domain(terms)
-    t = _saddle(terms, x, left, right)
+    k = _Cumulant.of(terms)
+    t = _saddle(k, x, left, right)
     out = np.where(t > 0, 1.0, 0.0)
     use = np.flatnonzero(np.isfinite(t))
     if not use.size:
         return out
-    terms = [term.at(use) for term in terms]
+    terms, k = [term.at(use) for term in terms], k.at(use)
     t, x, left, right = t[use], x[use], left[use], right[use]
     # The pole of 1/t at 0 must keep its distance from the line.
-    sd = np.sqrt(np.maximum(_curvature(terms, t), 1e-300))
+    sd = np.sqrt(np.maximum(k.curvature(t), 1e-300))
     away = np.where(t > 0, right, left)
     t = np.where(t > 0, 1.0, -1.0) * np.maximum(np.abs(t), np.minimum(0.5 / sd, 0.5 * away))
-    sd = np.sqrt(np.maximum(_curvature(terms, t), 1e-300))
+    sd = np.sqrt(np.maximum(k.curvature(t), 1e-300))
     edge = np.minimum(left + t, right - t)
     scale = np.minimum(np.minimum(1.5 / sd, 3.0 * np.abs(t)), 1.5 * edge)
     sharp = np.zeros(use.size, dtype=bool)
@@ -380,14 +396,12 @@ def _invert(terms: Sequence[LogTerm], x: Array) -> Array:
     for group, step in ((~sharp, _STEP), (sharp, _FINE_STEP)):
         at = np.flatnonzero(group)
         if at.size:
-            tail[at] = _line_integral([s.at(at) for s in terms], t[at], x[at], scale[at], step)
+            tail[at] = _line_integral(k.at(at), t[at], x[at], scale[at], step)
     out[use] = np.where(t < 0, tail, 1.0 - tail)
     return out
 
 
-def _line_integral(
-    terms: Sequence[LogTerm], t: Array, x: Array, scale: Array, step: float
-) -> Array:
+def _line_integral(k: _Cumulant, t: Array, x: Array, scale: Array, step: float) -> Array:
     """|(1/2πi) ∫ e^{K(t) − tx}/t dt| along the vertical line through t, by the midpoint rule.
 
     The line is run through as t + i·scale·sinh(u), u in steps of `step`, so that few nodes serve
@@ -395,7 +409,7 @@ def _line_integral(
     """
     u = step * (np.arange(round(_REACH / step)) + 0.5)
     line = t[:, None] + 1j * scale[:, None] * np.sinh(u)[None, :]
-    exponent = _cumulant(terms, line, special.loggamma, 0) - line * x[:, None]
+    exponent = k.along(line) - line * x[:, None]
     peak = exponent[:, :1].real
     values = (np.exp(exponent - peak) / line).real @ (step * np.cosh(u))
     with np.errstate(under="ignore"):
@@ -424,8 +438,9 @@ def _quantile(terms: Sequence[LogTerm], tail: Array) -> Array:
     parts = [t.at(use) for t in terms]
     target = special.ndtri(np.clip(tail[use], 1e-300, 0.5))
     zeros = np.zeros(use.size)
-    centre = _slope(parts, zeros)
-    sd = np.sqrt(np.maximum(_curvature(parts, zeros), 1e-300))
+    k = _Cumulant.of(parts)
+    centre = k.slope(zeros)
+    sd = np.sqrt(np.maximum(k.curvature(zeros), 1e-300))
 
     def gap(x: Array) -> Array:
         p = tail_below_zero(parts, x)

@@ -110,12 +110,8 @@ def build(
         _placed(contract, policy, windows, usable(columns, contract, policy), held, as_of),
     )
     windows = dataclasses.replace(windows, comparison=_comparison(engine, windows))
-    engine.create(
-        "visits",
-        "SELECT win, session, usr, count(*) AS n FROM fact_placed WHERE win IS NOT NULL "
-        "GROUP BY win, session, usr",
-    )
-    cluster = _cluster(engine, policy)
+    within = _held(engine)
+    cluster = _cluster(within, policy)
     unit = "usr" if cluster == "user" else "session"
     engine.view("fact_known", f"SELECT *, {unit} AS cluster FROM fact_placed")
     engine.view(
@@ -125,7 +121,7 @@ def build(
     types = engine.types("fact")
     wanted = (*usable(columns, contract, policy), "use_case")
     names = tuple(c for c in dict.fromkeys(wanted) if c in types or c in APART)
-    return Fact(windows, cluster, _counts(engine), types, names)
+    return Fact(windows, cluster, within.windows, types, names)
 
 
 def restore(engine: Engine) -> None:
@@ -275,21 +271,48 @@ def _comparison(engine: Engine, windows: ResolvedWindows) -> Literal["concurrent
     return "concurrent" if either and both >= 0.8 * either else "before_after"
 
 
-def _cluster(engine: Engine, policy: Policy) -> Literal["user", "session"]:
+@dataclass(frozen=True)
+class _Held:
+    """What each window holds, and the sessions and users of both together."""
+
+    windows: Mapping[int, WindowCounts]
+    n_sessions: int
+    n_users: int
+
+
+def _held(engine: Engine) -> _Held:
+    engine.create(
+        "visits",
+        "SELECT session, usr, sum(win) AS n1, sum(1 - win) AS n0 FROM fact_placed "
+        "WHERE win IS NOT NULL GROUP BY session, usr",
+    )
+    rows = engine.row("SELECT coalesce(sum(n0), 0), coalesce(sum(n1), 0) FROM visits")
+    sessions, users = (
+        engine.row(
+            "SELECT count(*), coalesce(sum(CASE WHEN n0 > 0 THEN 1 ELSE 0 END), 0), "
+            "coalesce(sum(CASE WHEN n1 > 0 THEN 1 ELSE 0 END), 0) FROM "
+            f"(SELECT {unit}, sum(n0) AS n0, sum(n1) AS n1 FROM visits WHERE {unit} IS NOT NULL "
+            f"GROUP BY {unit}) units"
+        )
+        for unit in ("session", "usr")
+    )
+    engine.drop("visits")
+    windows = {
+        win: WindowCounts(
+            *(
+                int(counts[place])
+                for counts, place in ((rows, win), (sessions, win + 1), (users, win + 1))
+            )
+        )
+        for win in (1, 0)
+    }
+    return _Held(windows, int(sessions[0]), int(users[0]))
+
+
+def _cluster(held: _Held, policy: Policy) -> Literal["user", "session"]:
     if policy.cluster != "auto":
         return policy.cluster
-    n_sessions, n_users = engine.row(
-        "SELECT count(DISTINCT session), count(DISTINCT usr) FROM visits"
-    )
-    return "user" if n_users and n_sessions > n_users else "session"
-
-
-def _counts(engine: Engine) -> Mapping[int, WindowCounts]:
-    found = engine.rows(
-        "SELECT win, sum(n), count(DISTINCT session), count(DISTINCT usr) FROM visits GROUP BY win"
-    )
-    counts = {int(win): WindowCounts(*map(int, numbers)) for win, *numbers in found}
-    return {win: counts.get(win, WindowCounts(0, 0, 0)) for win in (1, 0)}
+    return "user" if held.n_users and held.n_sessions > held.n_users else "session"
 
 
 def micros(moment: datetime) -> int:

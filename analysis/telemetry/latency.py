@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.stats.sketch import EDGES_US, N_BINS
 from analysis.telemetry.engine import Engine
-
-if TYPE_CHECKING:
-    from analysis.telemetry.telemetry import Telemetry
 
 NEVER_US = 2**62
 """A latency that nothing reaches."""
@@ -22,28 +18,11 @@ def beyond_us(index: int) -> int:
     return int(EDGES_US[index]) if index < len(EDGES_US) else NEVER_US
 
 
-def latency_histograms(telemetry: Telemetry) -> Mapping[int, np.ndarray]:
-    """window (0, 1) → latencies by bin, (N_BINS,) integers, weighted by weekday."""
-    return histograms(telemetry.engine, "fact")
-
-
-def with_unknown(
-    telemetry: Telemetry, known: Mapping[int, np.ndarray], bad: Mapping[int, bool]
-) -> Mapping[int, np.ndarray]:
-    """The same with every latency that is not known, absent rows included: beyond all others in the
-    windows where `bad` says so, else below all. Needs what `telemetry.unknown` counts."""
-    rows = telemetry.engine.rows(
-        "SELECT win, sum(weight) FROM (SELECT win, weight FROM fact_known WHERE latency_us IS NULL "
-        "UNION ALL SELECT win, weight FROM absent) unknown WHERE win IS NOT NULL GROUP BY win"
-    )
-    out = {win: counts.copy() for win, counts in known.items()}
-    for win, n in rows:
-        out[int(win)][N_BINS - 1 if bad[int(win)] else 0] += int(n)
-    return out
-
-
 def histograms(engine: Engine, relation: str) -> Mapping[int, np.ndarray]:
-    """The same over a table with win, weight and latency_us."""
+    """window (0, 1) → latencies by bin, (N_BINS,) integers, weighted by weekday.
+
+    relation: with win, weight and latency_us.
+    """
     counts = {win: np.zeros(N_BINS, dtype=np.int64) for win in (0, 1)}
     rows = engine.rows(
         f"SELECT win, bin, sum(weight) FROM (SELECT win, weight, {_bin('latency_us')} AS bin "
@@ -52,6 +31,21 @@ def histograms(engine: Engine, relation: str) -> Mapping[int, np.ndarray]:
     for win, index, n in rows:
         counts[int(win)][int(index)] += int(n)
     return counts
+
+
+def with_unknown(
+    engine: Engine, known: Mapping[int, np.ndarray], bad: Mapping[int, bool]
+) -> Mapping[int, np.ndarray]:
+    """The same with every latency that is not known, absent rows included: beyond all others in the
+    windows where `bad` says so, else below all. Needs what `telemetry.unknown` counts."""
+    rows = engine.rows(
+        "SELECT win, sum(weight) FROM (SELECT win, weight FROM fact_known WHERE latency_us IS NULL "
+        "UNION ALL SELECT win, weight FROM absent) unknown WHERE win IS NOT NULL GROUP BY win"
+    )
+    out = {win: counts.copy() for win, counts in known.items()}
+    for win, n in rows:
+        out[int(win)][N_BINS - 1 if bad[int(win)] else 0] += int(n)
+    return out
 
 
 def _bin(value: str, low: int = 0, high: int = len(EDGES_US)) -> str:

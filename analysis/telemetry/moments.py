@@ -53,6 +53,11 @@ class Metric:
             where,
         )
 
+    @property
+    def measures(self) -> tuple[object, ...]:
+        """What is measured, whatever it is called."""
+        return self.numerator, self.denominator, self.where, self.scale
+
 
 @dataclass(frozen=True)
 class Moments:

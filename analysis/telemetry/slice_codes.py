@@ -55,13 +55,12 @@ class Coding:
             masks[word] |= ((1 << self.bits) - 1) << offset
         return tuple(masks)
 
-    def key(self, codes: np.ndarray) -> tuple[tuple[int, int], ...]:
-        """(mask, value) for each word of a slice with these codes, −1 where it is free."""
-        values = [0] * len(self.words)
-        for (word, offset), code in zip(self.places, codes.tolist(), strict=True):
-            if code >= 0:
-                values[word] |= code << offset
-        return tuple(zip(self.masks(np.flatnonzero(codes >= 0).tolist()), values, strict=True))
+    def words_of(self, codes: np.ndarray) -> np.ndarray:
+        """(rows, W) words of the baseline's cells with (rows, D) codes."""
+        out = np.zeros((len(codes), len(self.words)), dtype=np.int64)
+        for index, (word, offset) in enumerate(self.places):
+            out[:, word] |= codes[:, index].astype(np.int64) << offset
+        return out
 
     def codes(self, words: np.ndarray) -> np.ndarray:
         """(rows, D) codes of (rows, W) words, −1 for the mark."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from analysis.telemetry.engine import Engine
 from analysis.telemetry.moments import Metric
@@ -44,7 +45,8 @@ CROSS = ("n1n0", "y1y0", "n1y0", "y1n0")
 # More cells than this in a cluster, and its pairs cost more than grouping them for each combination.
 MAX_CELLS = 128
 _PART_ROWS = 2_500_000
-_ASKED_AT_ONCE = 100
+_FLAGS = 60  # of a word
+_ASKED_AT_ONCE = 4 * _FLAGS
 
 
 @dataclass(frozen=True)
@@ -115,25 +117,42 @@ class Slices:
         column = f"y{metric}" if bad else f"n{self.denominator(metric)}"
         out = np.zeros(len(which), dtype=np.int64)
         for start in range(0, len(which), _ASKED_AT_ONCE):
-            asked = which[start : start + _ASKED_AT_ONCE]
-            flags = []
-            for place, index in enumerate(asked):
-                inside = " AND ".join(
-                    f"({word} & {mask}) = {value}"
-                    for word, (mask, value) in zip(
-                        self._coding.words, self._coding.key(self.table.codes[index]), strict=True
-                    )
-                    if mask
-                )
-                flags.append(f"max(CASE WHEN {inside} THEN 1 ELSE 0 END) AS f{place}")
-            sums = ", ".join(f"coalesce(sum(q.f{place}), 0)" for place in range(len(asked)))
-            for table in self._tables:
-                row = self._engine.row(
-                    f"SELECT {sums} FROM (SELECT cluster, {', '.join(flags)} FROM {table} "
-                    f"WHERE (k0 & {WINDOW_MASK}) = {WINDOW} AND {column} > 0 GROUP BY 1) AS q"
-                )
-                out[start : start + len(asked)] += np.array([int(v) for v in row], dtype=np.int64)
+            out[start : start + _ASKED_AT_ONCE] = self._held_by(
+                which[start : start + _ASKED_AT_ONCE], column
+            )
         return out
+
+    def _held_by(self, asked: Sequence[int], column: str) -> np.ndarray:
+        """Clusters of the candidate window in which a slice has more than 0 of a column.
+
+        Each cell has a bit for every slice that holds it, and a cluster those of its cells.
+        """
+        inside = np.stack([self.cells.mask(self.table.codes[index]) for index in asked], axis=1)
+        held = np.flatnonzero(inside.any(axis=1))
+        words = self._coding.words_of(self.cells.codes[held])
+        words[:, 0] |= WINDOW
+        frame = {name: words[:, place] for place, name in enumerate(self._coding.words)}
+        flags = [f"f{place}" for place in range(-(-len(asked) // _FLAGS))]
+        for place, name in enumerate(flags):
+            some = inside[held, place * _FLAGS : (place + 1) * _FLAGS].astype(np.int64)
+            frame[name] = some @ (np.int64(1) << np.arange(some.shape[1]))
+        self._engine.put("slice_asked", pd.DataFrame(frame))
+        sums = ", ".join(
+            f"coalesce(sum(CASE WHEN (q.f{place // _FLAGS} & {1 << place % _FLAGS}) <> 0 "
+            "THEN 1 ELSE 0 END), 0)"
+            for place in range(len(asked))
+        )
+        found = ", ".join(f"bit_or(a.{name}) AS {name}" for name in flags)
+        same = " AND ".join(f"a.{word} = c.{word}" for word in self._coding.words)
+        counts = np.zeros(len(asked), dtype=np.int64)
+        for table in self._tables:
+            row = self._engine.row(
+                f"SELECT {sums} FROM (SELECT c.cluster, {found} FROM {table} AS c "
+                f"JOIN slice_asked AS a ON {same} WHERE c.{column} > 0 GROUP BY 1) AS q"
+            )
+            counts += np.array([int(v) for v in row], dtype=np.int64)
+        self._engine.drop("slice_asked")
+        return counts
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import duckdb
+import numpy as np
 import pandas as pd
 
 from analysis.contract import Contract
@@ -21,12 +22,16 @@ from analysis.telemetry import rows
 from analysis.telemetry.engine import DuckDB, Engine
 from analysis.telemetry.fact import WindowCounts
 from analysis.telemetry.files import InputFile
+from analysis.telemetry.latency import histograms
 from analysis.telemetry.moments import Metric, Moments, measure
 from analysis.telemetry.rows import MAX_SAMPLE_ROWS
 from analysis.telemetry.source import Source
 from analysis.telemetry.sql import bad_when
 from analysis.telemetry.violations import ContractSection
 from analysis.telemetry.windows import ResolvedWindows
+
+Measured = dict[tuple[object, ...], Moments]
+"""Moments by what a metric measures."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,9 @@ class Telemetry:
     warnings: tuple[str, ...] = ()
     taken_as: str | None = None
     _source: Source | None = field(default=None, repr=False, compare=False)
-    _measured: dict[tuple[object, ...], Moments] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    _measured: Measured = field(default_factory=dict, repr=False, compare=False)
+    _costs: list[tuple[int, ...]] = field(default_factory=list, repr=False, compare=False)
+    _latencies: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def close(self) -> None:
         """Ends the engine's session, and removes what it made."""
@@ -144,10 +149,23 @@ class Telemetry:
 
         What was measured once is remembered, whatever its name: a metric costs one reduction.
         """
-        new = [m for m in metrics if _key(m) not in self._measured]
+        new = [m for m in metrics if m.measures not in self._measured]
         for found in measure(self.engine, new).values():
-            self._measured[_key(found.metric)] = found
-        return {m.name: dataclasses.replace(self._measured[_key(m)], metric=m) for m in metrics}
+            self._measured[found.metric.measures] = found
+        return {m.name: dataclasses.replace(self._measured[m.measures], metric=m) for m in metrics}
+
+    def latency_histograms(self) -> Mapping[int, np.ndarray]:
+        """window (0, 1) → latencies by bin, (N_BINS,) integers, weighted by weekday. Made once."""
+        if not self._latencies:
+            self._latencies.update(histograms(self.engine, "fact"))
+        return self._latencies
+
+    def costs_seen(self) -> tuple[int, ...]:
+        """The least and the largest cost in nano-USD; empty where none is known. Asked once."""
+        if not self._costs:
+            row = self.engine.row("SELECT min(cost_nano), max(cost_nano) FROM fact_known")
+            self._costs.append(() if row[0] is None else (int(row[0]), int(row[1])))
+        return self._costs[0]
 
     def frame(self, sql: str, parameters: Mapping[str, object] | None = None) -> pd.DataFrame:
         """A small reduction over `fact` as a frame. Sums of integers come as float64 above 2⁵³."""
@@ -191,8 +209,3 @@ class Telemetry:
     ) -> Iterator[pd.DataFrame]:
         """All matching rows, a batch at a time, in no order: only to score a fitted model."""
         return rows.scan(self.engine, columns, where, parameters)
-
-
-def _key(metric: Metric) -> tuple[object, ...]:
-    """What a metric measures, whatever it is called."""
-    return metric.numerator, metric.denominator, metric.where, metric.scale

@@ -9,15 +9,16 @@ nothing tells.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from analysis.telemetry.absent import find_absent
 from analysis.telemetry.fact import restore
+from analysis.telemetry.moments import Metric, measure
 from analysis.telemetry.sql import identifier
-from analysis.telemetry.telemetry import MissingRate, Telemetry
+from analysis.telemetry.telemetry import Measured, MissingRate, Telemetry
 
 BadIn = Literal["candidate", "baseline", "all", "none"]
 _BEYOND_US = 10**12
@@ -98,17 +99,95 @@ def _judged(telemetry: Telemetry) -> dict[str, str]:
     return {column: " OR ".join(dict.fromkeys(lacks)) for column, lacks in columns.items()}
 
 
+@dataclass(frozen=True)
+class Assumption:
+    """What every unknown value of one reading is, as SQL over `fact`, by the column's name.
+
+    there: of rows that are there; absent: of those that are not.
+    """
+
+    bad: str
+    there: Mapping[str, str]
+    absent: Mapping[str, str]
+
+
 @contextmanager
-def taken_as(telemetry: Telemetry, bad_in: BadIn) -> Iterator[Telemetry]:
+def taken_as(
+    telemetry: Telemetry, bad_in: BadIn, measured: Measured | None = None
+) -> Iterator[Telemetry]:
     """The telemetry with every unknown row in it, and known: bad where `bad_in` says, else good.
 
     Bad is a failure, a breach of every SLO, a latency beyond every other, and the largest cost that
     the policy's `routing.bounds` allow or that is seen; good the opposite. A row that is not there
     may be no row at all (a duplicate): it costs nothing where good. Needs what `count_unknown` makes.
-    No column is missing any more, however much was.
+    No column is missing any more, however much was. measured: what `measure_as` found.
     """
-    engine, bad = telemetry.engine, _BAD[bad_in]
-    low, high = _cost_bounds(telemetry)
+    own = _assumed(telemetry, bad_in, _cost_bounds(telemetry))
+    known = {"is_failure", "latency_ms", "cost_usd"}
+    known |= {objective.rule.column for objective in telemetry.policy.slos}
+    none = MissingRate(0.0, 0.0)
+
+    def listed(values: Mapping[str, str]) -> str:
+        return ", ".join(
+            f"{values.get(name, identifier(name))} AS {identifier(name)}"
+            for name in telemetry.types
+        )
+
+    try:
+        telemetry.engine.view(
+            "fact",
+            f"SELECT {listed(own.there)} FROM fact_known "
+            f"UNION ALL SELECT {listed(own.absent)} FROM absent",
+        )
+        yield dataclasses.replace(
+            telemetry,
+            taken_as=own.bad,
+            missing={c: none if c in known else r for c, r in telemetry.missing.items()},
+            _measured=dict(measured or {}),
+            _latencies={},
+        )
+    finally:
+        restore(telemetry.engine)
+
+
+Asked = Callable[[Telemetry, Callable[[str], str]], Sequence[Metric]]
+"""Makes metrics, of the telemetry and of what the columns of `fact` go by."""
+
+
+def measure_as(telemetry: Telemetry, asked: Mapping[BadIn, Asked]) -> dict[BadIn, Measured]:
+    """The moments of some metrics as each reading has them, from one reduction of them all."""
+    costs = _cost_bounds(telemetry)
+    there, absent = ["*"], ["*"]
+    metrics: list[Metric] = []
+    stands: dict[str, tuple[BadIn, Metric]] = {}
+    for place, (bad_in, make) in enumerate(asked.items()):
+        own = _assumed(telemetry, bad_in, costs)
+        there += [f"{value} AS {name}_{place}" for name, value in own.there.items()]
+        absent += [f"{value} AS {name}_{place}" for name, value in own.absent.items()]
+        reading = dataclasses.replace(telemetry, taken_as=own.bad)
+        by_name = make(reading, str)
+        by_place = make(reading, f"{{}}_{place}".format)
+        for plain, moved in zip(by_name, by_place, strict=True):
+            name = f"{place}.{plain.name}"
+            metrics.append(dataclasses.replace(moved, name=name))
+            stands[name] = bad_in, plain
+    found: dict[BadIn, Measured] = {bad_in: {} for bad_in in asked}
+    try:
+        telemetry.engine.view(
+            "fact",
+            f"SELECT {', '.join(there)} FROM fact_known UNION ALL SELECT {', '.join(absent)} FROM absent",
+        )
+        for name, moments in measure(telemetry.engine, metrics).items():
+            bad_in, plain = stands[name]
+            found[bad_in][plain.measures] = dataclasses.replace(moments, metric=plain)
+    finally:
+        restore(telemetry.engine)
+    return found
+
+
+def _assumed(telemetry: Telemetry, bad_in: BadIn, costs: tuple[int, int]) -> Assumption:
+    bad = _BAD[bad_in]
+    low, high = costs
     slo = telemetry.policy.latency_slo
     worst = {"failure": ("true", "false")}
     if telemetry.has("cost_usd"):
@@ -123,29 +202,7 @@ def taken_as(telemetry: Telemetry, bad_in: BadIn) -> Iterator[Telemetry]:
         filled["cost_nano"] = (
             f"CASE WHEN {bad} THEN {_bigint(high)} ELSE {_bigint(min(low, 0))} END"
         )
-    known = {"is_failure", "latency_ms", "cost_usd"}
-    known |= {objective.rule.column for objective in telemetry.policy.slos}
-    none = MissingRate(0.0, 0.0)
-
-    def listed(values: Mapping[str, str]) -> str:
-        return ", ".join(
-            f"{values.get(name, identifier(name))} AS {identifier(name)}"
-            for name in telemetry.types
-        )
-
-    try:
-        engine.view(
-            "fact",
-            f"SELECT {listed(there)} FROM fact_known UNION ALL SELECT {listed(filled)} FROM absent",
-        )
-        yield dataclasses.replace(
-            telemetry,
-            taken_as=bad,
-            missing={c: none if c in known else r for c, r in telemetry.missing.items()},
-            _measured={},
-        )
-    finally:
-        restore(engine)
+    return Assumption(bad, there, filled)
 
 
 def _bigint(value: int) -> str:
@@ -155,11 +212,8 @@ def _bigint(value: int) -> str:
 def _cost_bounds(telemetry: Telemetry) -> tuple[int, int]:
     """Nano-USD that an interaction costs at least and at most: the policy's, or what is seen."""
     low, high = telemetry.policy.routing.bounds.get("cost_usd", (0.0, 1.0))
-    seen = telemetry.engine.row("SELECT min(cost_nano), max(cost_nano) FROM fact_known")
-    lows, highs = [round(max(low, 0.0) * 1e9)], [round(max(high, 0.0) * 1e9)]
-    if seen[0] is not None:
-        lows, highs = [*lows, int(seen[0])], [*highs, int(seen[1])]
-    return min(lows), max(highs)
+    seen = telemetry.costs_seen()
+    return min((round(max(low, 0.0) * 1e9), *seen)), max((round(max(high, 0.0) * 1e9), *seen))
 
 
-__all__ = ["BadIn", "Unknown", "Unknowns", "count_unknown", "taken_as"]
+__all__ = ["BadIn", "Unknown", "Unknowns", "count_unknown", "measure_as", "taken_as"]

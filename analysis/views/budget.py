@@ -101,7 +101,7 @@ class BudgetSection:
 def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[BudgetSection]:
     """Every SLO's budget, the spend, and what drives it."""
     usable = [slo for slo in policy.slos if telemetry.has(slo.rule.column)]
-    moments = telemetry.moments([Metric.rate(slo.name, telemetry.bad(slo.rule)) for slo in usable])
+    moments = telemetry.moments(tuple(metrics(telemetry).values()))
     slos, checks = [], []
     for slo in policy.slos:
         budget = _budget(telemetry, slo, moments.get(slo.name))
@@ -115,6 +115,15 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[BudgetSection]:
         series={"burn": _burn_series(telemetry, usable), **spend.series},
         notes=(*(s.reason for s in slos if s.reason), *spend.notes),
     )
+
+
+def metrics(telemetry: Telemetry) -> dict[str, Metric]:
+    """The share of bad events of each SLO whose column is there."""
+    return {
+        slo.name: Metric.rate(slo.name, telemetry.bad(slo.rule))
+        for slo in telemetry.policy.slos
+        if telemetry.has(slo.rule.column)
+    }
 
 
 def _budget(telemetry: Telemetry, slo: Slo, m: Moments | None) -> SloBudget:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,7 @@ from analysis.stats.intervals import (
 )
 from analysis.stats.sketch import N_BINS, bin_value, quantile
 from analysis.telemetry import Metric, Moments, Telemetry
-from analysis.telemetry.latency import beyond_us, latency_histograms
+from analysis.telemetry.latency import beyond_us
 from analysis.telemetry.sql import identifier
 from analysis.views.looks import pass_confidence
 from analysis.views.result import ViewResult
@@ -90,12 +90,12 @@ def assess(
 
     headlines_only: rates, cost and their checks; no quantiles, no further figures, no series.
     """
-    metrics = _headline_metrics(telemetry)
+    metrics = headline_metrics(telemetry)
     more_metrics = [] if headlines_only else _more_metrics(telemetry)
     moments = telemetry.moments([*metrics.values(), *(m for m, _ in more_metrics)])
     figures = {name: _compared(telemetry, moments[name], _KINDS[name]) for name in metrics}
     wanted = telemetry.has("latency_ms") and not headlines_only
-    histograms = latency_histograms(telemetry) if wanted else {}
+    histograms = telemetry.latency_histograms() if wanted else {}
     figures |= _latency_quantiles(telemetry, histograms)
     unknown = Compared(Interval.unknown(), Interval.unknown(), Interval.unknown())
 
@@ -146,14 +146,15 @@ _KINDS = {
 }
 
 
-def _headline_metrics(telemetry: Telemetry) -> dict[str, Metric]:
-    metrics = {"failure_rate": Metric.rate("failure_rate", "failure")}
+def headline_metrics(telemetry: Telemetry, column: Callable[[str], str] = str) -> dict[str, Metric]:
+    """Rates and cost, by the name of their figure. column: what a column of `fact` goes by."""
+    metrics = {"failure_rate": Metric.rate("failure_rate", column("failure"))}
     slo = telemetry.policy.latency_slo
     if slo is not None and telemetry.has(slo.rule.column):
-        metrics["latency_breach_rate"] = Metric.rate("latency_breach_rate", "breach")
+        metrics["latency_breach_rate"] = Metric.rate("latency_breach_rate", column("breach"))
     if telemetry.has("cost_usd"):
         name = "cost_usd_per_interaction"
-        metrics[name] = Metric.mean(name, "cost_nano", 10**9)
+        metrics[name] = Metric.mean(name, column("cost_nano"), 10**9)
     return metrics
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy import special
 
 from analysis.stats.moments import intraclass_correlation
 from analysis.stats.multiple import focused_bh
@@ -247,7 +247,7 @@ def detectable_ratio(family: Family, fdr: float, n_found: int) -> float | None:
     rate = figure.totals_y[1] / figure.totals_n[1] if figure.totals_n[1] else 0.0
     if not 0 < rate < 1:
         return None
-    z = float(norm.isf(fdr * max(n_found, 1) / len(family.members)))
+    z = float(-special.ndtri(fdr * max(n_found, 1) / len(family.members)))
 
     def power_reached(ratio: float) -> bool:
         p = min(ratio * rate, 1.0)

@@ -17,7 +17,6 @@ from analysis.telemetry.bin_cuts import MIN_CATEGORY_ROWS, MIN_CATEGORY_SHARE
 from analysis.telemetry.bins import BinnedColumn
 from analysis.telemetry.events import bucket_counts
 from analysis.telemetry.history import split
-from analysis.telemetry.latency import latency_histograms
 from analysis.telemetry.requests import logical_requests
 from analysis.telemetry.slices import slices
 from analysis.views import health
@@ -95,7 +94,7 @@ def test_health_has_the_moments_of_every_figure(
 
 
 def test_quantiles_are_those_of_the_sketch(telemetry: Telemetry, found: Mapping[str, Part]) -> None:
-    counts = latency_histograms(telemetry)
+    counts = telemetry.latency_histograms()
     for win, values in found["health"].found.quantiles.items():
         expected = [quantile(counts[win], q) / 1e3 for q in floor_windows.QUANTILES]
         assert values == pytest.approx(expected, rel=0.02)
