@@ -401,7 +401,7 @@ def cached(
     root = project / ".cache" / "review"
     if draw is not None:
         progress.expect(1)
-    if isinstance(wanted.data, Address) and wanted.data.kind != "duckdb":
+    if isinstance(wanted.data, Address) and wanted.data.is_warehouse:
         # Tables that may change at any time: computed anew, and put in one place.
         review = compute(wanted, progress)
         key = hashlib.sha256(str(review.body["digest"]).encode()).hexdigest()[:24]

@@ -242,7 +242,7 @@ def test_an_extreme_is_the_review_of_a_world_in_which_the_unknown_were_so(
             there = health.assess(taken, wanted).checks
         with taken_as(telemetry, "all" if extreme == "worst" else "none") as taken:
             there += budget.assess(taken, wanted).checks
-        windows = telemetry.frame("SELECT interaction_id, win FROM fact").set_index(
+        windows = telemetry.engine.frame("SELECT interaction_id, win FROM fact").set_index(
             "interaction_id"
         )
     finally:

@@ -19,13 +19,11 @@ def set_aside(a: Namespace, wanted: Any, out: Path | None, told: Progress) -> No
     """Writes the rows that a review sets aside, or would, before it is known whether it may."""
     if a.quarantine is None:
         return
-    from analysis.telemetry import policy_columns
+    from analysis.telemetry.opening import validated
     from analysis.telemetry.source import reading
-    from analysis.telemetry.validate import validate as run
     from analysis.telemetry.warehouse import open_data
 
     check_place(a.quarantine, wanted.data, out)
-    policy = wanted.loaded.policy
     contract = contracts.load(wanted.contract_path)
     told.expect(1)
     told.step("setting rows aside")
@@ -34,13 +32,7 @@ def set_aside(a: Namespace, wanted: Any, out: Path | None, told: Progress) -> No
             wanted.data, contract, threads=wanted.threads, memory_limit=wanted.memory_limit
         )
         try:
-            section = run(
-                source,
-                contract,
-                used_columns=policy_columns(policy),
-                max_missing=policy.missing.max_rate,
-            )
-            write(a, source, section, told)
+            write(a, source, validated(source, contract, wanted.loaded.policy), told)
         finally:
             source.close()
 
@@ -48,7 +40,7 @@ def set_aside(a: Namespace, wanted: Any, out: Path | None, told: Progress) -> No
 def check_place(directory: Path, data: Path | Address, out: Path | None) -> None:
     """Refuses a place that holds something else: what lies there would be replaced."""
     if not isinstance(data, Path):
-        if data.kind != "duckdb":
+        if data.is_warehouse:
             raise UsageError(
                 f"--quarantine {directory}: takes rows apart in files alone; in {data} mend the "
                 "tables, or a view of them"

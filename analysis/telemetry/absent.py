@@ -49,7 +49,7 @@ def find_absent(telemetry: Telemetry) -> None:
         "SELECT true AS lost, CAST(win AS INTEGER) AS win, CAST(win AS VARCHAR) AS unit, "
         "CAST(win AS BIGINT) AS n FROM absent",
     )
-    counted = any(v.rule in ("rollup", "foreign_key") for v in telemetry.validation.violations)
+    counted = bool(telemetry.validation.losses)
     if telemetry.aside is None and not counted:
         return
     con = telemetry.con

@@ -45,6 +45,11 @@ class Address:
     def __str__(self) -> str:
         return self.shown
 
+    @property
+    def is_warehouse(self) -> bool:
+        """Whether it names a service with tables of its own, not a file."""
+        return self.kind != "duckdb"
+
 
 def is_address(data: str) -> bool:
     """Whether `--data` names an engine rather than a directory."""

@@ -27,7 +27,7 @@ _CLOCK = r"[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
 _UTC = " ?(Z|z|UTC|[+-]00(:?00)?)"
 _USUAL = r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z"
 _WIDER = ("INTEGER", "SMALLINT", "TINYINT", "UTINYINT", "USMALLINT", "UINTEGER")
-_FIRST, _LAST = "TIMESTAMP '0001-01-01 00:00:00'", "TIMESTAMP '9999-12-31 23:59:59.999999'"
+FIRST, LAST = "TIMESTAMP '0001-01-01 00:00:00'", "TIMESTAMP '9999-12-31 23:59:59.999999'"
 
 
 def cast(quoted: str, held: str, rule: Column | None) -> str:
@@ -107,7 +107,7 @@ def _timestamp(quoted: str, held: str) -> str:
             moment = f"make_timestamp(epoch_us({quoted}))"
         elif held.startswith("TIMESTAMPTZ"):
             moment = f"CAST(CAST({quoted} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' AS TIMESTAMP)"
-        return f"CASE WHEN {moment} BETWEEN {_FIRST} AND {_LAST} THEN {moment} END"
+        return f"CASE WHEN {moment} BETWEEN {FIRST} AND {LAST} THEN {moment} END"
     text = _text(quoted)
     bare = f"regexp_replace({text}, '{_UTC}$', '')"
     usual = ""

@@ -35,9 +35,8 @@ def encode_into(source: Source, columns: Sequence[str], path: Path, *, joined: b
     interaction's session is in the sessions table.
     """
     con = source.con.cursor()
-    name = f"into_{path.parent.name.replace('.', '_').replace('-', '_')}"
-    con.execute(f"ATTACH {literal(str(path))} AS {identifier(name)}")
-    into = identifier(name)
+    into = "encoding"
+    con.execute(f"ATTACH {literal(str(path))} AS {into}")
     try:
         enums = _enums(con, columns, into)
         starts = _starts(DuckDB(con), source.columns[SESSIONS], joined=joined)

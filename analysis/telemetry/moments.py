@@ -30,33 +30,40 @@ class Metric:
     numerator: str
     denominator: str
     scale: Scale = 1
-    where: str = "true"
 
     @classmethod
-    def rate(cls, name: str, bad: str, where: str = "true") -> Metric:
+    def rate(cls, name: str, bad: str) -> Metric:
         """The share of rows for which the nullable boolean expression `bad` is true."""
         return cls(
             name,
             f"CASE WHEN {bad} THEN 1 ELSE 0 END",
             f"CASE WHEN ({bad}) IS NULL THEN 0 ELSE 1 END",
-            where=where,
         )
 
     @classmethod
-    def mean(cls, name: str, value: str, scale: Scale = 1, where: str = "true") -> Metric:
+    def mean(cls, name: str, value: str, scale: Scale = 1) -> Metric:
         """The mean of a nullable integer expression, in units of 1/scale."""
         return cls(
             name,
             f"coalesce({value}, 0)",
             f"CASE WHEN ({value}) IS NULL THEN 0 ELSE 1 END",
             scale,
-            where,
         )
+
+    @property
+    def above(self) -> str:
+        """What a row adds to the numerator, weighted by its weekday."""
+        return f"weight * ({self.numerator})"
+
+    @property
+    def below(self) -> str:
+        """What a row adds to the denominator."""
+        return f"weight * ({self.denominator})"
 
     @property
     def measures(self) -> tuple[object, ...]:
         """What is measured, whatever it is called."""
-        return self.numerator, self.denominator, self.where, self.scale
+        return self.numerator, self.denominator, self.scale
 
 
 @dataclass(frozen=True)
@@ -91,12 +98,8 @@ _WINDOW = ("n", "y", "nn", "yy", "ny", "clusters", "largest", "bad_clusters")
 def _measure(engine: Engine, metrics: Sequence[Metric]) -> dict[str, Moments]:
     totals = []
     for i, metric in enumerate(metrics):
-        n, y = f"weight * ({metric.denominator})", f"weight * ({metric.numerator})"
-        if metric.where != "true":
-            n, y = (f"CASE WHEN {metric.where} THEN {value} ELSE 0 END" for value in (n, y))
-        kind = _kind(metric)
-        totals.append(f"CAST(coalesce(sum({n}), 0) AS BIGINT) AS n_{i}")
-        totals.append(f"CAST(coalesce(sum({y}), 0) AS {kind}) AS y_{i}")
+        totals.append(f"CAST(coalesce(sum({metric.below}), 0) AS BIGINT) AS n_{i}")
+        totals.append(f"CAST(coalesce(sum({metric.above}), 0) AS {_kind(metric)}) AS y_{i}")
     summed = ", ".join(totals)
     engine.create(
         "cluster_totals",
@@ -212,12 +215,8 @@ def _days(
     """(window, day, n, y) of each metric, and its unweighted rows (baseline, candidate)."""
     parts = []
     for metric in metrics:
-        sums = (f"weight * ({metric.denominator})", f"weight * ({metric.numerator})",
-                metric.denominator)  # fmt: skip
-        for value in sums:
-            if metric.where != "true":
-                value = f"CASE WHEN {metric.where} THEN {value} ELSE 0 END"
-            parts.append(f"coalesce(sum({value}), 0)")
+        sums = (metric.below, metric.above, metric.denominator)
+        parts += [f"coalesce(sum({value}), 0)" for value in sums]
     rows = engine.rows(
         f"SELECT win, day, {', '.join(parts)} FROM fact WHERE win IS NOT NULL "
         "GROUP BY win, day ORDER BY win, day"

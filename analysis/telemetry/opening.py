@@ -64,7 +64,7 @@ def open_telemetry(
     opened = _from_store(store, contract, policy, threads, memory_limit)
     if opened is not None:
         progress.note(KNOWN)
-    elif isinstance(data, Address) and data.kind != "duckdb":
+    elif isinstance(data, Address) and data.is_warehouse:
         opened = _from_warehouse(data, contract, policy, threads, memory_limit, progress)
     else:
         opened = _from_files(data, contract, policy, threads, memory_limit, store, progress)
@@ -143,19 +143,12 @@ def _from_files(
             early = None
             if not source.violations and source.rows(INTERACTIONS) <= AT_ONCE_ROWS:
                 early = beside.submit(_encoded, source, wanted, building, joined=True)
-            validation = validate(
-                source,
-                contract,
-                used_columns=policy_columns(policy),
-                max_missing=policy.missing.max_rate,
-            )
+            validation = validated(source, contract, policy)
             # What failed early fails again below, after all that validation has to say.
             path = None if early is None or early.exception() is not None else early.result()
         aside = _set_aside(source, policy, validation) if validation.n_errors else None
         told = Told(source.inputs, columns, wanted, validation)
-        joined = aside is None and not any(
-            v.rule in ("rollup", "foreign_key") for v in validation.violations
-        )
+        joined = aside is None and not validation.losses
         if not joined:
             path = None
             if building is not None:
@@ -209,20 +202,14 @@ def _from_warehouse(
     source = open_warehouse(data, contract, threads=threads, memory_limit=memory_limit)
     try:
         progress.step("validating the telemetry")
-        validation = validate(
-            source,
-            contract,
-            used_columns=policy_columns(policy),
-            max_missing=policy.missing.max_rate,
-        )
+        validation = validated(source, contract, policy)
         if validation.n_errors:
             # Rows are set aside in files alone: a warehouse has its own ways of mending a table.
             raise ContractError(as_text(validation), validation.violations)
-        counted = [v.rule for v in validation.violations if v.rule in ("rollup", "foreign_key")]
-        if counted:
+        if validation.losses:
             # Bounds over interactions that totals count and that are not there are made of files.
             raise UsageError(
-                f"--data {data}: the contract calls {', '.join(sorted(set(counted)))} a warning, and "
+                f"--data {data}: the contract calls {', '.join(validation.losses)} a warning, and "
                 "rows break it; such telemetry is reviewed from files alone"
             )
         progress.step("encoding the telemetry")
@@ -268,6 +255,16 @@ def _windowed(
         aside=opened.aside,
         warnings=tuple(warnings),
         _source=opened.source,
+    )
+
+
+def validated(source: Source, contract: Contract, policy: Policy) -> ContractSection:
+    """The telemetry held against the contract, as a review of this policy needs it."""
+    return validate(
+        source,
+        contract,
+        used_columns=policy_columns(policy),
+        max_missing=policy.missing.max_rate,
     )
 
 

@@ -206,15 +206,11 @@ def slices(
 # ── cells ────────────────────────────────────────────────────────────────────────────────
 
 
-def _within(metric: Metric, expression: str) -> str:
-    return f"CASE WHEN ({metric.where}) THEN weight * ({expression}) ELSE 0 END"
-
-
 def _layout(engine: Engine, metrics: Sequence[Metric]) -> tuple[int, Layout]:
     """Rows in the windows, and what a cell has to hold: equal denominators are kept once."""
     select = ["count(*)"]
-    below = [_within(m, m.denominator) for m in metrics]
-    above = [_within(m, m.numerator) for m in metrics]
+    below = [m.below for m in metrics]
+    above = [m.above for m in metrics]
     select += [f"coalesce(sum({n}), 0)" for n in below]
     select += [f"coalesce(sum(CASE WHEN {y} < 0 THEN -({y}) ELSE {y} END), 0)" for y in above]
     couples = list(itertools.combinations(range(len(metrics)), 2))
@@ -251,14 +247,11 @@ def _make_cells(
     """Cluster × window × dimensions, with every metric's totals; a table a part of the clusters."""
     words, joins = put_values(engine, coding)
     first = [layout.denominator.index(j) for j in range(len(layout.totals_n))]
-    sums = [
-        (f"n{j}", f"sum({_within(metrics[m], metrics[m].denominator)})", layout.totals_n[j])
-        for j, m in enumerate(first)
-    ]
+    sums = [(f"n{j}", f"sum({metrics[m].below})", layout.totals_n[j]) for j, m in enumerate(first)]
     sums += [
         (
             f"y{m}",
-            shortened(f"sum({_within(metric, metric.numerator)})", layout.unit_bits[m]),
+            shortened(f"sum({metric.above})", layout.unit_bits[m]),
             layout.totals_y[m],
         )
         for m, metric in enumerate(metrics)

@@ -167,10 +167,6 @@ class Telemetry:
             self._costs.append(() if row[0] is None else (int(row[0]), int(row[1])))
         return self._costs[0]
 
-    def frame(self, sql: str, parameters: Mapping[str, object] | None = None) -> pd.DataFrame:
-        """A small reduction over `fact` as a frame. Sums of integers come as float64 above 2⁵³."""
-        return self.engine.frame(sql, parameters)
-
     # ── rows ─────────────────────────────────────────────────────────────────────────────
 
     def sample(

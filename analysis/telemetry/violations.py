@@ -48,6 +48,12 @@ class ContractSection:
     violations: tuple[Violation, ...]
     below: tuple[Violation, ...] = ()
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The rules broken by which interactions are counted somewhere, and may not be there."""
+        found = (v.rule for v in self.violations if v.rule in ("rollup", "foreign_key"))
+        return tuple(sorted(set(found)))
+
 
 def section(
     violations: Iterable[Violation],

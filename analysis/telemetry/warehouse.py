@@ -15,7 +15,7 @@ from typing import Protocol
 
 from analysis.contract import TABLES, Column, Contract, Table
 from analysis.telemetry.address import Address
-from analysis.telemetry.cells import EXPECTED
+from analysis.telemetry.cells import EXPECTED, FIRST, LAST
 from analysis.telemetry.columns import engine_names
 from analysis.telemetry.engine import Engine
 from analysis.telemetry.files import InputFile, Unreadable
@@ -26,7 +26,6 @@ from analysis.telemetry.violations import Violation
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 _NUMBERS = (*_INTEGERS, "FLOAT", "DOUBLE", "DECIMAL")
 _TIMES = ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "DATE")
-_FIRST, _LAST = "TIMESTAMP '0001-01-01 00:00:00'", "TIMESTAMP '9999-12-31 23:59:59.999999'"
 _DIGITS = "0123456789abcdef"
 
 
@@ -64,7 +63,7 @@ def open_data(
     memory_limit: str | None = None,
 ) -> Source:
     """Opens telemetry wherever it lies. Raises UsageError."""
-    if isinstance(data, Address) and data.kind != "duckdb":
+    if isinstance(data, Address) and data.is_warehouse:
         return open_warehouse(data, contract, threads=threads, memory_limit=memory_limit)
     return open_source(data, contract, threads=threads, memory_limit=memory_limit)
 
@@ -230,7 +229,7 @@ def _typed(quoted: str, kind: str, rule: Column | None) -> str | None:
         moment = f"CAST({quoted} AS TIMESTAMP)"
         if kind == "TIMESTAMP WITH TIME ZONE":
             moment = f"utc_of({quoted})"
-        return f"CASE WHEN {moment} >= {_FIRST} AND {moment} <= {_LAST} THEN {moment} END"
+        return f"CASE WHEN {moment} >= {FIRST} AND {moment} <= {LAST} THEN {moment} END"
     if kind not in _NUMBERS:
         return None
     if rule.type == "integer":

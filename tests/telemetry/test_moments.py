@@ -24,7 +24,7 @@ METRICS = [
     Metric.rate("failure", "failure"),
     Metric.rate("breach", "breach"),
     Metric.mean("cost", "cost_nano", 10**9),
-    Metric.rate("failure of coding", "failure", "use_case = 'coding'"),
+    Metric.rate("failure of coding", "CASE WHEN use_case = 'coding' THEN failure END"),
     Metric("cost of a failure", "coalesce(cost_nano, 0)", "CASE WHEN failure THEN 1 ELSE 0 END"),
 ]
 
@@ -149,7 +149,7 @@ def test_order_format_and_threads_do_not_change_them(
 def test_they_add_over_clusters(tmp_path: Path) -> None:
     telemetry = opened(tmp_path, 6)
     parts = [
-        telemetry.moments([Metric.rate("failure", "failure", where)])
+        telemetry.moments([Metric.rate("failure", f"CASE WHEN {where} THEN failure END")])
         for where in ("true", "cluster < 4", "cluster >= 4")
     ]
     telemetry.close()

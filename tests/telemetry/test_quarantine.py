@@ -519,7 +519,9 @@ def test_what_was_written_is_what_the_rules_find_again(world: World, tmp_path: P
     rows = written(world, tmp_path / "aside")
     telemetry = open_telemetry(world.folder, CONTRACT, ALLOWED)
     try:
-        left = telemetry.frame(f"SELECT source_row FROM {INTERACTIONS}")["source_row"].tolist()
+        left = telemetry.engine.frame(f"SELECT source_row FROM {INTERACTIONS}")[
+            "source_row"
+        ].tolist()
     finally:
         telemetry.close()
     assert sorted([*left, *(int(r["source_row"]) for r in rows[INTERACTIONS])]) == list(range(1, 9))

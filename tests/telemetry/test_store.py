@@ -81,8 +81,8 @@ def opened(project: Path, *, kept: bool = True, **changes: object) -> tuple[str,
         progress=notes,
     )
     try:
-        rows = telemetry.frame("SELECT * FROM fact ORDER BY interaction_id").to_csv()
-        ids = telemetry.frame("SELECT * FROM cluster_ids ORDER BY code").to_csv()
+        rows = telemetry.engine.frame("SELECT * FROM fact ORDER BY interaction_id").to_csv()
+        ids = telemetry.engine.frame("SELECT * FROM cluster_ids ORDER BY code").to_csv()
         seen = (telemetry.windows, telemetry.cluster, telemetry.columns, telemetry.types,
                 telemetry.missing, telemetry.inputs, telemetry.validation, telemetry.warnings)  # fmt: skip
     finally:
