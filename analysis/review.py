@@ -377,7 +377,7 @@ def _store(wanted: Request, root: Path, inputs: Sequence[tuple[str, str]]) -> St
 @functools.cache
 def _code_digest() -> str:
     total = hashlib.sha256()
-    for path in sorted(CODE.rglob("*.py")):
+    for path in sorted([*CODE.rglob("*.py"), *CODE.glob("*.yml")]):
         total.update(path.relative_to(CODE).as_posix().encode() + b"\0" + path.read_bytes())
     return total.hexdigest()
 

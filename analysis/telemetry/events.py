@@ -2,74 +2,179 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.telemetry.fact import micros, moment
 from analysis.telemetry.telemetry import Telemetry
-from analysis.telemetry.windows import EPOCH
 
 BUCKET = timedelta(minutes=5)
+BUCKETS_A_DAY = timedelta(days=1) // BUCKET
+_NEVER = 10**9
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Labelled events by bucket of five minutes, the last of which ends with `end`.
+
+    n, y: events and bad ones, rows: those without a known outcome too; shape (k,).
+    """
+
+    end: datetime
+    n: Counts
+    y: Counts
+    rows: Counts
+
+    def last(self, span: timedelta) -> tuple[int, int]:
+        """Events and bad ones of the last `span`, a multiple of five minutes."""
+        k = min(span // BUCKET, len(self.n))
+        return int(self.n[len(self.n) - k :].sum()), int(self.y[len(self.y) - k :].sum())
+
+    def days(self, n_days: int) -> tuple[Counts, Counts, Counts]:
+        """Events, bad ones and rows of each of the `n_days` that end with `end`, the newest last."""
+        return tuple(  # type: ignore[return-value]
+            _padded(counts, n_days * BUCKETS_A_DAY).reshape(n_days, BUCKETS_A_DAY).sum(axis=1)
+            for counts in (self.n, self.y, self.rows)
+        )
 
 
 @dataclass(frozen=True)
 class EventCounts:
-    """Labelled events of a span: `n` of them, `bad` of these, and Σ n_c² over clusters."""
+    """Labelled events of a span: `n` of them, `bad` of these, Σ n_c² over clusters, and those of the
+    clusters that hold a bad one."""
 
     n: int
     bad: int
     cluster_squares: int
+    bad_clusters: int
 
 
-def count_events(
-    telemetry: Telemetry, bad: str, start: datetime, end: datetime, *, own_rows: bool
-) -> EventCounts:
-    """Events with a known outcome and a timestamp in [start, end).
+def timelines(
+    telemetry: Telemetry, bads: Sequence[str], start: datetime, end: datetime, *, own_rows: bool
+) -> list[Timeline]:
+    """The timeline of [start, end) of each of `bads`, in one scan.
 
-    bad: nullable SQL boolean over `fact`. own_rows: only rows of the candidate (a canary).
+    bads: nullable SQL booleans over `fact`. own_rows: only rows of the candidate (a canary). Buckets
+    are counted from the end: the first is shorter where the span is no multiple of five minutes.
     """
-    row = telemetry.engine.row(
-        f"""
-        SELECT coalesce(sum(n), 0), coalesce(sum(y), 0), coalesce(sum(n * n), 0) FROM (
-            SELECT count({bad}) AS n, {_count(bad)} AS y FROM fact
-            WHERE {_between(start, end, own_rows)} GROUP BY cluster
-        ) totals
-        """
-    )
-    return EventCounts(*(int(v) for v in row))
-
-
-def bucket_counts(
-    telemetry: Telemetry, bad: str, start: datetime, end: datetime, *, own_rows: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Events and bad events by five-minute bucket of [start, end), as two integer arrays."""
-    size = int(BUCKET.total_seconds())
-    first = int((start - EPOCH).total_seconds()) // size
-    last = -int(-(end - EPOCH).total_seconds() // size)
-    n, y = np.zeros(max(last - first, 0), np.int64), np.zeros(max(last - first, 0), np.int64)
-    rows = telemetry.engine.rows(
-        f"SELECT bucket, count(bad), {_count('bad')} FROM "
-        f"(SELECT CAST(floor(ts_us / {size * 1_000_000}) AS BIGINT) AS bucket, {bad} AS bad "
+    k = max(-((start - end) // BUCKET), 0)
+    found = np.zeros((1 + 2 * len(bads), k), np.int64)
+    counts = "".join(f", count(b{i}), {_count(f'b{i}')}" for i in range(len(bads)))
+    columns = "".join(f", {bad} AS b{i}" for i, bad in enumerate(bads))
+    for bucket, *row in telemetry.engine.rows(
+        f"SELECT bucket, count(*){counts} FROM (SELECT {_bucket(end)} AS bucket{columns} "
         f"FROM fact WHERE {_between(start, end, own_rows)}) buckets GROUP BY bucket"
-    )
-    for bucket, total, bad_events in rows:
-        n[int(bucket) - first] = int(total)
-        y[int(bucket) - first] = int(bad_events)
-    return n, y
+    ):
+        found[:, k + int(bucket)] = [int(v) for v in row]
+    return [Timeline(end, found[1 + 2 * i], found[2 + 2 * i], found[0]) for i in range(len(bads))]
 
 
-def daily_events(
-    telemetry: Telemetry, bad: str, start: datetime, end: datetime
-) -> list[tuple[int, int, int]]:
-    """(day number, events, bad events) of the UTC days of [start, end) that hold any, in order."""
-    rows = telemetry.engine.rows(
-        f"SELECT day_of, count(bad), {_count('bad')} FROM "
-        f"(SELECT CAST(floor(ts_us / 86400000000) AS BIGINT) AS day_of, {bad} AS bad "
-        f"FROM fact WHERE {_between(start, end)}) days GROUP BY day_of ORDER BY day_of"
+def window_counts(
+    telemetry: Telemetry, bad: str, end: datetime, spans: Sequence[timedelta], *, own_rows: bool
+) -> list[EventCounts]:
+    """What each of the spans that end with `end` holds, in one scan of the longest."""
+    inner, outer = [], []
+    for i, span in enumerate(spans):
+        since = f"ts_us >= {micros(end - span)}"
+        inner.append(f"count(CASE WHEN {since} THEN bad END) AS n{i}")
+        inner.append(f"{_count(f'{since} AND bad')} AS y{i}")
+        outer += [f"coalesce(sum({what}), 0)" for what in (f"n{i}", f"y{i}", f"n{i} * n{i}")]
+        outer.append(_count(f"y{i} > 0"))
+    row = telemetry.engine.row(
+        f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} "
+        f"FROM (SELECT cluster, ts_us, {bad} AS bad FROM fact "
+        f"WHERE {_between(end - max(spans), end, own_rows)}) held GROUP BY cluster) clusters"
     )
-    return [(int(day), int(n), int(y)) for day, n, y in rows]
+    numbers = [int(v) for v in row]
+    return [EventCounts(*numbers[at : at + 4]) for at in range(0, len(numbers), 4)]
+
+
+class ClusterWindows:
+    """The clusters behind a timeline of k buckets up to `end`: what `stats.alerts.firing` asks.
+
+    Every question is a reduction in the engine, and its answer has one number a bucket.
+    """
+
+    def __init__(
+        self, telemetry: Telemetry, bad: str, end: datetime, k: int, *, own_rows: bool
+    ) -> None:
+        self._telemetry, self._bad, self._end, self._k = telemetry, bad, end, k
+        self._own = own_rows
+        self._pairs: npt.NDArray[np.int64] | None = None
+
+    def largest(self) -> int:
+        """Labelled rows of the largest cluster."""
+        return int(
+            self._telemetry.engine.row(
+                "SELECT coalesce(max(n), 0) FROM (SELECT count(bad) AS n FROM "
+                f"({self._held(0, self._k)}) held GROUP BY cluster) clusters"
+            )[0]
+        )
+
+    def bad(self, width: int) -> Counts:
+        """Clusters with a bad row in each window of `width` buckets, shape (k,).
+
+        A bad bucket b of a cluster counts in the windows that end with b to b + width − 1; with the
+        one before it, at a distance of gap, it shares the first width − gap of these.
+        """
+        if self._pairs is None:
+            self._pairs = self._bad_pairs()
+        bucket, gap, n = self._pairs.T
+        change = np.zeros(2 * self._k + width + 1, np.int64)
+        np.add.at(change, bucket + np.maximum(width - gap, 0), n)
+        np.add.at(change, bucket + width, -n)
+        return np.asarray(np.cumsum(change)[: self._k])
+
+    def squares(self, width: int, first: int, last: int) -> Counts:
+        """Σ n_c² of the windows that end with buckets first to last, shape (last − first + 1,).
+
+        A bucket's n_b rows of a cluster add n_b² + 2 n_b · (rows before them in the window) as they
+        enter, and take n_b² + 2 n_b · (rows after them) away as they leave.
+        """
+        begin = max(first - width + 1, 0)
+        entering, leaving = (np.zeros(last + 1, np.int64) for _ in range(2))
+        near = "sum(n) OVER (PARTITION BY cluster ORDER BY bucket RANGE BETWEEN {} AND {})"
+        before = near.format(f"{width - 1} PRECEDING", "1 PRECEDING")
+        after = near.format("1 FOLLOWING", f"{width - 1} FOLLOWING")
+        for bucket, enters, leaves in self._telemetry.engine.rows(
+            "SELECT bucket, sum(n * n + 2 * n * coalesce(earlier, 0)), "
+            "sum(n * n + 2 * n * coalesce(later, 0)) FROM "
+            f"(SELECT bucket, n, {before} AS earlier, {after} AS later FROM "
+            f"(SELECT cluster, bucket, count(bad) AS n FROM ({self._held(begin, last + 1)}) held "
+            "GROUP BY cluster, bucket) counts) windows GROUP BY bucket"
+        ):
+            entering[self._k + int(bucket)] = int(enters)
+            leaving[self._k + int(bucket)] = int(leaves)
+        into, out = np.cumsum(entering), np.concatenate([[0], np.cumsum(leaving)])
+        ends = np.arange(first, last + 1)
+        return np.asarray(into[ends] - out[np.maximum(ends - width + 1, 0)])
+
+    def _bad_pairs(self) -> npt.NDArray[np.int64]:
+        """(bucket from the first on, buckets since the cluster's bad one before, such clusters)."""
+        rows = self._telemetry.engine.rows(
+            f"SELECT bucket, coalesce(bucket - previous, {_NEVER}), count(*) FROM "
+            "(SELECT bucket, lag(bucket) OVER (PARTITION BY cluster ORDER BY bucket) AS previous FROM "
+            f"(SELECT cluster, bucket FROM ({self._held(0, self._k)}) held WHERE bad "
+            "GROUP BY cluster, bucket) pairs) gaps "
+            f"GROUP BY bucket, coalesce(bucket - previous, {_NEVER})"
+        )
+        found = np.array([[int(v) for v in row] for row in rows], np.int64).reshape(-1, 3)
+        found[:, 0] += self._k
+        return found
+
+    def _held(self, first: int, stop: int) -> str:
+        """Rows of the buckets first to stop − 1, each with its bucket."""
+        start, end = (self._end - (self._k - at) * BUCKET for at in (first, stop))
+        return (
+            f"SELECT cluster, {_bucket(self._end)} AS bucket, {self._bad} AS bad FROM fact "
+            f"WHERE {_between(start, end, self._own)}"
+        )
 
 
 def exhaustion_moment(
@@ -92,6 +197,18 @@ def exhaustion_moment(
 def first_event(telemetry: Telemetry) -> datetime:
     """The first timestamp in the telemetry."""
     return moment(telemetry.engine.row("SELECT min(ts_us) FROM fact")[0])
+
+
+def _bucket(end: datetime) -> str:
+    """The bucket of a row by its distance from `end`: −1 is the last one before it."""
+    size = BUCKET // timedelta(microseconds=1)
+    return f"CAST(floor((ts_us - {micros(end)}) / {size}) AS BIGINT)"
+
+
+def _padded(counts: Counts, k: int) -> Counts:
+    """The last k buckets; those before the first one hold nothing."""
+    held = counts[max(len(counts) - k, 0) :]
+    return np.concatenate([np.zeros(k - len(held), np.int64), held])
 
 
 def _between(start: datetime, end: datetime, own_rows: bool = False) -> str:

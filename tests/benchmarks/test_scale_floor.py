@@ -15,7 +15,7 @@ from analysis.stats.sketch import quantile
 from analysis.telemetry import Metric, Telemetry, open_telemetry
 from analysis.telemetry.bin_cuts import MIN_CATEGORY_ROWS, MIN_CATEGORY_SHARE
 from analysis.telemetry.bins import BinnedColumn
-from analysis.telemetry.events import bucket_counts
+from analysis.telemetry.events import timelines
 from analysis.telemetry.history import split
 from analysis.telemetry.requests import logical_requests
 from analysis.telemetry.slices import slices
@@ -105,7 +105,8 @@ def test_budgets_have_every_five_minutes(telemetry: Telemetry, found: Mapping[st
     span = telemetry.windows.candidate
     first = int(span.start.timestamp()) // 300
     for bad, (n, y) in (("failure", (0, 1)), ("breach", (2, 3))):
-        events, failures = bucket_counts(telemetry, bad, span.start, span.end, own_rows=False)
+        (line,) = timelines(telemetry, [bad], span.start, span.end, own_rows=False)
+        events, failures = line.n, line.y
         own = [buckets.get(first + i, (0, 0, 0, 0)) for i in range(len(events))]
         assert [b[n] for b in own] == events.tolist()
         assert [b[y] for b in own] == failures.tolist()

@@ -15,11 +15,13 @@ from analysis.policy import Policy
 from analysis.telemetry import Telemetry
 from analysis.telemetry.events import (
     BUCKET,
-    bucket_counts,
-    count_events,
+    ClusterWindows,
     exhaustion_moment,
     first_event,
+    timelines,
+    window_counts,
 )
+from tests.telemetry.engines.test_dialects import check, recorded
 from tests.telemetry.worlds import MONDAY, frame, random_rows, world_of
 
 POLICY = Policy.model_validate({"windows": {"candidate": {"days": 3}, "baseline": {"days": 5}}})
@@ -59,11 +61,20 @@ def test_counts_are_those_of_the_labelled_rows(
     telemetry: Telemetry, first: float, last: float, own: bool
 ) -> None:
     start, end = START + timedelta(hours=first), START + timedelta(hours=last)
-    found = count_events(telemetry, "failure", start, end, own_rows=own)
+    (found,) = window_counts(telemetry, "failure", end, [end - start], own_rows=own)
     rows = within(telemetry, start, end, own)
     sizes = rows.groupby("cluster").size()
     assert (found.n, found.bad) == (len(rows), int(rows["failure"].sum()))
     assert found.cluster_squares == int((sizes**2).sum())
+    assert found.bad_clusters == rows[rows["failure"].astype(bool)]["cluster"].nunique()
+
+
+def test_several_spans_that_end_together_are_counted_at_once(telemetry: Telemetry) -> None:
+    end = START + timedelta(hours=24 * 8)
+    spans = [timedelta(hours=h) for h in (1, 1 / 12, 30, 24 * 8)]
+    found = window_counts(telemetry, "failure", end, spans, own_rows=False)
+    alone = [window_counts(telemetry, "failure", end, [s], own_rows=False)[0] for s in spans]
+    assert found == alone
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -72,13 +83,59 @@ def test_buckets_of_five_minutes_add_up_to_the_counts(
     telemetry: Telemetry, first: float, last: float, own: bool
 ) -> None:
     start, end = START + timedelta(hours=first), START + timedelta(hours=last)
-    n, y = bucket_counts(telemetry, "failure", start, end, own_rows=own)
+    (found,) = timelines(telemetry, ["failure"], start, end, own_rows=own)
+    n, y = found.n, found.y
     assert len(n) == len(y) == (end - start) / BUCKET
     rows = within(telemetry, start, end, own)
     place = ((rows["ts"].dt.tz_localize("UTC") - start) // BUCKET).to_numpy(dtype=int)
     np.testing.assert_array_equal(n, np.bincount(place, minlength=len(n)))
     bad = rows["failure"].to_numpy(dtype=bool)
     np.testing.assert_array_equal(y, np.bincount(place[bad], minlength=len(y)))
+    assert found.last(end - start) == (len(rows), int(bad.sum()))
+    assert (found.rows >= n).all()
+
+
+def test_one_scan_counts_several_kinds_of_bad(telemetry: Telemetry) -> None:
+    start, end = START, START + timedelta(hours=24 * 8)
+    kinds = ["failure", "NOT failure", "latency_us > 1000000"]
+    found = timelines(telemetry, kinds, start, end, own_rows=False)
+    for one, bad in zip(found, kinds, strict=True):
+        (alone,) = timelines(telemetry, [bad], start, end, own_rows=False)
+        np.testing.assert_array_equal(one.n, alone.n)
+        np.testing.assert_array_equal(one.y, alone.y)
+        np.testing.assert_array_equal(one.rows, alone.rows)
+
+
+def test_days_end_with_the_timeline_and_are_padded_with_nothing(telemetry: Telemetry) -> None:
+    start, end = START + timedelta(hours=30), START + timedelta(hours=24 * 8)
+    (found,) = timelines(telemetry, ["failure"], start, end, own_rows=False)
+    n, y, seen = found.days(8)
+    assert n[0] == y[0] == seen[0] == 0
+    for k in range(1, 8):
+        day = START + timedelta(days=k)
+        rows = within(telemetry, max(day, start), day + timedelta(days=1), own=False)
+        assert (n[k], y[k]) == (len(rows), int(rows["failure"].sum()))
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("width", [1, 2, 12, 72, 288, 5000])
+def test_clusters_of_every_trailing_window_are_those_counted_one_by_one(
+    telemetry: Telemetry, width: int, own: bool
+) -> None:
+    end = START + timedelta(hours=24 * 8)
+    k = 24 * 8 * 12
+    windows = ClusterWindows(telemetry, "failure", end, k, own_rows=own)
+    rows = within(telemetry, START, end, own)
+    place = ((rows["ts"].dt.tz_localize("UTC") - START) // BUCKET).to_numpy(dtype=int)
+    bad, squares = windows.bad(width), windows.squares(width, 100, k - 1)
+    assert windows.largest() == rows.groupby("cluster").size().max()
+    for i in [0, 1, width - 1, *range(100, k, 37), k - 1]:
+        if not 0 <= i < k:
+            continue
+        inside = rows[(place <= i) & (place > i - width)]
+        assert bad[i] == inside[inside["failure"].astype(bool)]["cluster"].nunique()
+        if i >= 100:
+            assert squares[i - 100] == (inside.groupby("cluster").size() ** 2).sum()
 
 
 def test_a_span_is_half_open(tmp_path: Path) -> None:
@@ -89,10 +146,11 @@ def test_a_span_is_half_open(tmp_path: Path) -> None:
     rows.append({"session": "old", "user": "v", "at": 1})
     opened = world_of(rows, tmp_path / "data").opened(policy=POLICY)
     start, end = START + timedelta(hours=101), START + timedelta(hours=103)
-    assert count_events(opened, "failure", start, end, own_rows=False).n == 2
-    n, _ = bucket_counts(opened, "failure", start, end, own_rows=False)
+    (counted,) = window_counts(opened, "failure", end, [end - start], own_rows=False)
+    (found,) = timelines(opened, ["failure"], start, end, own_rows=False)
     opened.close()
-    assert (n.sum(), n[0], n[12]) == (2, 1, 1)
+    assert counted.n == 2
+    assert (found.n.sum(), found.n[0], found.n[12]) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("allowed", [0.5, 1, 2.5, 10, 20, 1000])
@@ -110,3 +168,21 @@ def test_a_budget_is_exhausted_at_the_event_that_reaches_it(
 def test_the_first_event_is_the_earliest_timestamp(telemetry: Telemetry) -> None:
     earliest = frame(telemetry)["ts"].min().tz_localize("UTC").to_pydatetime()
     assert first_event(telemetry) == earliest >= MONDAY.to_pydatetime()
+
+
+def test_every_statement_is_house_sql_and_compiles(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Reviews ask for clusters only where an alert hangs on them.
+    statements = recorded(monkeypatch)
+    end = START + timedelta(hours=24 * 8)
+    windows = ClusterWindows(telemetry, "failure", end, 24 * 8 * 12, own_rows=True)
+    windows.bad(12)
+    windows.squares(12, 0, 100)
+    windows.largest()
+    timelines(telemetry, ["failure", "breach"], START, end, own_rows=True)
+    window_counts(telemetry, "failure", end, [timedelta(hours=1)], own_rows=True)
+    exhaustion_moment(telemetry, "failure", START, end, 3.0)
+    first_event(telemetry)
+    assert len(statements) >= 7
+    check(statements)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import pytest
 from scipy import stats
 
 from analysis.policy import Policy
-from analysis.views import budget as view
+from analysis.stats.alerts import threshold
 from analysis.views.budget import BudgetSection, SloBudget, assess
+from analysis.views.budget_alerts import WINDOWS
 from analysis.views.result import ViewResult
 from tests.views.world import DAY, START, check, dated, evenly, events, opened, policy, traffic
 
@@ -176,27 +176,6 @@ class TestExhaustion:
         assert slo.budget_remaining == 1.0
         assert slo.exhausts_utc.value is None
 
-    def test_a_crumb_of_burn_does_not_end_the_budget_now(self) -> None:
-        # One bad event in a hundred thousand a day: the interval starts in the far future.
-        fast, slow = view._crossings(1.4e-5, 5.3e-5, 14, 30.0)
-        assert fast > 1e5
-        assert slow is None
-
-    def test_the_prediction_interval_holds_the_moment_in_95_of_100_worlds(self) -> None:
-        # Days burn at random (gamma, coefficient of variation 0.5) around half of the pace. Bound:
-        # 95 % less 1.645 √(0.05 · 0.95 / 2000), as the days are not normal.
-        rng = np.random.default_rng(20)
-        missed, replicates = 0, 2000
-        for _ in range(replicates):
-            days = rng.gamma(4.0, 0.5 / 4.0, 14 + 400)
-            stock = 8.0
-            truth = int(np.searchsorted(np.cumsum(days[14:]), stock)) + 1
-            fast, slow = view._crossings(
-                float(days[:14].mean()), float(days[:14].std(ddof=1)), 14, stock
-            )
-            missed += truth < math.floor(fast) or (slow is not None and truth - 1 > slow)
-        assert missed / replicates <= 0.05 + 1.645 * math.sqrt(0.05 * 0.95 / replicates)
-
 
 def by_hand(
     rows: pd.DataFrame,
@@ -241,12 +220,12 @@ class TestAlerts:
         [(30, [14.4, 6, 3, 1]), (7, [3.36, 1.4, 0.7, 0.7 / 3]), (28, [13.44, 5.6, 2.8, 28 / 30])],
     )
     def test_thresholds_are_the_workbooks(self, period: int, thresholds: list[float]) -> None:
-        found = [view.alert_threshold(rule, period) for rule in view.ALERT_RULES]
+        found = [threshold(w.budget_share, period, w.long_hours) for w in WINDOWS]
         assert found == pytest.approx(thresholds)
-        assert [(r.long_hours, r.short_hours, r.budget_share) for r in view.ALERT_RULES] == [
+        assert [(w.long_hours, w.short_hours, w.budget_share) for w in WINDOWS] == [
             (1, 1 / 12, 0.02), (6, 0.5, 0.05), (24, 2, 0.10), (72, 6, 0.10),
         ]  # fmt: skip
-        assert [r.pages for r in view.ALERT_RULES] == [True, True, False, False]
+        assert [w.severity for w in WINDOWS] == ["page", "page", "ticket", "ticket"]
 
     @pytest.mark.parametrize(
         ("target", "feasible"),
@@ -316,9 +295,9 @@ class TestAlerts:
         inside = (rows["timestamp_utc"] >= begin) & (rows["timestamp_utc"] < finish)
         rows.loc[inside, "is_failure"] = True
         episodes = only(assessed(rows, tmp_path)).episodes
-        for long, short, threshold in WORKBOOK:
+        for long, short, level in WORKBOOK:
             grid = [begin + k * pd.Timedelta(minutes=5) for k in range(0, 12 * 60)]
-            fired = [t for t in grid if by_hand(rows, t, long, short, threshold, 0.05)[1]]
+            fired = [t for t in grid if by_hand(rows, t, long, short, level, 0.05)[1]]
             own = [e for e in episodes if e.long_hours == long]
             assert len(own) == bool(fired)
             if fired:

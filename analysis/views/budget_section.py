@@ -1,0 +1,69 @@
+"""What the artifact publishes under `views.budget`, but for spend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.check import Interval, Range
+from analysis.views.spend import DriversSection, SpendSection
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert at the candidate's end.
+
+    burn_long, burn_short: burn rates, null without events; `…_interval`: the same with intervals.
+    outage_detection_hours: how long a full outage takes to bring the long window to the threshold;
+    null where it never does. min_events: failing clusters at which it can fire at all.
+    """
+
+    long_hours: float
+    short_hours: float
+    budget_share: float
+    severity: Literal["page", "ticket"]
+    threshold: float
+    feasible: bool
+    burn_long: float | None
+    burn_short: float | None
+    firing: bool
+    firing_plain: bool
+    burn_long_interval: Interval
+    burn_short_interval: Interval
+    outage_detection_hours: float | None
+    min_events: int | None
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A stretch of the candidate window during which an alert fired, on a grid of five minutes."""
+
+    start_utc: str
+    end_utc: str
+    peak_burn: float
+    long_hours: float
+    severity: Literal["page", "ticket"]
+
+
+@dataclass(frozen=True)
+class SloBudget:
+    """One SLO. `reason` says why figures are null."""
+
+    name: str
+    target: float
+    error_budget: float
+    period_days: int
+    burn_rate: Interval
+    budget_consumed: float | None
+    budget_remaining: float | None
+    exhausts_utc: Range
+    alerts: tuple[Alert, ...]
+    episodes: tuple[Episode, ...]
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class BudgetSection:
+    slos: tuple[SloBudget, ...]
+    spend: SpendSection
+    drivers: DriversSection
