@@ -87,7 +87,10 @@ def extremes(telemetry: Telemetry, policy: Policy) -> Extremes | None:
         with taken_as(telemetry, compared, measured[compared]) as taken:
             found[extreme] = {"health": health.assess(taken, policy, headlines_only=True)}
         with taken_as(telemetry, absolute, measured[absolute]) as taken:
-            found[extreme] = {**found[extreme], "budget": budget.assess(taken, policy)}
+            found[extreme] = {
+                **found[extreme],
+                "budget": budget.assess(taken, policy, headlines_only=True),
+            }
     return Extremes(unknown, found, ranks)
 
 

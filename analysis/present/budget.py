@@ -203,9 +203,10 @@ def _alerts(section: Body) -> tuple[Html, ...]:
             s["name"],
             f"{hours(a['long_hours'])} and {hours(a['short_hours'])}",
             number(a["threshold"], 1),
-            number(a["burn_long"]),
-            number(a["burn_short"]),
+            stacked(a["burn_long_interval"], number),
+            stacked(a["burn_short_interval"], number),
             _state(a),
+            over(hours(_digits(a["outage_detection_hours"])), _at_traffic(a)),
         ]
         for s in section["slos"]
         for a in s["alerts"]
@@ -216,11 +217,12 @@ def _alerts(section: Body) -> tuple[Html, ...]:
         table(
             "Burn alerts at the window's end",
             [text("Objective"), Column("Windows"), Column("Threshold, ×"), Column("Long burn, ×"),
-             Column("Short burn, ×"), text("State")],
+             Column("Short burn, ×"), text("State"), Column("Detects a full outage after")],
             rows,
-            "Multi-window rules of the SRE Workbook, chapter 5. An alert fires when both windows burn "
-            "at the threshold or faster, and the long one faster than chance explains. –: no traffic in "
-            "that window.",
+            "Multi-window rules of the SRE Workbook, chapter 5; burn with 95 % intervals. An alert fires "
+            "when both windows burn at the threshold or faster, and more sessions or users fail in the "
+            "long one than chance explains: one that fails again and again is one event. Detection: by "
+            "the burn alone, and below it at this traffic. –: no traffic in that window, or never.",
             file="slo_burn.csv",
         ),
     )  # fmt: skip
@@ -230,8 +232,20 @@ def _state(alert: Body) -> str:
     if not alert["feasible"]:
         return "can never fire: beyond a full outage"
     if alert["firing"]:
-        return "fires: page" if alert["long_hours"] <= 6 else "fires: ticket"
+        return f"fires: {alert['severity']}"
     return "above, may be chance" if alert["firing_plain"] else "quiet"
+
+
+def _at_traffic(alert: Body) -> str:
+    if not alert["feasible"]:
+        return ""
+    after = alert["outage_firing_hours"]
+    return "never at this traffic" if after is None else f"{hours(_digits(after))} at this traffic"
+
+
+def _digits(value: float | None) -> float | None:
+    """To three digits: more would say more than even traffic holds."""
+    return None if value is None else float(f"{value:.3g}")
 
 
 def _episodes(section: Body) -> tuple[Html, ...]:
@@ -244,9 +258,9 @@ def _episodes(section: Body) -> tuple[Html, ...]:
         table(
             "When alerts fired during the candidate window, the strongest first",
             [text("Objective"), Column("From, UTC"), Column("Until, UTC"), Column("Long window"),
-             Column("Peak burn, ×")],
+             text("Severity"), Column("Peak burn, ×")],
             [[name, moment(e["start_utc"]), moment(e["end_utc"]), hours(e["long_hours"]),
-              number(e["peak_burn"])] for name, e in worst],
+              e["severity"], number(e["peak_burn"])] for name, e in worst],
             f"{plural(len(held), 'episode')}; the times are those at which the alert would have been firing.",
             total=len(held),
         ),

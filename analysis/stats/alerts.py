@@ -88,6 +88,27 @@ def min_events(limit: Limit) -> int | None:
     return int(k[np.argmax(able)]) if able.any() else None
 
 
+def outage_hours(limit: Limit, long_hours: float, events_per_hour: float) -> float | None:
+    """Hours from the start of a full outage until an alert fires, at even traffic of clusters of one row;
+    None where it never does.
+
+    After t hours the long window holds max(L, t) hours of traffic, and t of them have failed.
+    """
+    fewest = min_events(limit)
+    if fewest is None or not events_per_hour > 0:
+        return None
+    held = events_per_hour * long_hours
+    if fewest > held:
+        return None
+    low, high = 0, math.ceil(held)  # fires never with `low` failures, and always with `high`
+    while high - low > 1:
+        y = (low + high) // 2
+        enough = y >= limit.rate * held * (1 - _SLACK)
+        able = enough and beyond_chance(y, max(held, y), max(held, y), y, 0.0, limit)
+        low, high = (low, y) if able else (y, high)
+    return high / events_per_hour
+
+
 def alert_p(
     y: npt.ArrayLike,
     n: npt.ArrayLike,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,9 +17,9 @@ from analysis.telemetry import Metric, Moments, Telemetry
 from analysis.telemetry.events import Timeline, first_event, timelines
 from analysis.telemetry.windows import DAY
 from analysis.views.budget_alerts import LONGEST, alerts_of, episodes_of
-from analysis.views.budget_checks import alert_check, burn_check
+from analysis.views.budget_checks import alert_check, burn_check, burn_needs
 from analysis.views.budget_exhaustion import consumption
-from analysis.views.budget_section import Alert, BudgetSection, Episode, SloBudget
+from analysis.views.budget_section import Alert, BudgetSection, Episode, Pending, SloBudget
 from analysis.views.result import ViewResult
 from analysis.views.spend import assess_spend
 
@@ -52,7 +53,11 @@ def assess(
         checks=(*checks, *spend.checks),
         tables={**tables, **spend.tables},
         series={**series, **spend.series},
-        notes=(*(s.reason for s in slos if s.reason), *spend.notes),
+        notes=(
+            *(s.reason for s in slos if s.reason),
+            *(_unsettled(s) for s in slos if s.pending.days),
+            *spend.notes,
+        ),
     )
 
 
@@ -142,9 +147,37 @@ def _budget(
         budget_consumed=spent.consumed,
         budget_remaining=None if spent.consumed is None else 1 - spent.consumed,
         exhausts_utc=spent.exhausts,
-        alerts=alerts_of(telemetry, slo, rho) if alerts else (),
+        alerts=alerts_of(telemetry, slo, rho, n / (24 * telemetry.candidate_days))
+        if alerts
+        else (),
         episodes=episodes_of(telemetry, slo, rho, own) if alerts else (),
         reason=spent.reason,
+        needs=burn_needs(burn, m, error_budget, telemetry.candidate_days),
+        pending=_pending(telemetry, own) if forecast else Pending(0, ()),
+    )
+
+
+def _pending(telemetry: Telemetry, own: Timeline) -> Pending:
+    """Whose outcome is not known yet, on the days that end with the candidate."""
+    span = telemetry.windows.candidate
+    n_days = max(math.ceil(span.days), 1)
+    n, _, rows = own.days(n_days)
+    limit = telemetry.policy.missing.max_rate
+    open_days = [
+        f"{span.end - (n_days - i) * DAY:%Y-%m-%d}"
+        for i in range(n_days)
+        if rows[i] - n[i] > limit * rows[i]
+    ]
+    return Pending(int((rows - n).sum()), tuple(open_days))
+
+
+def _unsettled(slo: SloBudget) -> str:
+    days = slo.pending.days
+    named = ", ".join(days[-3:])
+    return (
+        f"budget {slo.name}: {slo.pending.interactions:,} interactions of the candidate window have no "
+        f"known outcome yet; the burn of {len(days)} {'day is' if len(days) == 1 else 'days are'} not "
+        f"final ({'the last: ' if len(days) > 3 else ''}{named})"
     )
 
 
@@ -182,6 +215,7 @@ def _burn_table(slos: Sequence[SloBudget]) -> pd.DataFrame:
                     "firing": alert.firing if alert else None,
                     "firing_plain": alert.firing_plain if alert else None,
                     "outage_detection_hours": alert.outage_detection_hours if alert else None,
+                    "outage_firing_hours": alert.outage_firing_hours if alert else None,
                     "min_events": alert.min_events if alert else None,
                 }
             )

@@ -18,6 +18,7 @@ from analysis.stats.alerts import (
     detection_hours,
     firing,
     min_events,
+    outage_hours,
     threshold,
 )
 from analysis.stats.intervals import clopper_pearson, design_effect
@@ -37,8 +38,11 @@ LONGEST = max(window.long_span for window in WINDOWS)
 JOINED = timedelta(hours=1)
 
 
-def alerts_of(telemetry: Telemetry, slo: Slo, rho: float) -> tuple[Alert, ...]:
-    """Every alert at the candidate's end. rho: intraclass correlation of the candidate window."""
+def alerts_of(telemetry: Telemetry, slo: Slo, rho: float, per_hour: float) -> tuple[Alert, ...]:
+    """Every alert at the candidate's end.
+
+    rho: intraclass correlation of the candidate window. per_hour: its labelled interactions an hour.
+    """
     end, own = telemetry.windows.candidate.end, telemetry.windows.by_release
     error_budget = rounded(1 - slo.target)
     spans = [span for window in WINDOWS for span in (window.long_span, window.short_span)]
@@ -70,6 +74,7 @@ def alerts_of(telemetry: Telemetry, slo: Slo, rho: float) -> tuple[Alert, ...]:
                 burn_long,
                 burn_short,
                 rounded(hours) if feasible and math.isfinite(hours) else None,
+                outage_hours(limit, window.long_hours, per_hour) if feasible else None,
                 min_events(limit) if feasible else None,
             )
         )
@@ -136,8 +141,8 @@ def is_feasible(limit: Limit) -> bool:
 
 def fastest(alerts: Sequence[Alert], severity: str) -> Alert | None:
     """The alert of this severity that a full outage fires first; None where none ever fires."""
-    able = [a for a in alerts if a.severity == severity and a.outage_detection_hours is not None]
-    return min(able, key=lambda a: (a.outage_detection_hours or 0.0, a.long_hours), default=None)
+    able = [a for a in alerts if a.severity == severity and a.outage_firing_hours is not None]
+    return min(able, key=lambda a: (a.outage_firing_hours or 0.0, a.long_hours), default=None)
 
 
 def _burn(held: EventCounts, error_budget: float, rho: float) -> Interval:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from analysis.check import Check, Interval, rounded
+from analysis.stats.clusters import intraclass_correlation
+from analysis.stats.intervals import design_effect
+from analysis.stats.needed import rows_to_settle
 from analysis.telemetry import Moments
-from analysis.views.budget_section import SloBudget
-from analysis.views.health import MAX_CLUSTER_SHARE, MIN_EFFECTIVE_CLUSTERS
+from analysis.views.budget_alerts import fastest
+from analysis.views.budget_section import Alert, BurnNeeds, SloBudget
+from analysis.views.health import MAX_CLUSTER_SHARE, MAX_WINDOWS, MIN_EFFECTIVE_CLUSTERS
 
 
 def burn_check(budget: SloBudget, m: Moments | None) -> Check:
+    """Whether the burn of the candidate window is sustainable."""
     burn = budget.burn_rate
     reason = budget.reason if burn.value is None else _too_little(m)
     outcome = "inconclusive"
@@ -23,14 +29,17 @@ def burn_check(budget: SloBudget, m: Moments | None) -> Check:
             f"(95 % interval {burn.low:.2f} to {burn.high:.2f}, target {100 * budget.target:g} %)"
         )
         if reason is not None:
+            reason = f"{reason}; {_still_needed(budget.needs)}"
             sentence = f"{story}: not judged, because {reason}."
         elif rounded(burn.low) > 1:
             outcome, sentence = "fail", f"{story}: too fast."
         elif rounded(burn.high) <= 1:
             outcome, sentence = "pass", f"{story}: the budget lasts."
         else:
-            reason = "the interval holds 1"
-            sentence = f"{story}: whether the budget lasts is not decided."
+            reason = f"the interval holds 1; {_still_needed(budget.needs)}"
+            sentence = (
+                f"{story}: whether the budget lasts is not decided; {_still_needed(budget.needs)}."
+            )
     return _check(
         f"budget.{budget.name}",
         outcome,
@@ -51,6 +60,62 @@ def burn_check(budget: SloBudget, m: Moments | None) -> Check:
     )
 
 
+def burn_needs(burn: Interval, m: Moments, error_budget: float, days: float) -> BurnNeeds:
+    """What more decides whether `burn` is at most 1, or above. days: length of the candidate window.
+
+    Beyond ten windows more of the same says nothing; below the floors ten windows are no end, for
+    small traffic is far from them. A giant cluster's share does not shrink with more of the same.
+    """
+    window = m.candidate
+    if burn.value is None or burn.low is None or burn.high is None:
+        return BurnNeeds(None, None)
+    low, high, floor = rounded(burn.low), rounded(burn.high), _too_little(m)
+    if floor is None and (low > 1 or high <= 1):
+        return BurnNeeds(0, 0.0)
+    if window.largest > MAX_CLUSTER_SHARE * window.n:
+        return BurnNeeds(None, None)
+    deff = design_effect(window.n, window.nn, intraclass_correlation(window))
+    needed = rows_to_settle(window.rate, error_budget, deff)
+    if floor is not None:
+        needed = max(needed, window.n * MIN_EFFECTIVE_CLUSTERS / window.effective_clusters)
+    elif needed > MAX_WINDOWS * window.n:
+        return BurnNeeds(None, None)
+    if not math.isfinite(needed):
+        return BurnNeeds(None, None)
+    more = max(math.ceil(needed - window.n), 1)
+    return BurnNeeds(more, math.ceil(10 * more / (window.n / days)) / 10)
+
+
+def _still_needed(needs: BurnNeeds) -> str:
+    if needs.interactions is None or needs.days is None:
+        return "more of the same traffic cannot decide it"
+    return (
+        f"about {needs.interactions:,} more interactions ({needs.days:,g} days at current traffic) "
+        "would decide it"
+    )
+
+
+def outage_story(alerts: Sequence[Alert]) -> str:
+    """What a full outage takes to detect, and by which row; or that nothing can page."""
+    page, ticket = fastest(alerts, "page"), fastest(alerts, "ticket")
+    if page is not None:
+        return (
+            f"At current traffic a full outage pages after {_length(page.outage_firing_hours)} "
+            f"(the {_length(page.long_hours)} row)"
+        )
+    if ticket is not None:
+        return (
+            "No row can page, even in a full outage: that opens a ticket after "
+            f"{_length(ticket.outage_firing_hours)} (the {_length(ticket.long_hours)} row)"
+        )
+    return "No alert can fire, even in a full outage"
+
+
+def _length(hours: float | None) -> str:
+    assert hours is not None
+    return f"{60 * hours:.0f} minutes" if hours < 1 else f"{hours:.3g} h"
+
+
 def _too_little(m: Moments | None) -> str | None:
     if m is None or not m.candidate.n:
         return "the candidate window has no known outcome"
@@ -67,6 +132,7 @@ def _too_little(m: Moments | None) -> str | None:
 
 
 def alert_check(budget: SloBudget) -> Check:
+    """Whether any alert fires, or fired."""
     check_id = f"budget.{budget.name}.alerts"
     if not budget.alerts:
         return _check(
@@ -96,6 +162,7 @@ def alert_check(budget: SloBudget) -> Check:
             f" The {names} rows can never fire: their threshold is beyond the burn of a full outage "
             f"({1 / budget.error_budget:.1f})."
         )
+    sentence += f" {outage_story(budget.alerts)}."
     # What fires at the end is an episode too; the grid of the episodes may just miss it.
     shown = Interval(float(max(n, len(firing))), None, None, budget.burn_rate.support)
     return _check(

@@ -15,7 +15,8 @@ class Alert:
 
     burn_long, burn_short: burn rates, null without events; `…_interval`: the same with intervals.
     outage_detection_hours: how long a full outage takes to bring the long window to the threshold;
-    null where it never does. min_events: failing clusters at which it can fire at all.
+    null where it never does. outage_firing_hours: how long until that is beyond chance too, at the
+    candidate's traffic; null where it never is. min_events: failing clusters below which it never fires.
     """
 
     long_hours: float
@@ -31,6 +32,7 @@ class Alert:
     burn_long_interval: Interval
     burn_short_interval: Interval
     outage_detection_hours: float | None
+    outage_firing_hours: float | None
     min_events: int | None
 
 
@@ -43,6 +45,24 @@ class Episode:
     peak_burn: float
     long_hours: float
     severity: Literal["page", "ticket"]
+
+
+@dataclass(frozen=True)
+class BurnNeeds:
+    """Interactions, and candidate days at current traffic, still needed to decide whether the budget
+    lasts: 0 where it is decided, null where traffic does not decide it."""
+
+    interactions: int | None
+    days: float | None
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Interactions of the candidate window whose outcome is not known yet, and the days (by the date
+    on which they start) on which these are more than the policy's `missing.max_rate`."""
+
+    interactions: int
+    days: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -60,6 +80,8 @@ class SloBudget:
     alerts: tuple[Alert, ...]
     episodes: tuple[Episode, ...]
     reason: str | None
+    needs: BurnNeeds = BurnNeeds(None, None)
+    pending: Pending = Pending(0, ())
 
 
 @dataclass(frozen=True)

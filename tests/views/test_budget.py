@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from scipy import stats
 
 from analysis.policy import Policy
 from analysis.stats.alerts import threshold
+from analysis.stats.intervals import clopper_pearson
 from analysis.views.budget import BudgetSection, SloBudget, assess
 from analysis.views.budget_alerts import WINDOWS
 from analysis.views.result import ViewResult
@@ -118,10 +120,73 @@ class TestBurnAndBudget:
 
     def test_few_clusters_are_not_judged(self, tmp_path: Path) -> None:
         rows = steady(56, 100, 10)
-        rows["user_id"] = "u" + (rows.index % 20).astype(str)
-        found = check(assessed(rows, tmp_path), "budget.availability")
+        rows["user_id"] = "u" + (rows.index // 7 % 20).astype(str)
+        result = assessed(rows, tmp_path)
+        found = check(result, "budget.availability")
         assert found.outcome == "inconclusive"
         assert "20 effective clusters" in (found.reason or "")
+        # Half as much again makes thirty of them: 700 of 1,400 interactions, at 100 a day.
+        assert (only(result).needs.interactions, only(result).needs.days) == (700, 7.0)
+        assert "about 700 more interactions (7 days at current traffic)" in found.sentence
+
+    def test_a_decided_burn_needs_nothing_and_an_open_one_says_how_much(
+        self, tmp_path: Path
+    ) -> None:
+        decided = only(assessed(steady(56, 100, 40), tmp_path / "a")).needs
+        assert (decided.interactions, decided.days) == (0, 0.0)
+        result = assessed(steady(56, 100, 17), tmp_path / "b")
+        needs, m = only(result).needs, only(result).burn_rate
+        assert m.value is not None
+        rate = m.value * 0.05
+        spread = 1.959963984540054 * math.sqrt(0.05 * 0.95) + 0.84 * math.sqrt(rate * (1 - rate))
+        whole = (spread / (rate - 0.05)) ** 2
+        assert needs.interactions == math.ceil(whole - 1400)
+        assert needs.days == math.ceil(needs.interactions / 10) / 10
+        assert (
+            f"{needs.interactions:,} more interactions"
+            in check(result, "budget.availability").sentence
+        )
+
+    def test_a_burn_at_the_limit_is_not_decided_by_traffic(self, tmp_path: Path) -> None:
+        result = assessed(steady(56, 100, 20), tmp_path)
+        assert (only(result).needs.interactions, only(result).needs.days) == (None, None)
+        assert "cannot decide it" in check(result, "budget.availability").sentence
+
+    def test_without_a_failure_the_needed_traffic_is_exact(self, tmp_path: Path) -> None:
+        rows = steady(56, 100, 10**9).assign(is_failure=False)
+        needs = only(assessed(rows, tmp_path, rules(0.999))).needs
+        assert needs.interactions == 3688 - 1400
+        assert needs.days == 22.9
+
+    def test_a_giant_cluster_is_not_outgrown(self, tmp_path: Path) -> None:
+        rows = steady(56, 100, 10)
+        rows.loc[rows.index % 3 == 0, "user_id"] = "giant"
+        needs = only(assessed(rows, tmp_path, rules(cluster="user"))).needs
+        assert needs.interactions is needs.days is None
+
+    def test_days_whose_labels_are_not_final_say_so(self, tmp_path: Path) -> None:
+        rows = steady(56, 40, 25)
+        rows["is_failure"] = rows["is_failure"].astype(object)
+        late = rows["timestamp_utc"] >= START + 55 * DAY
+        rows.loc[late & (rows.index % 2 == 0), "is_failure"] = None
+        rows.loc[rows.index == 55 * 40 - 1, "is_failure"] = None  # one of a day is no open day
+        result = assessed(rows, tmp_path)
+        pending = only(result).pending
+        assert (pending.interactions, pending.days) == (21, ("2026-11-15",))
+        (note,) = [n for n in result.notes if "known outcome yet" in n]
+        assert "21 interactions" in note
+        assert "the burn of 1 day is not final (2026-11-15)" in note
+
+    def test_headlines_alone_are_the_same_without_alerts(self, tmp_path: Path) -> None:
+        for number, severity in enumerate(({}, {"budget.availability.alerts": "hold"})):
+            wanted = rules(gate={"severity": severity})
+            with opened(traffic(900), tmp_path / str(number), wanted) as telemetry:
+                whole = assess(telemetry, wanted)
+                few = assess(telemetry, wanted, headlines_only=True)
+            a, b = only(whole), only(few)
+            assert (a.burn_rate, a.budget_consumed) == (b.burn_rate, b.budget_consumed)
+            left = [c for c in whole.checks if severity or not c.id.endswith(".alerts")]
+            assert list(few.checks) == left
 
     def test_an_absent_column_is_said(self, tmp_path: Path) -> None:
         slow = {"name": "latency", "bad": {"column": "latency_ms", "above": 2200}, "target": 0.95}
@@ -244,6 +309,14 @@ class TestAlerts:
         found = check(result, "budget.availability.alerts")
         assert (found.severity, found.outcome) == ("note", "fail")
         assert ("can never fire" in found.sentence) == (not all(feasible))
+        # 288 a day. 0.92: three failures in the 6 h row would do for the burn; it needs more.
+        outages = {0.999: "pages after", 0.95: "pages after", 0.92: "pages after", 0.8: "No row can page",
+                   0.5: "No row can page"}  # fmt: skip
+        assert outages[target] in found.sentence
+        for a in alerts:
+            expected = a.threshold * (1 - target) * a.long_hours if a.feasible else None
+            assert a.outage_detection_hours == pytest.approx(expected)
+            assert (a.min_events is None) == (not a.feasible)
 
     @pytest.mark.parametrize(
         ("why", "hours", "share"),
@@ -260,6 +333,42 @@ class TestAlerts:
         found = only(assessed(rows, tmp_path)).alerts
         expected = [by_hand(rows, end, *rule, 0.05) for rule in WORKBOOK]
         assert [(a.firing_plain, a.firing) for a in found] == expected
+
+    def test_at_so_little_traffic_that_nothing_can_fire_it_is_said(self, tmp_path: Path) -> None:
+        result = assessed(outage(80, 1.0, a_day=1), tmp_path, rules(0.6))
+        assert not any(a.outage_firing_hours for a in only(result).alerts)
+        found = check(result, "budget.availability.alerts")
+        assert "No alert can fire, even in a full outage" in found.sentence
+
+    @pytest.mark.parametrize("a_day", [24, 96, 288, 2880])
+    @pytest.mark.parametrize("target", [0.95, 0.99, 0.999])
+    def test_a_full_outage_fires_when_it_is_said_to(
+        self, tmp_path: Path, a_day: int, target: float
+    ) -> None:
+        moments = evenly(44, a_day)
+        begin = START + 40 * DAY
+        rows = events(moments, [t >= begin for t in moments])
+        slo = only(assessed(rows, tmp_path, rules(target)))
+        for a in slo.alerts:
+            own = [e for e in slo.episodes if e.long_hours == a.long_hours]
+            assert bool(own) == (a.outage_firing_hours is not None)
+            if own:
+                took = (moment(own[0].start_utc) - begin) / HOUR
+                # To the next event and bucket; the short window may have had none until then.
+                slack = 24 / a_day + 1 / 12
+                assert a.outage_firing_hours - slack <= took <= a.outage_firing_hours + slack
+
+    def test_intervals_of_both_windows_are_section_1s(self, tmp_path: Path) -> None:
+        rows = outage(24, 0.2)
+        for a in only(assessed(rows, tmp_path)).alerts:
+            for hours, held in (
+                (a.long_hours, a.burn_long_interval),
+                (a.short_hours, a.burn_short_interval),
+            ):
+                last = rows[rows["timestamp_utc"] >= START + 44 * DAY - hours * HOUR]
+                low, high = clopper_pearson(last["is_failure"].sum(), len(last))
+                assert held.support == len(last)
+                assert (held.low, held.high) == pytest.approx((low / 0.05, high / 0.05))
 
     def test_one_bad_event_in_an_empty_hour_is_no_alert(self, tmp_path: Path) -> None:
         rows = outage(0, 0.0, a_day=24).iloc[:-1]
