@@ -34,7 +34,8 @@ from analysis.telemetry.unknown import (
 )
 from analysis.views import budget, health
 from analysis.views.contract import BoundInfo, BoundsInfo, unknown_info
-from analysis.views.health import QUANTILES, Figures
+from analysis.views.health import Figures
+from analysis.views.health_quantiles import QUANTILES
 from analysis.views.looks import gate_error
 from analysis.views.result import ViewResult
 

@@ -9,66 +9,29 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from analysis import strict_yaml
 from analysis.errors import PolicyError, UsageError
 from analysis.policy_problems import Checked, again, hint_for, listed, refuse, twice
-from analysis.strict_yaml import DATE
+from analysis.policy_slos import Bad, Slo
+from analysis.policy_types import (
+    Model,
+    Moment,
+    Name,
+    NonNegative,
+    OpenRate,
+    Positive,
+    Rate,
+    Scalar,
+    Slug,
+)
+from analysis.policy_types import utc as utc
 
 MAX_POLICY_BYTES = strict_yaml.MAX_BYTES
-
-
-def utc(moment: datetime) -> datetime:
-    """`moment` in UTC; a time without an offset is taken as UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _moment(value: Any) -> Any:
-    """A date or time of YAML (`strict_yaml`), or ISO 8601 text, as a datetime."""
-    if isinstance(value, dict) and set(value) == {DATE}:
-        value = value[DATE]
-    if isinstance(value, str):
-        try:
-            return datetime.fromisoformat(value)
-        except ValueError:
-            pass
-    if isinstance(value, datetime):
-        return value
-    raise ValueError("expected a date or a time such as 2026-11-16T00:00:00Z")
-
-
-def _in_reach(moment: datetime) -> datetime:
-    if not 1970 <= moment.year <= 2999:
-        raise ValueError("expected a year from 1970 to 2999")
-    return utc(moment)
-
-
-Moment = Annotated[datetime, BeforeValidator(_moment), AfterValidator(_in_reach)]
-Rate = Annotated[float, Field(ge=0, le=1)]
-OpenRate = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
-Slug = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_-]+$")]
-Scalar = str | bool | int | float
-
-
-class Model(BaseModel):
-    """Frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Release(Model):
@@ -131,33 +94,6 @@ class Windows(Model):
         ):
             raise ValueError(".baseline: overlaps the candidate; windows share no moment")
         return self
-
-
-class Bad(Model):
-    """When an interaction counts as bad: a true flag, or a number beyond a limit."""
-
-    column: Name
-    above: float | None = None
-    below: float | None = None
-    equals: Scalar | None = None
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        if sum(v is not None for v in (self.above, self.below, self.equals)) > 1:
-            raise ValueError("give at most one of: above, below, equals")
-        return self
-
-
-class Slo(Model):
-    name: Slug
-    bad: Bad | Name
-    target: OpenRate
-    period_days: Annotated[int, Field(ge=1, le=366)] = 30
-
-    @property
-    def rule(self) -> Bad:
-        """`bad` in its long form."""
-        return self.bad if isinstance(self.bad, Bad) else Bad(column=self.bad)
 
 
 class Price(Model):
@@ -235,7 +171,7 @@ class Routing(Model):
     latency_breach_cost_usd: NonNegative = 5.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     protect: tuple[Name, ...] = ("account_tier",)
-    bounds: dict[Literal["cost_usd"], tuple[float, float]] = {"cost_usd": (0.0, 1.0)}
+    bounds: dict[Literal["cost_usd"], tuple[float, float]] = Field(default={"cost_usd": (0.0, 1.0)})
     candidates: tuple[RoutingCandidate, ...] = ()
 
     @model_validator(mode="after")
@@ -300,8 +236,8 @@ class Triage(Model):
 class Gate(Model):
     error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     looks: Annotated[int, Field(ge=1, le=366)] | None = None
-    severity: dict[Name, Literal["block", "hold", "note"]] = {}
-    limits: dict[Name, float] = {}
+    severity: dict[Name, Literal["block", "hold", "note"]] = Field(default={})
+    limits: dict[Name, float] = Field(default={})
 
 
 class Policy(Model):

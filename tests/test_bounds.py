@@ -22,7 +22,8 @@ from analysis.telemetry import Telemetry, open_telemetry
 from analysis.telemetry.unknown import count_unknown, taken_as
 from analysis.views import budget, health
 from analysis.views.contract import BoundsInfo, UnknownInfo, bounds_check
-from analysis.views.health import QUANTILES, Figures
+from analysis.views.health import Figures
+from analysis.views.health_quantiles import QUANTILES
 from analysis.views.result import ViewResult
 from tests.damage import LABELS, SLOS, WAYS, Damage, complete, hide
 from tests.end_to_end.promises import broken as broken_promises

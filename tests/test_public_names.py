@@ -99,6 +99,8 @@ RANKS = [
     {
         "strict_yaml",
         "policy_problems",
+        "policy_types",
+        "policy_slos",
         "policy",
         "rule_sql",
         "own_rules",

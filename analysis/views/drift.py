@@ -26,7 +26,7 @@ from analysis.views.drift_features import (
     or_least,
     short,
 )
-from analysis.views.health import MAX_CLUSTER_SHARE, MIN_EFFECTIVE_CLUSTERS
+from analysis.views.health_checks import MAX_CLUSTER_SHARE, MIN_EFFECTIVE_CLUSTERS
 from analysis.views.result import ViewResult
 
 MIN_CELL_ROWS = 50

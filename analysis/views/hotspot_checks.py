@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from analysis.check import Check, RegressionTest
 from analysis.stats.multiple import simes
 from analysis.telemetry import Telemetry
-from analysis.views.health import FIRST_RELEASE
+from analysis.views.health_checks import FIRST_RELEASE
 from analysis.views.hotspot_family import Family
 from analysis.views.hotspot_findings import Found, where
 

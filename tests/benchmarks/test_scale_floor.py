@@ -70,7 +70,7 @@ def test_health_has_the_moments_of_every_figure(
     telemetry: Telemetry, found: Mapping[str, Part]
 ) -> None:
     result = found["health"].found
-    metrics = [*METRICS, *(m for m, _ in health._more_metrics(telemetry))]
+    metrics = [*METRICS, *(m for m, _ in health.more_metrics(telemetry))]
     renamed = {"retry_rate": "retry"}
     moments = telemetry.moments(metrics)
     assert {renamed.get(m.name, m.name) for m in metrics} == set(floor_windows.METRICS)

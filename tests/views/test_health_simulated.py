@@ -29,7 +29,7 @@ from analysis.stats.clusters import (
 )
 from analysis.stats.intervals import mover_ratio
 from analysis.telemetry import Metric, Moments
-from analysis.views import health
+from analysis.views import health_checks, health_compared, health_quantiles
 
 
 def bound(nominal: float, replicates: int) -> float:
@@ -146,9 +146,9 @@ def judged(world: World, rows: Rows) -> dict[str, str]:
     policy = Policy()
     failures, slow = moments(rows, rows.failed), moments(rows, rows.slow)
     tests = [
-        health._rate_check(telemetry, policy, "failure_rate", "is_failure", failures),
-        health._rate_check(telemetry, policy, "latency_breach_rate", "latency_ms", slow),
-        health._cost_check(telemetry, policy, moments(rows, rows.cost, 10**9)),
+        health_checks.rate_check(telemetry, policy, "failure_rate", "is_failure", failures),
+        health_checks.rate_check(telemetry, policy, "latency_breach_rate", "latency_ms", slow),
+        health_checks.cost_check(telemetry, policy, moments(rows, rows.cost, 10**9)),
     ]
     checks = gate.judge(tests, policy, policy.gate.error_rate)
     outcome = gate.decide(checks, tests, first_release=False).outcome
@@ -260,7 +260,7 @@ def test_intervals_of_one_rate_hold_the_truth(why: str, world: World, nominal: f
     missed = above = 0
     for _ in range(replicates):
         m = moments(rows := drawn(world, rng), rows.failed)
-        found = health._rate(m.candidate, m.support_candidate, m.baseline)
+        found = health_compared.rate(m.candidate, m.support_candidate, m.baseline)
         assert found.low is not None
         assert found.high is not None
         above += found.low > world.p
@@ -297,7 +297,9 @@ def test_intervals_of_quantiles_and_their_ratios_hold_the_truth(
                 telemetry: Any = SimpleNamespace(by_days=not world.concurrent)
                 side = m.candidate if win else m.baseline
                 support = m.support_candidate if win else m.support_baseline
-                sides[win] = health._quantile(telemetry, counts, q, m, side, win, support)
+                sides[win] = health_quantiles.quantile_interval(
+                    telemetry, counts, q, m, side, win, support
+                )
             truth = math.exp(6.5 + spread * special.ndtri(q))
             one, zero = (
                 (float(s.value or 0), float(s.low or 0), float(s.high or 0))
