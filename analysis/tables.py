@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 TABLES = (
+    "health_by_model.csv",
     "slo_burn.csv",
     "spend_drivers.csv",
     "hotspots.csv",

@@ -126,10 +126,10 @@ def test_the_same_frame_gives_the_same_bytes() -> None:
     assert csv_bytes(frame) == csv_bytes(frame.copy()) == b"a,b\n0.1,x\n,\n"
 
 
-def test_all_eight_tables_are_written_also_those_that_no_view_filled(tmp_path: Path) -> None:
+def test_all_tables_are_written_also_those_that_no_view_filled(tmp_path: Path) -> None:
     write_tables({"hotspots.csv": pd.DataFrame({"a": [1]})}, tmp_path / "tables")
     assert {p.name for p in (tmp_path / "tables").iterdir()} == set(TABLES)
-    assert len(TABLES) == 8
+    assert len(set(TABLES)) == len(TABLES)
     assert (tmp_path / "tables" / "hotspots.csv").read_bytes() == b"a\n1\n"
 
 

@@ -31,6 +31,7 @@ from analysis.present.formats import (
 )
 from analysis.present.grid import Column, table, text
 from analysis.present.health_figures import CHECKS, LEVELS, NAMES, daily, latency
+from analysis.present.health_models import by_model
 from analysis.review import Review
 
 # Ratios beyond this, or its inverse, are drawn at the edge.
@@ -53,6 +54,7 @@ def parts(review: Review) -> Parts:
                 "Headline figures with their 95 % intervals",
                 f"{spans.both(body)} Percentiles are read to within 1 %: a smaller change may show as none.",
             ),
+            *by_model(body),
             *_more(body),
             _missing(body),
             *view_notes(body, "health", result.notes),
@@ -175,7 +177,8 @@ def _more(body: Body) -> tuple[Html, ...]:
     if not rows:
         return ()
     source = (
-        "Means per interaction, and shares of interactions for flags and retries. Changes: pp is "
+        "Means per interaction, and shares of interactions for flags and retries; the shares of cost are "
+        "those of the dearest 1 % of interactions, and of the one cluster that costs most. Changes: pp is "
         "percentage points, × a ratio; scores are differences. "
     )
     return (table("Further figures", _COLUMNS, rows, source + spans.both(body)),)

@@ -13,6 +13,7 @@ from analysis.tables import TABLES
 
 NOT_SET = "not set"
 _SAID = {
+    "health_by_model.csv": "every figure of each model",
     "slo_burn.csv": "every objective with its budget, and each alert",
     "spend_drivers.csv": "what moved the spend, by model and driver",
     "hotspots.csv": "every tested slice",

@@ -46,6 +46,7 @@ __all__ = [
     "difference_variance",
     "intraclass_correlation",
     "mean_interval",
+    "pooled_correlation",
 ]
 
 FEW_BAD_CLUSTERS = 10
@@ -184,11 +185,14 @@ def compare_rates(
     days: DayTotals | None = None,
     weight: float = 1.0,
     confidence: float = 0.95,
+    correlation: float | None = None,
 ) -> RateComparison:
     """p₁ − weight·p₀ of a binary metric, with the larger of the cluster and the day variance.
 
     cross: None for windows that share no cluster. days: given for before/after comparisons; the
-    degrees of freedom are then Welch's over days, else G − 1.
+    degrees of freedom are then Welch's over days, else G − 1. correlation: for a slice, the
+    intraclass correlation pooled over the whole windows (`pooled_correlation`); each window's own
+    limits are then Clopper & Pearson's, at no more rows than it leaves.
     """
     if not (m1.n and m0.n):
         nan = math.nan
@@ -200,8 +204,8 @@ def compare_rates(
     cluster = float(parts.combined(w))
     variance, df = _with_days(cluster, parts.groups, days, m1, m0, m1.n, m0.n, w)
     inflation = variance / cluster if cluster > 0 else 1.0
-    few = any(_rare_clusters(m) < FEW_BAD_CLUSTERS for m in (m1, m0))
-    rho = _shared_correlation(m1, m0)
+    few = correlation is not None or any(_rare_clusters(m) < FEW_BAD_CLUSTERS for m in (m1, m0))
+    rho = pooled_correlation(m1, m0) if correlation is None else correlation
     v1, v0 = float(parts.v1) * inflation, float(parts.v0) * inflation
     own = math.sqrt(float(parts.v1)) * math.sqrt(float(parts.v0))
     result = RateComparison(
@@ -417,7 +421,7 @@ def _rare_clusters(m: WindowMoments) -> float:
     return min(m.bad_clusters, (int(m.n) - int(m.y)) * m.clusters / int(m.n))
 
 
-def _shared_correlation(m1: WindowMoments, m0: WindowMoments) -> float:
+def pooled_correlation(m1: WindowMoments, m0: WindowMoments) -> float:
     """The larger intraclass correlation, and at least 1/(1 + k) with k rare clusters in all.
 
     Without any a cluster is one trial; a few with one bad row each do not yet show that bad rows

@@ -47,6 +47,27 @@ class WindowMoments:
 
 
 @dataclass(frozen=True)
+class Peak:
+    """The heaviest cluster of a mean in one window, which may be two: the largest y_c, and the largest
+    |y_c − r n_c| with r the mean rounded to a whole number."""
+
+    y: int
+    residual: int
+
+
+def nearest_mean(m: WindowMoments) -> int:
+    """y/n rounded to a whole number; 0 for an empty window."""
+    n = int(m.n)
+    return (2 * int(m.y) + n) // (2 * n) if n else 0
+
+
+def dominance(m: WindowMoments, peak: Peak) -> float:
+    """The share of Σ (y_c − r n_c)² that one cluster has; nan where it is 0."""
+    total = m.residual if m.n else Fraction(0)
+    return min(1.0, float(Fraction(int(peak.residual) ** 2) / total)) if total else math.nan
+
+
+@dataclass(frozen=True)
 class CrossMoments:
     """Sums over clusters of products between the windows (candidate 1, baseline 0).
 

@@ -18,15 +18,17 @@ def beyond_us(index: int) -> int:
     return int(EDGES_US[index]) if index < len(EDGES_US) else NEVER_US
 
 
-def histograms(engine: Engine, relation: str) -> Mapping[int, np.ndarray]:
+def histograms(
+    engine: Engine, relation: str, value: str = "latency_us"
+) -> Mapping[int, np.ndarray]:
     """window (0, 1) → latencies by bin, (N_BINS,) integers, weighted by weekday.
 
-    relation: with win, weight and latency_us.
+    relation: with win, weight and latency_us, or another column of whole numbers.
     """
     counts = {win: np.zeros(N_BINS, dtype=np.int64) for win in (0, 1)}
     rows = engine.rows(
-        f"SELECT win, bin, sum(weight) FROM (SELECT win, weight, {_bin('latency_us')} AS bin "
-        f"FROM {relation} WHERE win IS NOT NULL AND latency_us IS NOT NULL) binned GROUP BY win, bin"
+        f"SELECT win, bin, sum(weight) FROM (SELECT win, weight, {latency_bin(value)} AS bin "
+        f"FROM {relation} WHERE win IS NOT NULL AND {value} IS NOT NULL) binned GROUP BY win, bin"
     )
     for win, index, n in rows:
         counts[int(win)][int(index)] += int(n)
@@ -48,13 +50,13 @@ def with_unknown(
     return out
 
 
-def _bin(value: str, low: int = 0, high: int = len(EDGES_US)) -> str:
-    """The bin of a value: how many edges it reaches, by halving.
+def latency_bin(value: str, low: int = 0, high: int = len(EDGES_US)) -> str:
+    """The bin of a value that is not null: how many edges it reaches, by halving.
 
     Comparisons alone: logarithms differ between engines, and a join by range is slow in some.
     """
     if low == high:
         return str(low)
     middle = (low + high) // 2
-    below, above = _bin(value, low, middle), _bin(value, middle + 1, high)
+    below, above = latency_bin(value, low, middle), latency_bin(value, middle + 1, high)
     return f"CASE WHEN {value} < {int(EDGES_US[middle])} THEN {below} ELSE {above} END"

@@ -18,7 +18,10 @@ from analysis.views.health_checks import (
     rate_check,
 )
 from analysis.views.health_compared import Compared, compared
-from analysis.views.health_quantiles import latency_quantiles, latency_series
+from analysis.views.health_models import ModelHealth, by_model
+from analysis.views.health_models import table as model_table
+from analysis.views.health_quantiles import latency_quantiles, latency_series, quantile_marks
+from analysis.views.health_tails import Tails, Untrusted, tail_metrics, tails
 from analysis.views.result import ViewResult
 
 __all__ = [
@@ -56,6 +59,8 @@ class HealthSection:
     change: Figures
     more: dict[str, Compared]
     missing: dict[str, MissingShare]
+    by_model: tuple[ModelHealth, ...] = ()
+    untrusted: tuple[Untrusted, ...] = ()
 
 
 def assess(
@@ -63,7 +68,8 @@ def assess(
 ) -> ViewResult[HealthSection]:
     """Headline rates, cost and latency of both windows, their change, and its three checks.
 
-    headlines_only: rates, cost and their checks; no quantiles, no further figures, no series.
+    headlines_only: rates, cost and their checks; no quantiles, no further figures, no models, no
+    series.
     """
     metrics = headline_metrics(telemetry)
     further = [] if headlines_only else more_metrics(telemetry)
@@ -71,7 +77,14 @@ def assess(
     figures = {name: compared(telemetry, moments[name], _KINDS[name]) for name in metrics}
     wanted = telemetry.has("latency_ms") and not headlines_only
     histograms = telemetry.latency_histograms() if wanted else {}
-    figures |= latency_quantiles(telemetry, histograms)
+    models: tuple[ModelHealth, ...] = ()
+    more = {m.name: compared(telemetry, moments[m.name], kind) for m, kind in further}
+    tail = Tails({}, (), ())
+    if not headlines_only:
+        beyond = telemetry.moments([*quantile_marks(histograms), *tail_metrics(telemetry)])
+        figures |= latency_quantiles(telemetry, histograms, beyond)
+        tail = tails(telemetry, {**moments, **beyond})
+        models = by_model(telemetry, metrics, {**moments, **beyond})
     unknown = Compared(Interval.unknown(), Interval.unknown(), Interval.unknown())
 
     def part(window: str) -> Figures:
@@ -83,11 +96,13 @@ def assess(
         baseline=part("baseline"),
         candidate=part("candidate"),
         change=part("change"),
-        more={m.name: compared(telemetry, moments[m.name], kind) for m, kind in further},
+        more=more | tail.more,
         missing={
             column: MissingShare(rates.baseline, rates.candidate)
             for column, rates in sorted(telemetry.missing.items())
         },
+        by_model=models,
+        untrusted=tail.untrusted,
     )
     checks = (
         rate_check(telemetry, policy, "failure_rate", "is_failure", moments.get("failure_rate")),
@@ -103,13 +118,17 @@ def assess(
     return ViewResult(
         section=section,
         checks=checks,
+        tables={"health_by_model.csv": model_table(models)} if models else {},
         series={}
         if headlines_only
         else {"days": _days(moments), "latency": latency_series(histograms)},
-        notes=tuple(
-            reason
-            for column in ("latency_ms", "cost_usd")
-            if (reason := telemetry.unusable(column)) is not None
+        notes=(
+            *(
+                reason
+                for column in ("latency_ms", "cost_usd")
+                if (reason := telemetry.unusable(column)) is not None
+            ),
+            *tail.notes,
         ),
     )
 

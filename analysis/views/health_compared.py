@@ -12,6 +12,7 @@ from analysis.stats.clusters import (
     compare_ratios,
     intraclass_correlation,
     mean_interval,
+    pooled_correlation,
 )
 from analysis.stats.intervals import clopper_pearson, design_effect
 from analysis.telemetry import Moments, Telemetry
@@ -26,23 +27,26 @@ class Compared:
     change: Interval
 
 
-def compared(telemetry: Telemetry, m: Moments, kind: str) -> Compared:
+def compared(telemetry: Telemetry, m: Moments, kind: str, whole: Moments | None = None) -> Compared:
     """Both windows and the change of one metric.
 
-    kind: rate (change: a difference of shares), ratio (of means), or difference (of means).
+    kind: rate (change: a difference of shares), ratio (of means), or difference (of means). whole: of
+    a slice's rate, the same over the whole windows, which its intraclass correlation comes from.
     """
     days = m.days if telemetry.by_days else None
     support = m.support_candidate + m.support_baseline
     if kind == "rate":
-        old = rate(m.baseline, m.support_baseline, m.candidate)
-        new = rate(m.candidate, m.support_candidate, m.baseline)
+        every = m if whole is None else whole
+        old = rate(m.baseline, m.support_baseline, every.candidate, every.baseline)
+        new = rate(m.candidate, m.support_candidate, every.baseline, every.candidate)
     else:
         old = mean(telemetry, m, 0)
         new = mean(telemetry, m, 1)
     if telemetry.baseline is None or not m.baseline.n or not m.candidate.n:
         return Compared(old, new, Interval.unknown(support))
     if kind == "rate":
-        c = compare_rates(m.candidate, m.baseline, m.cross, days)
+        pooled = None if whole is None else pooled_correlation(whole.candidate, whole.baseline)
+        c = compare_rates(m.candidate, m.baseline, m.cross, days, correlation=pooled)
         change = Interval.of(c.delta, c.low, c.high, support)
     elif kind == "ratio":
         r = compare_ratios(m.candidate, m.baseline, m.cross, days)
@@ -54,22 +58,30 @@ def compared(telemetry: Telemetry, m: Moments, kind: str) -> Compared:
     return Compared(old, new, change)
 
 
-def rate(m: WindowMoments, support: int, other: WindowMoments) -> Interval:
+def rate(
+    m: WindowMoments, support: int, other: WindowMoments, whole: WindowMoments | None = None
+) -> Interval:
     """One rate, Clopper–Pearson at effective counts (Korn & Graubard 1998).
 
     A window without a bad row (or without a good one) tells nothing of its own correlation: the
-    other window's is taken.
+    other window's is taken. whole: the window that a slice lies in.
     """
     if not m.n:
         return Interval.unknown(support)
-    low, high = clopper_pearson(m.y, m.n, rate_design_effect(m, support, other))
+    low, high = clopper_pearson(m.y, m.n, rate_design_effect(m, support, other, whole))
     return Interval.of(m.y / m.n, low, high, support)
 
 
-def rate_design_effect(m: WindowMoments, support: int, other: WindowMoments | None) -> float:
+def rate_design_effect(
+    m: WindowMoments,
+    support: int,
+    other: WindowMoments | None,
+    whole: WindowMoments | None = None,
+) -> float:
     """Design effect of one window's rate; weighted rows count as copies, which ρ already knows."""
-    if 0 < m.y < m.n:
-        return design_effect(m.n, m.nn, intraclass_correlation(m))
+    known = m if whole is None else whole
+    if 0 < known.y < known.n:
+        return design_effect(m.n, m.nn, intraclass_correlation(known))
     rho = intraclass_correlation(other) if other is not None else 0.0
     return design_effect(m.n, m.nn, rho) * m.n / support
 

@@ -20,13 +20,14 @@ MIN_TAIL_CLUSTERS = 10
 QUANTILES = {"latency_ms_p50": 0.50, "latency_ms_p95": 0.95, "latency_ms_p99": 0.99}
 
 
-def latency_quantiles(
-    telemetry: Telemetry, counts: Mapping[int, np.ndarray]
-) -> dict[str, Compared]:
-    """Quantiles on the sketch, with Woodruff (1952) intervals from the clustered tail share."""
-    if not counts:
-        return {}
+def quantile_marks(counts: Mapping[int, np.ndarray]) -> list[Metric]:
+    """The shares of latencies beyond each quantile, whose clustered variance the intervals need.
+
+    counts: window (0, 1) → (N_BINS,); without any there are none.
+    """
     marks: list[Metric] = []
+    if not counts:
+        return marks
     for name, q in QUANTILES.items():
         beyond = []
         for win in (0, 1):
@@ -36,7 +37,15 @@ def latency_quantiles(
         # Each window by its own quantile, both in one reduction.
         mark = f"CASE WHEN win = 0 THEN {beyond[0]} ELSE {beyond[1]} END"
         marks.append(Metric.rate(name, f"(latency_us >= {mark})"))
-    moments = telemetry.moments(marks)
+    return marks
+
+
+def latency_quantiles(
+    telemetry: Telemetry, counts: Mapping[int, np.ndarray], moments: Mapping[str, Moments]
+) -> dict[str, Compared]:
+    """Quantiles on the sketch, with Woodruff (1952) intervals; moments: of `quantile_marks`."""
+    if not counts:
+        return {}
     out = {}
     for name, q in QUANTILES.items():
         sides = []
@@ -49,19 +58,19 @@ def latency_quantiles(
             support = m.support_candidate if win else m.support_baseline
             sides.append(quantile_interval(telemetry, counts[win], q, m, window, win, support))
         old, new = sides
-        change = Interval.unknown(old.support + new.support)
-        if old.value and new.value:
-            low, high = math.nan, math.nan
-            if (
-                old.low is not None
-                and old.high is not None
-                and new.low is not None
-                and new.high is not None
-            ):
-                low, high = mover_ratio(new.value, new.low, new.high, old.value, old.low, old.high)
-            change = Interval.of(new.value / old.value, low, high, old.support + new.support)
-        out[name] = Compared(old, new, change)
+        out[name] = Compared(old, new, ratio_of(old, new))
     return out
+
+
+def ratio_of(old: Interval, new: Interval) -> Interval:
+    """New by old, with limits recovered from their own (Zou & Donner 2008)."""
+    support = old.support + new.support
+    if not (old.value and new.value):
+        return Interval.unknown(support)
+    limits = (math.nan, math.nan)
+    if not (old.low is None or old.high is None or new.low is None or new.high is None):
+        limits = mover_ratio(new.value, new.low, new.high, old.value, old.low, old.high)
+    return Interval.of(new.value / old.value, *limits, support)
 
 
 def quantile_interval(
@@ -72,18 +81,20 @@ def quantile_interval(
     window: WindowMoments,
     win: int,
     support: int,
+    whole: WindowMoments | None = None,
 ) -> Interval:
     """One quantile in ms (Woodruff 1952); null below ten clusters beyond it.
 
-    counts: (N_BINS,) of this window. m, window: moments of the share beyond the quantile.
+    counts: (N_BINS,) of this window. m, window: moments of the share beyond the quantile. whole: of a
+    slice, the window that it lies in.
     """
+    if window.bad_clusters < MIN_TAIL_CLUSTERS:
+        return Interval.unknown(support)
     value = quantile(counts, q) / 1e3
-    deff = rate_design_effect(window, support, None)
+    deff = rate_design_effect(window, support, None, whole)
     if telemetry.by_days:
         deff = max(deff, _day_design_effect(m, win, window))
     low, high = woodruff(counts, q, deff, tail_clusters=window.bad_clusters)
-    if window.bad_clusters < MIN_TAIL_CLUSTERS:
-        return Interval(None, None, None, support)
     return Interval.of(value, low / 1e3, high / 1e3, support)
 
 

@@ -177,7 +177,8 @@ class TestFigures:
         section = assessed(rows, tmp_path).section
         assert set(section.more) == {
             "prompt_tokens", "completion_tokens", "total_tokens", "tool_error_flag",
-            "response_quality_score", "user_reported_issue", "retry_rate",
+            "response_quality_score", "user_reported_issue", "retry_rate", "tokens_per_second",
+            "cost_share_of_dearest_1_percent", "cost_share_of_largest_cluster",
         }  # fmt: skip
         new, old = window(rows, 42, 56), window(rows, 0, 42)
         for name, expected in (
