@@ -141,6 +141,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("artifact", type=Path, metavar="ARTIFACT")
 
     p = _command(
+        sub, "slos", commands.slos, "the policy's objectives, and the alerts on them, as OpenSLO"
+    )
+    p.add_argument(
+        "--policy", type=Path, metavar="F", help="policy file (default: report/policy.yml)"
+    )
+    _out(p, "write to this file instead of stdout")
+
+    p = _command(
         sub,
         "schema",
         commands.schema,

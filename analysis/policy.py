@@ -14,9 +14,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from analysis import strict_yaml
+from analysis import openslo, strict_yaml
 from analysis.errors import PolicyError, UsageError
 from analysis.policy_problems import Checked, again, hint_for, listed, refuse, twice
+from analysis.policy_routing import Routing
+from analysis.policy_routing import RoutingCandidate as RoutingCandidate
+from analysis.policy_routing import RoutingRule as RoutingRule
 from analysis.policy_slos import Bad, Slo
 from analysis.policy_types import (
     Model,
@@ -26,10 +29,12 @@ from analysis.policy_types import (
     OpenRate,
     Positive,
     Rate,
-    Scalar,
-    Slug,
 )
+from analysis.policy_types import Scalar as Scalar
 from analysis.policy_types import utc as utc
+from analysis.policy_windows import Exclusion as Exclusion
+from analysis.policy_windows import Window as Window
+from analysis.policy_windows import Windows
 
 MAX_POLICY_BYTES = strict_yaml.MAX_BYTES
 
@@ -37,63 +42,6 @@ MAX_POLICY_BYTES = strict_yaml.MAX_BYTES
 class Release(Model):
     id: Name = "unnamed"
     title: Annotated[str, Field(max_length=200)] = ""
-
-
-class Window(Model):
-    """A window by whole days, by half-open UTC times, or by release id: exactly one of the three."""
-
-    days: Annotated[int, Field(ge=1, le=3660)] | None = None
-    start: Moment | None = None
-    end: Moment | None = None
-    release_id: Name | None = None
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        span = self.start is not None or self.end is not None
-        if sum([self.days is not None, span, self.release_id is not None]) != 1:
-            raise ValueError("give exactly one of: days; start and end; release_id")
-        if span:
-            if self.start is None or self.end is None:
-                raise ValueError("start and end go together")
-            if self.start >= self.end:
-                raise ValueError("start must be before end (windows are half-open: [start, end))")
-        return self
-
-
-class Exclusion(Model):
-    start: Moment
-    end: Moment
-    reason: Annotated[str, Field(min_length=1, max_length=300)]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.start >= self.end:
-            raise ValueError("start must be before end")
-        return self
-
-
-class Windows(Model):
-    candidate: Window = Window(days=14)
-    baseline: Window | Literal["none"] = Window(days=42)
-    exclude: tuple[Exclusion, ...] = ()
-
-    @model_validator(mode="after")
-    def _apart(self) -> Self:
-        new, old = self.candidate, self.baseline
-        if old == "none":
-            return self
-        if new.release_id is not None and new.release_id == old.release_id:
-            raise ValueError(".baseline.release_id: is the candidate's; give the earlier release")
-        if (
-            new.start is not None
-            and new.end is not None
-            and old.start is not None
-            and old.end is not None
-            and old.start < new.end
-            and new.start < old.end
-        ):
-            raise ValueError(".baseline: overlaps the candidate; windows share no moment")
-        return self
 
 
 class Price(Model):
@@ -142,67 +90,6 @@ class Hotspots(Model):
         return self
 
 
-class RoutingRule(Model):
-    when: dict[Name, Scalar | tuple[Scalar, ...]]
-    use: dict[Name, Scalar]
-
-
-class RoutingCandidate(Model):
-    """A policy to backtest: explicit rules, or one learned on the baseline window."""
-
-    name: Slug
-    rules: tuple[RoutingRule, ...] | None = None
-    learn: Literal["cheapest_within_slo", "best_unit_cost", "cascade", "share_split"] | None = None
-    max_failure_rate: Rate | None = None
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        if (self.rules is None) == (self.learn is None):
-            raise ValueError("give exactly one of: rules, learn")
-        if self.rules is not None and not self.rules:
-            raise ValueError("rules is empty")
-        return self
-
-
-class Routing(Model):
-    action: Annotated[tuple[Name, ...], Field(min_length=1)] = ("model_provider", "model_name")
-    context: tuple[Name, ...] = ("use_case", "account_tier")
-    failure_cost_usd: NonNegative = 40.0
-    latency_breach_cost_usd: NonNegative = 5.0
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    protect: tuple[Name, ...] = ("account_tier",)
-    bounds: dict[Literal["cost_usd"], tuple[float, float]] = Field(default={"cost_usd": (0.0, 1.0)})
-    candidates: tuple[RoutingCandidate, ...] = ()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        problems = [
-            *twice("action", self.action),
-            *twice("context", self.context),
-            *twice("protect", self.protect),
-        ]
-        problems += [
-            f".context: {name!r} is a column of action too; keep it in one of them"
-            for name in sorted(set(self.action) & set(self.context))
-        ]
-        names = [candidate.name for candidate in self.candidates]
-        problems += [
-            f".candidates[{i}].name: {names[i]!r} is another candidate's name" for i in again(names)
-        ]
-        for i, candidate in enumerate(self.candidates):
-            for j, rule in enumerate(candidate.rules or ()):
-                if set(rule.use) != set(self.action):
-                    problems.append(
-                        f".candidates[{i}].rules[{j}].use: names {listed(sorted(rule.use))}; "
-                        f"expected every column of action, and no other: {listed(self.action)}"
-                    )
-        low, high = self.bounds.get("cost_usd", (0.0, 1.0))
-        if not low < high:
-            problems.append(".bounds.cost_usd: the first number must be below the second")
-        refuse(problems)
-        return self
-
-
 class Band(Model):
     psi: Positive
 
@@ -240,6 +127,19 @@ class Gate(Model):
     limits: dict[Name, float] = Field(default={})
 
 
+def _or_openslo(schema: dict[str, Any]) -> None:
+    """The other form that a policy's file may give its objectives in."""
+    listed = {key: schema.pop(key) for key in ("items", "type") if key in schema}
+    named = {
+        "type": "object",
+        "description": "A file of OpenSLO documents, relative to the policy's.",
+        "properties": {"openslo": {"type": "string", "minLength": 1}},
+        "required": ["openslo"],
+        "additionalProperties": False,
+    }
+    schema["anyOf"] = [listed, named]
+
+
 class Policy(Model):
     """Everything that a team decides before it looks at a release."""
 
@@ -257,7 +157,7 @@ class Policy(Model):
         "region",
         "segment",
     )
-    slos: tuple[Slo, ...] = (
+    slos: Annotated[tuple[Slo, ...], Field(json_schema_extra=_or_openslo)] = (
         Slo(name="availability", bad="is_failure", target=0.95),
         Slo(name="latency", bad=Bad(column="latency_ms", above=2200), target=0.95),
     )
@@ -349,7 +249,8 @@ def known_check_ids(policy: Policy) -> set[str]:
 
 @dataclass(frozen=True)
 class LoadedPolicy:
-    """A policy with the digest of the bytes that it was read from."""
+    """A policy with the digest of the bytes that it was read from: of its file, and after a zero byte of
+    the OpenSLO file that it names."""
 
     policy: Policy
     sha256: str
@@ -362,21 +263,66 @@ def load(path: Path, *, release_id: str | None = None) -> LoadedPolicy:
     Raises UsageError where the file cannot be read, PolicyError with every problem otherwise.
     """
     raw = strict_yaml.read(path, "policy")
-    policy = parse(raw, source=str(path), release_id=release_id)
-    return LoadedPolicy(policy, hashlib.sha256(raw).hexdigest(), path)
+    policy, also = _parsed(raw, str(path), release_id, path.parent)
+    digest = hashlib.sha256(raw)
+    if also is not None:
+        digest.update(b"\0" + also)
+    return LoadedPolicy(policy, digest.hexdigest(), path)
 
 
-def parse(raw: bytes, *, source: str = "policy", release_id: str | None = None) -> Policy:
-    """The policy in YAML bytes. Raises PolicyError with every problem."""
+def parse(
+    raw: bytes, *, source: str = "policy", release_id: str | None = None, folder: Path = Path()
+) -> Policy:
+    """The policy in YAML bytes. folder: where the files lie that it names.
+
+    Raises PolicyError with every problem.
+    """
+    return _parsed(raw, source, release_id, folder)[0]
+
+
+def _parsed(
+    raw: bytes, source: str, release_id: str | None, folder: Path
+) -> tuple[Policy, bytes | None]:
+    """The policy, and the bytes of the OpenSLO file that it names."""
     if release_id is not None and any("\ud800" <= c <= "\udfff" for c in release_id):
         raise UsageError("--release: the id is not UTF-8")
     data, refused = strict_yaml.document(raw, source)
     if release_id is not None and isinstance(data.get("release", {}), dict):
         data["release"] = {**data.get("release", {}), "id": release_id}
+    also, slos, problems = _elsewhere(data.get("slos"), folder)
+    if slos is not None:
+        data = {**data, "slos": [slo.model_dump(mode="json", exclude_none=True) for slo in slos]}
+    elif problems:
+        data = {key: value for key, value in data.items() if key != "slos"}
+        refused = refused | {
+            f"slos.openslo[{i}]": f"slos.openslo: {p}" for i, p in enumerate(problems)
+        }
     checked = Checked(Policy, data, refused, _DEPENDENT)
     if checked.model is None:
         raise PolicyError(checked.problems, source)
-    return checked.model
+    return checked.model, also
+
+
+def _elsewhere(given: Any, folder: Path) -> tuple[bytes | None, tuple[Slo, ...] | None, list[str]]:
+    """Of `slos: {openslo: file}`: the file's bytes, its objectives, and every problem.
+
+    All of it nothing where `slos` is given in another form.
+    """
+    if not isinstance(given, dict):
+        return None, None, []
+    name = given.get("openslo")
+    if set(given) != {"openslo"} or not isinstance(name, str) or not name:
+        return None, None, ["expected a list, or {openslo: file} with the path of an OpenSLO file"]
+    try:
+        raw = openslo.content(folder / name)
+        slos, problems = openslo.parse(raw, name)
+    except PolicyError as error:
+        return None, None, [f"{name}: {problem}" for problem in error.problems]
+    except UsageError as error:
+        return None, None, [str(error)]
+    if problems:
+        return None, None, [f"{name}: {problem}" for problem in problems]
+    return raw, slos, []
 
 
 # Names of checks that exist only as long as their SLOs and candidates do.

@@ -40,13 +40,7 @@ def document(raw: bytes, source: str) -> tuple[dict[str, Any], dict[str, str]]:
     Raises PolicyError where it holds anything else.
     """
     try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise PolicyError(
-            [f"byte {error.start} is not UTF-8; save the file as UTF-8"], source
-        ) from None
-    try:
-        tree = Tree(text)
+        tree = Tree(_text(raw, source))
     except (yaml.YAMLError, RecursionError) as error:
         raise PolicyError([unreadable(error)], source) from None
     data = {} if tree.data is None else tree.data
@@ -56,6 +50,23 @@ def document(raw: bytes, source: str) -> tuple[dict[str, Any], dict[str, str]]:
             [*tree.problems.values(), f"expected keys and values, found {kind}"], source
         )
     return data, tree.problems
+
+
+def documents(raw: bytes, source: str) -> list[Tree]:
+    """The documents in `raw`, one or more. Raises PolicyError where it is no YAML."""
+    try:
+        return Tree.each(_text(raw, source))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise PolicyError([unreadable(error)], source) from None
+
+
+def _text(raw: bytes, source: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PolicyError(
+            [f"byte {error.start} is not UTF-8; save the file as UTF-8"], source
+        ) from None
 
 
 class Gone:
@@ -85,13 +96,29 @@ class Tree:
     """
 
     def __init__(self, text: str) -> None:
-        self.problems: dict[str, str] = {}
-        self._loader = _Loader(text)
+        loader = _Loader(text)
         try:
-            node = self._loader.get_single_node()
-            self.data = None if node is None else self._value(node, "")
+            self._read(loader, loader.get_single_node())
         finally:
-            self._loader.dispose()
+            loader.dispose()
+
+    @classmethod
+    def each(cls, text: str) -> list[Tree]:
+        """The same of each document, where there may be more than one."""
+        loader, out = _Loader(text), []
+        try:
+            while loader.check_node():
+                tree = cls.__new__(cls)
+                tree._read(loader, loader.get_node())
+                out.append(tree)
+        finally:
+            loader.dispose()
+        return out
+
+    def _read(self, loader: _Loader, node: yaml.Node | None) -> None:
+        self.problems: dict[str, str] = {}
+        self._loader = loader
+        self.data = None if node is None else self._value(node, "")
 
     def _value(self, node: yaml.Node, path: str) -> Any:
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_PREFIX}map":

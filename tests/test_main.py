@@ -34,7 +34,7 @@ from analysis.errors import (
 from analysis.review import Review
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["validate", "sample", "review", "render", "gate", "verify", "schema"]
+COMMANDS = ["validate", "sample", "review", "render", "gate", "verify", "slos", "schema"]
 
 Capture = pytest.CaptureFixture[str]
 
@@ -99,6 +99,7 @@ OPTIONS = {
     ],
     "gate": ["--format", "--explain"],
     "verify": [],
+    "slos": ["--policy", "--out"],
     "schema": [],
 }  # fmt: skip
 

@@ -126,6 +126,35 @@ gate: {error_rate: 0.1, looks: 14, severity: {drift.high: note, budget.quality: 
 """
 
 
+@pytest.mark.parametrize(
+    ("written", "period", "days"),
+    [
+        ("", "rolling", 30),
+        ("period_days: 7", "rolling", 7),
+        ("period: rolling, period_days: 7", "rolling", 7),
+        ("period: month", "month", 30),
+        ("period: quarter", "quarter", 90),
+        ("period: quarter, period_days: 90", "quarter", 90),
+    ],
+)
+def test_a_period_is_rolling_or_of_the_calendar(written: str, period: str, days: int) -> None:
+    more = f", {written}" if written else ""
+    [slo] = parse(f"slos: [{{name: a, bad: is_failure, target: 0.9{more}}}]".encode()).slos
+    assert (slo.period, slo.period_days) == (period, days)
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("period: month, period_days: 28", "slos[0].period_days: goes with period: rolling"),
+        ("period: year", "slos[0].period: expected"),
+    ],
+)
+def test_a_period_that_contradicts_itself_is_refused(written: str, problem: str) -> None:
+    [told] = problems_of(f"slos: [{{name: a, bad: is_failure, target: 0.9, {written}}}]")
+    assert told.startswith(problem)
+
+
 def test_windows_come_by_days_by_times_or_by_release() -> None:
     policy = parse(EVERYTHING_ELSE.encode())
     assert policy.windows.candidate.start == datetime(2026, 11, 2, tzinfo=UTC)

@@ -246,5 +246,6 @@ def _latency_limit(body: Body) -> float | None:
     for slo in body["policy"]["settings"]["slos"]:
         if slo["name"] == "latency" and isinstance(slo["bad"], dict):
             above = slo["bad"].get("above")
+            above = slo["bad"].get("at_least") if above is None else above
             return None if above is None or slo["bad"]["column"] != "latency_ms" else float(above)
     return None

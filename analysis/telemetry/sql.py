@@ -32,6 +32,10 @@ def bad_when(rule: Bad, column_type: str) -> str:
         return f"({_number(column, column_type)} > {literal(float(rule.above))})"
     if rule.below is not None:
         return f"({_number(column, column_type)} < {literal(float(rule.below))})"
+    if rule.at_least is not None:
+        return f"({_number(column, column_type)} >= {literal(float(rule.at_least))})"
+    if rule.at_most is not None:
+        return f"({_number(column, column_type)} <= {literal(float(rule.at_most))})"
     if isinstance(rule.equals, bool):
         return f"({_flag(column, column_type)} = {literal(rule.equals)})"
     if isinstance(rule.equals, int | float):

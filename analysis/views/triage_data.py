@@ -203,12 +203,17 @@ def flags(values: pd.Series, rule: Bad) -> Bools:
     """Where a rule holds; a missing value is not flagged."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object)
-    if rule.above is not None or rule.below is not None:
-        numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-        with np.errstate(invalid="ignore"):
-            if rule.above is not None:
-                return np.asarray(numbers > rule.above)
-            return np.asarray(numbers < float(rule.below or 0.0))
+    limits = (
+        (rule.above, np.greater),
+        (rule.below, np.less),
+        (rule.at_least, np.greater_equal),
+        (rule.at_most, np.less_equal),
+    )
+    for limit, beyond in limits:
+        if limit is not None:
+            numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+            with np.errstate(invalid="ignore"):
+                return np.asarray(beyond(numbers, limit))
     if rule.equals is None or isinstance(rule.equals, bool):
         known, true = truth(values)
         return true if rule.equals is not False else known & ~true

@@ -110,6 +110,8 @@ BAD = [
     ({"column": "is_failure"}, [True, False, None, True]),
     ({"column": "latency_ms", "above": 2}, [False, True, None, True]),
     ({"column": "latency_ms", "below": 2}, [True, False, None, False]),
+    ({"column": "latency_ms", "at_least": 2.5}, [False, True, None, True]),
+    ({"column": "latency_ms", "at_most": 2.5}, [True, True, None, False]),
     ({"column": "latency_ms", "equals": 1}, [True, False, None, False]),
     ({"column": "retry_index", "equals": 1.0}, [False, True, False, False]),
     ({"column": "is_failure", "equals": False}, [False, True, None, False]),
