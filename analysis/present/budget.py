@@ -1,16 +1,12 @@
-"""The budgets page: error budgets, alerts, spend and what moved it."""
+"""The budgets page: error budgets and alerts here, spend and what moved it in modules of their own."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 from plotnine import (
     aes,
     annotate,
     coord_cartesian,
-    geom_col,
     geom_line,
     geom_point,
     geom_text,
@@ -21,23 +17,20 @@ from plotnine import (
     scale_x_datetime,
 )
 
-from analysis.present import bounded, spans
+from analysis.present import bounded, spans, spend, waterfall
 from analysis.present.blocks import (
     Body,
     Parts,
     figure,
     over,
     paragraph,
-    stacked,
     view_actions,
     view_answer,
     view_notes,
 )
 from analysis.present.escape import Html
-from analysis.present.forest import Line, Row, forest
 from analysis.present.formats import (
     NONE,
-    between,
     count,
     hours,
     moment,
@@ -45,13 +38,9 @@ from analysis.present.formats import (
     percent,
     plural,
     ratio,
-    signed_usd,
-    stated,
-    tick,
-    usd,
 )
 from analysis.present.grid import Column, table, text
-from analysis.present.levels import Level, apart, with_levels
+from analysis.present.levels import apart
 from analysis.present.theme import (
     BLUE,
     GREEN,
@@ -69,16 +58,8 @@ from analysis.present.theme import (
 from analysis.review import Review
 
 MAX_EPISODES = 5
-MAX_DRIVERS = 5
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)
 _TYPES = ("solid", "dashed", "dotted", "dashdot", "solid")
-_DRIVERS = {
-    "volume": "Volume: first attempts a day",
-    "retries": "Retries: attempts per first attempt",
-    "mix": "Mix: which models serve",
-    "tokens": "Tokens per attempt",
-    "price": "Price: USD per token",
-}
 
 
 def parts(review: Review) -> Parts:
@@ -92,8 +73,8 @@ def parts(review: Review) -> Parts:
             *_remaining(section, result.series["burn"]),
             *_alerts(section),
             *_episodes(section),
-            *_spend(body, section["spend"], result.series["spend_days"]),
-            *_drivers(body, section["drivers"]),
+            *spend.blocks(body, section["spend"], result.series["spend_days"]),
+            *waterfall.blocks(body, section["drivers"]),
             *view_notes(body, "budget", result.notes),
         ),
         view_actions(body, "budget"),
@@ -265,117 +246,3 @@ def _episodes(section: Body) -> tuple[Html, ...]:
             total=len(held),
         ),
     )  # fmt: skip
-
-
-# ── spend ────────────────────────────────────────────────────────────────────────────────
-
-
-def _spend(body: Body, spend: Body, days: pd.DataFrame) -> tuple[Html, ...]:
-    if spend["usd_per_day"]["value"] is None:
-        return (paragraph("Spend is not known: the telemetry has no usable cost."),)
-    ahead = spend["forecast_usd_per_day"]
-    budget = spend["budget_usd_per_day"]
-    rows = [
-        ["Spend, USD a day", bounded.stacked(body, spend["usd_per_day"], usd, "usd_per_day", "candidate")],
-        ["Budget, USD a day", "none is set" if budget is None else usd(budget)],
-        *([] if budget is None else
-          [["Spend as a share of the budget", stacked(spend["burn_rate"], percent)]]),
-        ["Forecast: mean of the next days, as many as in the window, USD a day",
-         over(usd(ahead["value"]), between(ahead["low"], ahead["high"], usd))],
-        ["Spend without a known cost, USD in the window", usd(spend["unseen_usd"])],
-    ]  # fmt: skip
-    summary = table(
-        "Spend",
-        [text("Figure"), Column("Value, 95 % interval")],
-        rows,
-        f"{spans.candidate(body)} All traffic of its span counts. The forecast is a prediction interval.",
-    )
-    if len(days) < 3:
-        return (summary,)
-    return (_spend_figure(spend, days), summary)
-
-
-def _spend_figure(spend: Body, days: pd.DataFrame) -> Html:
-    frame = days.assign(day=days["day"].dt.tz_localize(None))
-    budget, value = spend["budget_usd_per_day"], spend["usd_per_day"]["value"]
-    lines: list[Level] = [(value, f"mean {usd(value)}", INK)]
-    if budget is not None:
-        lines.append((budget, f"budget {number(budget, 0)}", VERMILLION))
-    top = max(frame["usd"].max(), *(at for at, _, _ in lines))
-    first, last = frame["day"].min(), frame["day"].max()
-    room = (last - first) * 0.28
-    plot = ggplot(frame, aes("day", "usd")) + geom_col(fill=BLUE, width=0.75)
-    plot = with_levels(plot, lines, last + room, top, gap=0.08)
-    plot = (
-        plot
-        + scale_x_datetime(date_labels="%d %b")
-        + coord_cartesian(xlim=(first - pd.Timedelta(hours=16), last + room), ylim=(0, 1.15 * top))
-        + labs(title=heading("Spend by day, against the budget"), x="Day, UTC", y="USD")
-        + look("y")
-    )
-    over = int((frame["usd"] > budget).sum()) if budget is not None else 0
-    against = "" if budget is None else (
-        f" The budget is {number(budget, 2)} USD a day; {over} of {plural(len(frame), 'day')} exceeded it."
-    )  # fmt: skip
-    alt = (
-        f"Spend by day: mean {stated(spend['usd_per_day'], usd)} USD, from {usd(frame['usd'].min())} to "
-        f"{usd(frame['usd'].max())}.{against}"
-    )
-    return figure(
-        svg(plot, height=2.7), alt, "All traffic of the candidate window's span, UTC days."
-    )
-
-
-# ── drivers ──────────────────────────────────────────────────────────────────────────────
-
-
-def _drivers(body: Body, drivers: Body) -> tuple[Html, ...]:
-    change = drivers["change_usd_per_day"]
-    if change is None:
-        return (paragraph(f"What moved the spend is not decomposed: {drivers['reason']}."),)
-    rows = [
-        Row("Whole change", change, told=f"{signed_usd(change)} USD a day", tone="other"),
-        *(
-            Row(_DRIVERS.get(e["driver"], e["driver"]), e["usd_per_day"],
-                told=f"{signed_usd(e['usd_per_day'])} USD a day")
-            for e in drivers["effects"]
-        ),
-    ]  # fmt: skip
-    drawn = forest(
-        "What moved the spend: candidate minus baseline",
-        rows, "USD a day", tick(sign=True), [Line(0.0, "no change", limit=False)], stem=0.0,
-    )  # fmt: skip
-    alt = (
-        f"Spend changed by {signed_usd(change)} USD a day: "
-        + ", ".join(f"{e['driver']} {signed_usd(e['usd_per_day'])}" for e in drivers["effects"])
-        + "."
-    )
-    caption = (
-        "An exact decomposition (log-mean Divisia index, Ang 2005): the parts sum to the whole change. "
-        "It describes these two windows, and has no interval."
-    )
-    return (figure(drawn, alt, caption), *_by_model(body, drivers))
-
-
-def _by_model(body: Body, drivers: Body) -> tuple[Html, ...]:
-    rows = [
-        [slice_name(e["slice"]), e["driver"], signed_usd(e["usd_per_day"])]
-        for e in drivers["by_slice"]
-        if e["usd_per_day"]
-    ]
-    if not rows:
-        return ()
-    return (
-        table(
-            "The largest parts of the change, by model",
-            [text("Model"), text("Driver"), Column("USD a day")],
-            rows[:MAX_DRIVERS],
-            spans.both(body),
-            file="spend_drivers.csv", total=len(drivers["by_slice"]),
-        ),
-    )  # fmt: skip
-
-
-def slice_name(held: Mapping[str, Any]) -> str:
-    """A slice in one line: its values, a null said."""
-    return " / ".join("not known" if v is None else str(v) for v in held.values()) or "all"
