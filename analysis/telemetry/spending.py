@@ -1,15 +1,20 @@
-"""What was spent: by day, in all, and by model."""
+"""What was spent: by day, in all, and by model, use case and what is known of each interaction."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from analysis.stats.lmdi import Cell
 from analysis.telemetry.fact import micros
 from analysis.telemetry.sql import identifier
 from analysis.telemetry.telemetry import Telemetry
+
+CAUSES = ("seen", "unknown_price", "timeout", "dropped_stream", "fallback", "other")
+"""Why a row has no cost, in the order of their codes; the first has one."""
+TOKENS_KNOWN, CEILING_KNOWN = 2, 1
+"""What of a row's tokens is known: prompt and completion; or the prompt, and what the completion was
+allowed (max_tokens)."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,35 @@ class Spent:
     n_known: int
     nano_usd: int
     cluster_squares: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of one window that are alike in model, use case, price and what is known of them.
+
+    window: 1 candidate, 0 baseline. model: values of the keys. era: how many of the given moments
+    the rows lie after. cause: one of `CAUSES`. tokens_known: see there. n: rows. All else is weighted
+    by weekday: attempts, first attempts; nano-USD; attempts with a known count of tokens, and these
+    tokens; prompt, cached prompt and completion tokens where prompt and completion are known; and
+    where only the ceiling is, prompt tokens and max_tokens.
+    """
+
+    window: int
+    model: tuple[str | None, ...]
+    use_case: str | None
+    era: int
+    cause: str
+    tokens_known: int
+    n: int
+    attempts: int
+    first_attempts: int
+    nano_usd: int
+    tokened: int
+    tokens: int
+    prompt: int
+    cached: int
+    completion: int
+    ceiling: int
 
 
 def spent(telemetry: Telemetry) -> Spent:
@@ -52,31 +86,118 @@ def _scope(telemetry: Telemetry) -> str:
     return where
 
 
-def model_cells(
-    telemetry: Telemetry, keys: Sequence[str]
-) -> tuple[dict[int, dict[str, Cell]], dict[str, dict[str, str | None]]]:
-    """Attempts, first attempts, tokens and cost of each model, weighted by weekday.
+def spend_pieces(
+    telemetry: Telemetry, keys: Sequence[str], moments: Sequence[datetime] = ()
+) -> tuple[Piece, ...]:
+    """Both windows' traffic in pieces (a canary's: all traffic of its span), in no order.
 
-    Returns window → name → cell, and name → {key: value}.
+    keys: columns that name a model. moments: UTC times at which prices change, ascending.
     """
-    tokens = "0"
-    if telemetry.has("total_tokens"):
-        tokens = "total_tokens"
-    elif telemetry.has("prompt_tokens", "completion_tokens"):
-        tokens = "prompt_tokens + completion_tokens"
-    select = "".join(f"{identifier(k)}, " for k in keys)
-    rows = telemetry.engine.rows(
-        f"SELECT win, {select}sum(weight), sum(CASE WHEN first_attempt THEN weight ELSE 0 END), "
-        f"sum(weight * coalesce({tokens}, 0)), sum(weight * coalesce(cost_nano, 0)) "
-        f"FROM fact WHERE win IS NOT NULL GROUP BY {select}win"
+    names = tuple(f"k{i}" for i in range(len(keys)))
+    select = ", ".join(
+        [
+            *(f"{identifier(key)} AS {name}" for key, name in zip(keys, names, strict=True)),
+            f"{'use_case' if telemetry.has('use_case') else _NONE} AS uc",
+            f"{_era(moments)} AS era",
+            f"{_cause(telemetry)} AS cause",
+            *_side(telemetry),
+            "first_attempt, cost_nano",
+            *_usage(telemetry),
+        ]
     )
-    cells: dict[int, dict[str, Cell]] = {0: {}, 1: {}}
-    labels: dict[str, dict[str, str | None]] = {}
-    for win, *row in rows:
-        values = row[: len(keys)]
-        label = {k: None if v is None else str(v) for k, v in zip(keys, values, strict=True)}
-        # JSON, for no text of the telemetry may pass for two texts, or for none.
-        name = json.dumps(list(label.values()), ensure_ascii=False)
-        cells[int(win)][name] = Cell(*(int(v or 0) for v in row[len(keys) :]))
-        labels[name] = label
-    return cells, labels
+    by = ", ".join(("side", *names, "uc", "era", "cause", "known"))
+    rows = telemetry.engine.rows(
+        f"SELECT {by}, count(*), sum(w), sum(CASE WHEN first_attempt THEN w ELSE 0 END), "
+        "sum(w * coalesce(cost_nano, 0)), sum(CASE WHEN tokens IS NULL THEN 0 ELSE w END), "
+        "sum(w * coalesce(tokens, 0)), sum(w * prompt), sum(w * cached), sum(w * completion), "
+        "sum(w * ceiling) "
+        "FROM (SELECT side, w, first_attempt, cost_nano, uc, era, cause, tokens, "
+        f"{''.join(name + ', ' for name in names)}{_known()} "
+        f"FROM (SELECT {select} FROM fact) spending WHERE side IS NOT NULL) known_spending "
+        f"GROUP BY {by}"
+    )
+    out = []
+    for side, *row in rows:
+        model = tuple(None if v is None else str(v) for v in row[: len(keys)])
+        use_case, era, cause, known, *numbers = row[len(keys) :]
+        out.append(
+            Piece(
+                int(side),
+                model,
+                None if use_case is None else str(use_case),
+                int(era),
+                CAUSES[int(cause)],
+                int(known),
+                *(int(v or 0) for v in numbers),
+            )
+        )
+    return tuple(out)
+
+
+_NONE = "CAST(NULL AS VARCHAR)"
+_UNKNOWN = "CAST(NULL AS BIGINT)"
+
+
+def _side(telemetry: Telemetry) -> tuple[str, str]:
+    """The window of a row, and its weight."""
+    if telemetry.windows.by_release:
+        return f"CASE WHEN {_scope(telemetry)} THEN 1 END AS side", "1 AS w"
+    return "win AS side", "weight AS w"
+
+
+def _era(moments: Sequence[datetime]) -> str:
+    """How many of the moments a row lies at or after."""
+    cases = " ".join(
+        f"WHEN ts_us >= {micros(moment)} THEN {place}"
+        for place, moment in reversed(list(enumerate(moments, start=1)))
+    )
+    return f"CASE {cases} ELSE 0 END" if cases else "0"
+
+
+def _cause(telemetry: Telemetry) -> str:
+    """The code of why a row has no cost: each row has one, the first that holds."""
+    kinds = []
+    if telemetry.has("failure_type"):
+        kind = "lower(CAST(failure_type AS VARCHAR))"
+        timed_out = " OR ".join(
+            f"{kind} LIKE '%{w}%'" for w in ("timeout", "timed_out", "deadline")
+        )
+        dropped = " OR ".join(f"{kind} LIKE '%{w}%'" for w in ("stream", "dropped", "disconnect"))
+        kinds += [(timed_out, "timeout"), (dropped, "dropped_stream")]
+        kinds.append((f"{kind} LIKE '%fallback%'", "fallback"))
+    if telemetry.has("repair_strategy"):
+        kinds.append(("lower(CAST(repair_strategy AS VARCHAR)) LIKE '%fallback%'", "fallback"))
+    if telemetry.has("prompt_tokens", "completion_tokens"):
+        known = "prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL"
+        kinds.append((known, "unknown_price"))
+    cases = " ".join(f"WHEN {when} THEN {CAUSES.index(cause)}" for when, cause in kinds)
+    return f"CASE WHEN cost_nano IS NOT NULL THEN 0 {cases} ELSE {CAUSES.index('other')} END"
+
+
+def _usage(telemetry: Telemetry) -> tuple[str, ...]:
+    """p, cached_p, c, m: prompt, cached prompt, completion and max tokens; tokens: all, as logged."""
+
+    def column(name: str) -> str:
+        return name if telemetry.has(name) else _UNKNOWN
+
+    counted = f"{column('prompt_tokens')} + {column('completion_tokens')}"
+    return (
+        f"{column('prompt_tokens')} AS p",
+        f"coalesce({column('cached_prompt_tokens')}, 0) AS cached_p",
+        f"{column('completion_tokens')} AS c",
+        f"{column('max_tokens')} AS m",
+        f"coalesce({column('total_tokens')}, {counted}) AS tokens",
+    )
+
+
+def _known() -> str:
+    """What is known of a row's tokens, and these tokens, 0 where they are not."""
+    both = "p IS NOT NULL AND c IS NOT NULL"
+    ceiling = "p IS NOT NULL AND c IS NULL AND m IS NOT NULL"
+    return (
+        f"CASE WHEN {both} THEN {TOKENS_KNOWN} WHEN {ceiling} THEN {CEILING_KNOWN} ELSE 0 END AS known, "
+        f"CASE WHEN {both} OR {ceiling} THEN p ELSE 0 END AS prompt, "
+        f"CASE WHEN {both} THEN cached_p ELSE 0 END AS cached, "
+        f"CASE WHEN {both} THEN c ELSE 0 END AS completion, "
+        f"CASE WHEN {ceiling} THEN m ELSE 0 END AS ceiling"
+    )

@@ -99,6 +99,16 @@ def day_number(moment: datetime) -> int:
     return math.floor((moment - EPOCH) / DAY)
 
 
+def coverage(windows: ResolvedWindows, span: Span) -> dict[int, float]:
+    """Day number → the share of that day that lies within `span` and in no exclusion."""
+    out = {}
+    for day in range(day_number(span.start), math.ceil((span.end - EPOCH) / DAY)):
+        begin, end = max(span.start, EPOCH + day * DAY), min(span.end, EPOCH + (day + 1) * DAY)
+        piece = Span(begin, end)
+        out[day] = piece.days - windows.excluded_days(piece)
+    return out
+
+
 @dataclass(frozen=True)
 class DataRange:
     """What the windows are resolved against; None where the data have no such rows."""

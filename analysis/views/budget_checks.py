@@ -12,7 +12,7 @@ from analysis.stats.needed import rows_to_settle
 from analysis.telemetry import Moments
 from analysis.views.budget_alerts import fastest
 from analysis.views.budget_section import Alert, BurnNeeds, SloBudget
-from analysis.views.health import MAX_CLUSTER_SHARE, MAX_WINDOWS, MIN_EFFECTIVE_CLUSTERS
+from analysis.views.health_checks import MAX_CLUSTER_SHARE, MAX_WINDOWS, MIN_EFFECTIVE_CLUSTERS
 
 
 def burn_check(budget: SloBudget, m: Moments | None) -> Check:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.check import Interval, Range
-from analysis.views.spend import DriversSection, SpendSection
+from analysis.views.spend import SpendSection
+from analysis.views.spend_drivers import DriversSection
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,15 @@ from scipy.stats import t as student
 
 from analysis.check import Check, Interval, Range, rounded
 from analysis.policy import Policy
-from analysis.stats.lmdi import DRIVERS, Cell, Part, decompose
 from analysis.telemetry import Telemetry
-from analysis.telemetry.spending import model_cells, spent, spent_by_day
-from analysis.telemetry.windows import DAY, EPOCH, ResolvedWindows, Span, day_number
+from analysis.telemetry.spending import spend_pieces, spent, spent_by_day
+from analysis.telemetry.windows import coverage
+from analysis.views.prices import price_list
 from analysis.views.result import ViewResult
+from analysis.views.spend_drivers import DriversSection, assess_drivers, model_keys
 
 NANO = 1e9
 MIN_DAYS_FOR_WEEKDAYS = 21
-MAX_MODELS = 200
-OTHERS = "(all other models)"
-_REST = "all other models: no JSON, and so no model's name in the cells"
 
 
 @dataclass(frozen=True)
@@ -36,39 +34,13 @@ class SpendSection:
     unseen_usd: float | None
 
 
-@dataclass(frozen=True)
-class Effect:
-    """`nano_usd_days`: the same as an exact integer, in nano-USD × days²."""
-
-    driver: str
-    usd_per_day: float
-    nano_usd_days: int
-
-
-@dataclass(frozen=True)
-class SliceEffect:
-    slice: dict[str, str | None]
-    driver: str
-    usd_per_day: float
-    nano_usd_days: int
-
-
-@dataclass(frozen=True)
-class DriversSection:
-    """The change of spend between the windows, and its exact parts. `reason`: why it is null."""
-
-    change_usd_per_day: float | None
-    effects: tuple[Effect, ...]
-    by_slice: tuple[SliceEffect, ...]
-    change_nano_usd_days: int | None
-    reason: str | None
-
-
 def assess_spend(
     telemetry: Telemetry, policy: Policy
 ) -> ViewResult[tuple[SpendSection, DriversSection]]:
     """Spend a day with its interval and forecast, its check, and the drivers of its change."""
-    drivers, driver_table, note = _drivers(telemetry)
+    keys, prices = model_keys(telemetry), price_list(policy)
+    pieces = spend_pieces(telemetry, keys, prices.moments) if telemetry.has("cost_usd") else ()
+    drivers = assess_drivers(telemetry, pieces, prices, keys)
     budget = policy.spend.budget_usd_per_day
     reason = telemetry.unusable("cost_usd")
     if reason is not None:
@@ -80,11 +52,11 @@ def assess_spend(
         days = _daily(telemetry)
         section = _spend(telemetry, days, budget)
     return ViewResult(
-        section=(section, drivers),
+        section=(section, drivers.section),
         checks=(_check(section, reason),),
-        tables={"spend_drivers.csv": driver_table},
-        series={"spend_days": days, "drivers": _driver_series(drivers)},
-        notes=tuple(told for told in (reason, note) if told),
+        tables={"spend_drivers.csv": drivers.table},
+        series={"spend_days": days, "drivers": drivers.series},
+        notes=(*((reason,) if reason else ()), *drivers.notes),
     )
 
 
@@ -94,24 +66,14 @@ def _daily(telemetry: Telemetry) -> pd.DataFrame:
     coverage: the share of the day that lies within the window and in no exclusion.
     """
     by_day = spent_by_day(telemetry)
-    coverage = _coverage(telemetry.windows, telemetry.windows.candidate)
+    covered = coverage(telemetry.windows, telemetry.windows.candidate)
     return pd.DataFrame(
         {
-            "day": [pd.Timestamp(d, unit="D", tz="UTC") for d in coverage],
-            "usd": [by_day.get(d, 0) / NANO for d in coverage],
-            "coverage": list(coverage.values()),
+            "day": [pd.Timestamp(d, unit="D", tz="UTC") for d in covered],
+            "usd": [by_day.get(d, 0) / NANO for d in covered],
+            "coverage": list(covered.values()),
         }
     )
-
-
-def _coverage(windows: ResolvedWindows, span: Span) -> dict[int, float]:
-    """Day number → the share of that day that lies within `span` and in no exclusion."""
-    out = {}
-    for day in range(day_number(span.start), math.ceil((span.end - EPOCH) / DAY)):
-        begin, end = max(span.start, EPOCH + day * DAY), min(span.end, EPOCH + (day + 1) * DAY)
-        piece = Span(begin, end)
-        out[day] = piece.days - windows.excluded_days(piece)
-    return out
 
 
 def _spend(telemetry: Telemetry, days: pd.DataFrame, budget: float | None) -> SpendSection:
@@ -204,123 +166,4 @@ def _check(spend: SpendSection, reason: str | None) -> Check:
         reason=reason if outcome == "inconclusive" else None,
         sentence=sentence,
         action=action,
-    )
-
-
-# ── drivers ──────────────────────────────────────────────────────────────────────────────
-
-_DRIVER_COLUMNS = ["slice", "driver", "usd_per_day", "nano_usd_days"]
-
-
-def _drivers(telemetry: Telemetry) -> tuple[DriversSection, pd.DataFrame, str | None]:
-    """The section, the table behind it, and a note where models are taken together."""
-    reason = telemetry.unusable("cost_usd")
-    if telemetry.baseline is None:
-        reason = "this is a first release: there is no baseline to compare with"
-    elif telemetry.windows.by_release or (
-        telemetry.windows.baseline is not None and telemetry.windows.baseline.release_id
-    ):
-        reason = "releases share the traffic: a change of spend a day is not theirs"
-    if reason is not None:
-        empty = pd.DataFrame(columns=_DRIVER_COLUMNS)
-        return DriversSection(None, (), (), None, reason), empty, None
-    keys = tuple(c for c in ("model_provider", "model_name") if telemetry.has(c))
-    cells, labels = model_cells(telemetry, keys)
-    candidate, baseline = _merged(cells[1], cells[0])
-    labels[_REST] = dict.fromkeys(keys, OTHERS)
-    scale, time1, time0 = _times(telemetry)
-    tokens = telemetry.has("total_tokens") or telemetry.has("prompt_tokens", "completion_tokens")
-    change, parts = decompose(candidate, baseline, time1, time0, tokens_known=tokens)
-
-    def usd(amount: int) -> float:
-        return amount / (time1 * time0) * scale / NANO
-
-    def total(driver: str) -> int:
-        return sum(p.amount for p in parts if p.driver == driver)
-
-    section = DriversSection(
-        change_usd_per_day=usd(change),
-        effects=tuple(Effect(d, usd(total(d)), total(d)) for d in DRIVERS),
-        by_slice=tuple(
-            SliceEffect(labels[p.name], p.driver, usd(p.amount), p.amount) for p in _ranked(parts)
-        ),
-        change_nano_usd_days=change,
-        reason=None if tokens else "the telemetry has no tokens: they stand under price",
-    )
-    table = pd.DataFrame(
-        [
-            {
-                **labels[p.name],
-                "driver": p.driver,
-                "usd_per_day": usd(p.amount),
-                "nano_usd_days": p.amount,
-            }
-            for p in _ranked(parts)
-        ],
-        columns=[*keys, "driver", "usd_per_day", "nano_usd_days"],
-    )
-    note = None
-    if _REST in candidate:
-        note = (
-            f"What moved the spend is told of the {MAX_MODELS} models that cost most; the other "
-            f"{len(labels) - 1 - MAX_MODELS:,} are taken together."
-        )
-    return section, table, note
-
-
-def _ranked(parts: tuple[Part, ...]) -> list[Part]:
-    return sorted(parts, key=lambda p: (-abs(p.amount), p.name, p.driver))
-
-
-def _merged(
-    candidate: dict[str, Cell], baseline: dict[str, Cell]
-) -> tuple[dict[str, Cell], dict[str, Cell]]:
-    """The `MAX_MODELS` models that cost most in both windows, and all others as one cell `_REST`.
-
-    A change of the mix among those others stands under their tokens and price.
-    """
-    names = set(candidate) | set(baseline)
-    if len(names) <= MAX_MODELS:
-        return candidate, baseline
-
-    def cost(name: str) -> int:
-        return candidate.get(name, Cell()).cost + baseline.get(name, Cell()).cost
-
-    kept = set(sorted(names, key=lambda n: (-cost(n), n))[:MAX_MODELS])
-    return _with_rest(candidate, kept), _with_rest(baseline, kept)
-
-
-def _with_rest(cells: dict[str, Cell], kept: set[str]) -> dict[str, Cell]:
-    others = [c for n, c in cells.items() if n not in kept]
-    rest = Cell(
-        sum(c.attempts for c in others),
-        sum(c.first_attempts for c in others),
-        sum(c.tokens for c in others),
-        sum(c.cost for c in others),
-    )
-    return {**{n: c for n, c in cells.items() if n in kept}, _REST: rest}
-
-
-def _times(telemetry: Telemetry) -> tuple[float, int, int]:
-    """(units a day, D₁, D₀): lengths in days where whole, else in seconds.
-
-    The baseline's length counts each weekday with its weight.
-    """
-    windows = telemetry.windows
-    assert windows.baseline is not None
-    days1, days0 = telemetry.candidate_days, telemetry.baseline_days
-    if any(w != 1 for w in windows.weekday_weights):
-        days0 = sum(
-            windows.weekday_weights[(day + 3) % 7] * share
-            for day, share in _coverage(windows, windows.baseline).items()
-        )
-    if days1.is_integer() and days0.is_integer():
-        return 1.0, int(days1), int(days0)
-    return 86_400.0, round(days1 * 86_400), round(days0 * 86_400)
-
-
-def _driver_series(drivers: DriversSection) -> pd.DataFrame:
-    """driver, usd_per_day: the waterfall, in the order of the drivers."""
-    return pd.DataFrame(
-        [(e.driver, e.usd_per_day) for e in drivers.effects], columns=["driver", "usd_per_day"]
     )

@@ -16,7 +16,7 @@ from analysis.errors import ContractError
 from analysis.policy import Policy
 from analysis.views.budget import BudgetSection, assess
 from analysis.views.result import ViewResult
-from analysis.views.spend import MAX_MODELS, OTHERS, DriversSection, SpendSection
+from analysis.views.spend import SpendSection
 from tests.views.world import DAY, START, at, check, dated, evenly, events, opened, policy, traffic
 
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
@@ -34,10 +34,6 @@ def assessed(
 
 def spend_of(*given: Any, **more: Any) -> SpendSection:
     return assessed(*given, **more).section.spend
-
-
-def drivers_of(*given: Any, **more: Any) -> DriversSection:
-    return assessed(*given, **more).section.drivers
 
 
 def late(rows: pd.DataFrame, day: float = 42) -> pd.Series:
@@ -171,163 +167,3 @@ class TestSpend:
         )
         assert spend.usd_per_day.value == pytest.approx(24.0)
         assert spend.forecast_usd_per_day.low is None
-
-
-def cheaper_mix(rows: pd.DataFrame) -> pd.DataFrame:
-    moved = late(rows) & (rows["model_name"] == "large") & (rows.index % 2 == 0)
-    rows.loc[moved, "model_name"] = "small"
-    rows.loc[moved, "cost_usd"] = (
-        (rows["prompt_tokens"] + 2 * rows["completion_tokens"]) * 1_500 / 1e9
-    )[moved]
-    return rows
-
-
-def longer_outputs(rows: pd.DataFrame) -> pd.DataFrame:
-    extra = np.where(late(rows), 900, 0)
-    price = np.where(rows["model_name"] == "large", 6_000, 1_500)
-    return rows.assign(
-        completion_tokens=rows["completion_tokens"] + extra,
-        total_tokens=rows["total_tokens"] + extra,
-        cost_usd=rows["cost_usd"] + 2 * extra * price / 1e9,
-    )
-
-
-def dearer(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(cost_usd=(rows["cost_usd"] * np.where(late(rows), 2, 1)).round(9))
-
-
-def retried(rows: pd.DataFrame) -> pd.DataFrame:
-    again = rows[late(rows)].copy()
-    again["interaction_id"] = again["interaction_id"] + "r"
-    again["retry_index"] = 1
-    return pd.concat([rows.assign(retry_index=0), again], ignore_index=True)
-
-
-def busier(rows: pd.DataFrame) -> pd.DataFrame:
-    more = rows[late(rows)].copy()
-    for column in ("interaction_id", "session_id"):
-        more[column] = more[column] + "b"
-    return pd.concat([rows, more], ignore_index=True)
-
-
-class TestDrivers:
-    @pytest.mark.parametrize(
-        ("edit", "driver"),
-        [(cheaper_mix, "mix"), (longer_outputs, "tokens"), (dearer, "price"),
-         (retried, "retries"), (busier, "volume")],
-    )  # fmt: skip
-    def test_the_planted_cause_is_the_largest_driver(
-        self, tmp_path: Path, edit: Edit, driver: str
-    ) -> None:
-        drivers = drivers_of(edit(traffic()), tmp_path)
-        assert max(drivers.effects, key=lambda e: abs(e.usd_per_day)).driver == driver
-
-    @pytest.mark.parametrize(
-        ("why", "windows"),
-        [("weeks", dated(0, 42, 56)), ("odd lengths", dated(5, 36, 46)),
-         ("hours", dated(40, 50.25, 55.5)),
-         ("an exclusion", {**dated(0, 42, 56),
-                           "exclude": [{"start": at(3), "end": at(4, 5), "reason": "x"}]})],
-    )  # fmt: skip
-    def test_effects_and_slices_sum_to_the_change_exactly(
-        self, tmp_path: Path, why: str, windows: dict[str, Any]
-    ) -> None:
-        result = assessed(longer_outputs(traffic()), tmp_path, policy(windows=windows))
-        drivers = result.section.drivers
-        change = drivers.change_nano_usd_days
-        assert change is not None
-        assert sum(e.nano_usd_days for e in drivers.effects) == change
-        assert sum(e.nano_usd_days for e in drivers.by_slice) == change
-        assert result.tables["spend_drivers.csv"]["nano_usd_days"].sum() == change
-        assert sum(e.usd_per_day for e in drivers.effects) == pytest.approx(
-            drivers.change_usd_per_day
-        )
-
-    def test_the_change_is_that_of_usd_a_day(self, tmp_path: Path) -> None:
-        rows = dearer(traffic())
-        new = rows[late(rows)]["cost_usd"].sum() / 14
-        old = rows[~late(rows)]["cost_usd"].sum() / 42
-        assert drivers_of(rows, tmp_path).change_usd_per_day == pytest.approx(new - old)
-
-    def test_an_odd_baseline_is_weighted_by_weekday_and_its_exclusions_shorten_it(
-        self, tmp_path: Path
-    ) -> None:
-        # The same cost on every day: whatever is left out, nothing changed.
-        rows = steady(lambda d: 0.1, n_days=56)
-        exclude = [{"start": at(10), "end": at(11, 6), "reason": "incident"}]
-        rules = policy(windows={**dated(5, 36, 46), "exclude": exclude})
-        drivers = drivers_of(rows, tmp_path, rules)
-        assert drivers.change_usd_per_day == pytest.approx(0.0, abs=1e-9)
-
-    def test_a_new_model_is_mix(self, tmp_path: Path) -> None:
-        rows = traffic()
-        rows.loc[late(rows) & (rows["model_name"] == "large"), "model_name"] = "huge"
-        drivers = drivers_of(rows, tmp_path)
-        own = {
-            (s.slice["model_name"], s.driver)
-            for s in drivers.by_slice
-            if s.slice["model_name"] in ("large", "huge")
-        }
-        assert own == {("large", "mix"), ("huge", "mix")}
-
-    def test_without_tokens_they_stand_under_price(self, tmp_path: Path) -> None:
-        rows = longer_outputs(traffic()).drop(
-            columns=["prompt_tokens", "completion_tokens", "total_tokens"]
-        )
-        drivers = drivers_of(rows, tmp_path)
-        effects = {e.driver: e.usd_per_day for e in drivers.effects}
-        assert effects["tokens"] == 0.0
-        assert max(effects, key=lambda d: effects[d]) == "price"
-        assert "no tokens" in (drivers.reason or "")
-
-    def test_a_first_release_has_no_drivers(self, tmp_path: Path) -> None:
-        rules = policy(windows={"candidate": {"days": 14}, "baseline": "none"})
-        drivers = drivers_of(traffic(600), tmp_path, rules)
-        assert drivers.effects == drivers.by_slice == ()
-        assert "first release" in (drivers.reason or "")
-
-    def test_models_without_a_name_are_one_slice(self, tmp_path: Path) -> None:
-        rows = traffic(600)
-        rows.loc[rows.index % 5 == 0, "model_name"] = None
-        names = {s.slice["model_name"] for s in drivers_of(rows, tmp_path).by_slice}
-        assert names == {"large", "small", None}
-
-    @pytest.mark.parametrize(
-        ("one", "other"),
-        [
-            (("p", None), ("p", "\x00")),
-            (("a\x1fb", "c"), ("a", "b\x1fc")),
-            (("p", "x"), ("p", '"x"')),
-        ],
-        ids=["none and NUL", "a separator", "quotes"],
-    )
-    def test_no_model_passes_for_another_by_its_name(
-        self, tmp_path: Path, one: tuple[str, str | None], other: tuple[str, str | None]
-    ) -> None:
-        rows = traffic(600)
-        for k, column in enumerate(("model_provider", "model_name")):
-            rows[column] = [(one, other)[n % 2][k] for n in range(len(rows))]
-        drivers = drivers_of(rows, tmp_path)
-        models = {(s.slice["model_provider"], s.slice["model_name"]) for s in drivers.by_slice}
-        assert models == {one, other}
-        change = rows["cost_usd"][late(rows)].sum() / 14 - rows["cost_usd"][~late(rows)].sum() / 42
-        assert drivers.change_usd_per_day == pytest.approx(change)
-
-    def test_beyond_the_limit_the_cheaper_models_are_taken_together(self, tmp_path: Path) -> None:
-        rows = longer_outputs(traffic())
-        rows["model_name"] = [f"model {k % 500}" for k in range(len(rows))]
-        result = assessed(rows, tmp_path)
-        drivers = result.section.drivers
-        names = {s.slice["model_name"] for s in drivers.by_slice}
-        assert len(names) == MAX_MODELS + 1
-        assert OTHERS in names
-        assert sum(e.nano_usd_days for e in drivers.by_slice) == drivers.change_nano_usd_days
-        costs = rows.groupby("model_name")["cost_usd"].sum().sort_values(ascending=False)
-        assert set(costs.index[: MAX_MODELS - 5]) <= names
-        assert any("the other 300 are taken together" in note for note in result.notes)
-
-    def test_the_order_of_rows_changes_nothing(self, tmp_path: Path) -> None:
-        rows = traffic(600)
-        first = assessed(rows, tmp_path / "a").section
-        again = assessed(rows.sample(frac=1.0, random_state=2), tmp_path / "b").section
-        assert first == again
