@@ -55,9 +55,18 @@ class Price(Model):
     cached_usd_per_million: NonNegative | None = None
 
 
+class Days(Model):
+    days: Annotated[int, Field(ge=1, le=366)]
+
+
 class Spend(Model):
+    """period: what the forecast reaches to the end of: the calendar month (UTC), or so many days from
+    the candidate's start on. unseen_cap_usd: the most that an interaction of unknown cost can cost."""
+
     budget_usd_per_day: Positive | None = None
     prices: tuple[Price, ...] | None = None
+    period: Literal["month"] | Days = "month"
+    unseen_cap_usd: Positive | None = None
 
     @model_validator(mode="after")
     def _one_price_at_a_time(self) -> Self:

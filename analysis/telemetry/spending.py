@@ -19,9 +19,8 @@ allowed (max_tokens)."""
 
 @dataclass(frozen=True)
 class Spent:
-    """Rows, those with a known cost, their nano-USD, and Σ of the squares of clusters' nano-USD."""
+    """Rows with a known cost, their nano-USD, and Σ of the squares of clusters' nano-USD."""
 
-    n_rows: int
     n_known: int
     nano_usd: int
     cluster_squares: int
@@ -59,8 +58,8 @@ class Piece:
 def spent(telemetry: Telemetry) -> Spent:
     """What the traffic of the candidate's time span cost."""
     row = telemetry.engine.row(
-        "SELECT coalesce(sum(n), 0), coalesce(sum(known), 0), coalesce(sum(t), 0), "
-        "coalesce(sum(t * t), 0) FROM (SELECT count(*) AS n, count(cost_nano) AS known, "
+        "SELECT coalesce(sum(known), 0), coalesce(sum(t), 0), coalesce(sum(t * t), 0) "
+        "FROM (SELECT count(cost_nano) AS known, "
         "CAST(coalesce(sum(cost_nano), 0) AS HUGEINT) AS t "
         f"FROM fact WHERE {_scope(telemetry)} GROUP BY cluster) clusters"
     )

@@ -17,6 +17,7 @@ from analysis.telemetry.windows import coverage
 from analysis.views.prices import price_list
 from analysis.views.result import ViewResult
 from analysis.views.spend_drivers import DriversSection, assess_drivers, model_keys
+from analysis.views.spend_unseen import UnseenCause, together, unseen_spend
 
 NANO = 1e9
 MIN_DAYS_FOR_WEEKDAYS = 21
@@ -24,14 +25,17 @@ MIN_DAYS_FOR_WEEKDAYS = 21
 
 @dataclass(frozen=True)
 class SpendSection:
-    """USD a day over all traffic of the candidate's time span. `unseen_usd` estimates what rows
-    without a known cost cost, at the mean of those with one."""
+    """USD a day over all traffic of the candidate's time span, as far as its cost is known.
+
+    unseen: what the log cannot see, by cause (see `spend_unseen`); unseen_usd: its value in all.
+    """
 
     usd_per_day: Interval
     budget_usd_per_day: float | None
     burn_rate: Interval
     forecast_usd_per_day: Range
     unseen_usd: float | None
+    unseen: tuple[UnseenCause, ...] = ()
 
 
 def assess_spend(
@@ -50,10 +54,11 @@ def assess_spend(
         days = pd.DataFrame({"day": [], "usd": [], "coverage": []})
     else:
         days = _daily(telemetry)
-        section = _spend(telemetry, days, budget)
+        unseen = unseen_spend(pieces, prices, keys, policy.spend.unseen_cap_usd)
+        section = _spend(telemetry, days, budget, unseen)
     return ViewResult(
         section=(section, drivers.section),
-        checks=(_check(section, reason),),
+        checks=(_check(section, reason, telemetry.candidate_days),),
         tables={"spend_drivers.csv": drivers.table},
         series={"spend_days": days, "drivers": drivers.series},
         notes=(*((reason,) if reason else ()), *drivers.notes),
@@ -76,14 +81,16 @@ def _daily(telemetry: Telemetry) -> pd.DataFrame:
     )
 
 
-def _spend(telemetry: Telemetry, days: pd.DataFrame, budget: float | None) -> SpendSection:
+def _spend(
+    telemetry: Telemetry, days: pd.DataFrame, budget: float | None, unseen: tuple[UnseenCause, ...]
+) -> SpendSection:
     found = spent(telemetry)
-    n_rows, n_known, total = found.n_rows, found.n_known, found.nano_usd
+    n_known, total = found.n_known, found.nano_usd
     squares = found.cluster_squares
     length = telemetry.candidate_days
     if not n_known:
         nothing = Interval.unknown()
-        return SpendSection(nothing, budget, nothing, Range(None, None, None), None)
+        return SpendSection(nothing, budget, nothing, Range(None, None, None), None, unseen)
     value = total / NANO / length
     # Days that are cut short, by the window's ends or an exclusion, do not vary like whole ones.
     whole = days[days["coverage"] == 1.0]
@@ -103,8 +110,9 @@ def _spend(telemetry: Telemetry, days: pd.DataFrame, budget: float | None) -> Sp
     burn = Interval.unknown(n_known)
     if budget is not None and per_day.low is not None and per_day.high is not None:
         burn = Interval.of(value / budget, per_day.low / budget, per_day.high / budget, n_known)
-    unseen = (n_rows - n_known) * (total / n_known) / NANO if n_known else None
-    return SpendSection(per_day, budget, burn, forecast, unseen)
+    in_all = together(unseen).value
+    assert not isinstance(in_all, str)
+    return SpendSection(per_day, budget, burn, forecast, in_all, unseen)
 
 
 def _day_deviation(days: pd.DataFrame) -> tuple[float, int]:
@@ -121,7 +129,21 @@ def _day_deviation(days: pd.DataFrame) -> tuple[float, int]:
     return float(usd.std(ddof=1)), len(usd) - 1
 
 
-def _check(spend: SpendSection, reason: str | None) -> Check:
+def _unseen_reason(spend: SpendSection, high: float, length: float) -> str | None:
+    """Why spend that the log cannot see leaves the check open; None where it fits into the budget."""
+    most, n = together(spend.unseen).high, sum(c.n for c in spend.unseen)
+    told = f"{n:,} {'interaction has' if n == 1 else 'interactions have'} no known cost"
+    if not n:
+        return None
+    if most is None:
+        return f"{told}, and nothing bounds what was paid"
+    assert spend.budget_usd_per_day is not None
+    if rounded(high + float(most) / length / spend.budget_usd_per_day) > 1:
+        return f"{told}, and at most {float(most):.2f} USD were paid, which may exceed the budget"
+    return None
+
+
+def _check(spend: SpendSection, reason: str | None, length: float) -> Check:
     burn, severity = spend.burn_rate, "hold"
     outcome, action = "inconclusive", "Wait for more traffic, or provide what is missing."
     if spend.budget_usd_per_day is None:
@@ -143,6 +165,13 @@ def _check(spend: SpendSection, reason: str | None) -> Check:
             outcome, sentence = "fail", f"{story}: over budget."
             action = (
                 "Read the drivers on the budgets page, and cut the largest or raise the budget."
+            )
+        elif rounded(burn.high) <= 1 and (unseen := _unseen_reason(spend, burn.high, length)):
+            reason = unseen
+            sentence = f"{story}, as far as it is known: {reason}."
+            action = (
+                "Log the cost of every interaction; or give the prices (spend.prices) or a cap "
+                "(spend.unseen_cap_usd) in the policy, so that what is missing is bounded."
             )
         elif rounded(burn.high) <= 1:
             outcome, sentence, action = "pass", f"{story}: within budget.", "Nothing to do."

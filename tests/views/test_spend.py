@@ -12,11 +12,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.check import Range
 from analysis.errors import ContractError
 from analysis.policy import Policy
+from analysis.telemetry.spending import CAUSES
 from analysis.views.budget import BudgetSection, assess
 from analysis.views.result import ViewResult
 from analysis.views.spend import SpendSection
+from analysis.views.spend_unseen import together
 from tests.views.world import DAY, START, at, check, dated, evenly, events, opened, policy, traffic
 
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
@@ -48,6 +51,37 @@ def steady(cost: Callable[[int], float], n_days: int = 28, a_day: int = 24) -> p
 
 
 FORTNIGHTS = dated(0, 14, 28)
+
+
+PRICES = [
+    {
+        "model_name": "a",
+        "start": at(-9),
+        "prompt_usd_per_million": 1_000,
+        "completion_usd_per_million": 2_000,
+    }
+]
+
+
+def unseen_rows() -> pd.DataFrame:
+    """0.1 USD each, but for two late rows of every cause without a known cost."""
+    rows = steady(lambda d: 0.1).assign(
+        model_name="a", prompt_tokens=100, completion_tokens=100, max_tokens=400,
+        failure_type=None, repair_strategy=None,
+    )  # fmt: skip
+    for place, cause in enumerate(CAUSES[1:]):
+        at_rows = [400 + 60 * place, 410 + 60 * place]
+        rows.loc[at_rows, "cost_usd"] = None
+        if cause != "unknown_price":
+            rows.loc[at_rows, "completion_tokens"] = None
+        if cause in ("timeout", "dropped_stream"):
+            rows.loc[at_rows, "failure_type"] = cause
+            rows.loc[at_rows, "is_failure"] = True
+        else:
+            rows.loc[at_rows, "max_tokens"] = None
+        if cause == "fallback":
+            rows.loc[at_rows, "repair_strategy"] = "fallback_answer"
+    return rows
 
 
 class TestSpend:
@@ -93,6 +127,59 @@ class TestSpend:
         assert spend.unseen_usd == pytest.approx(0.1 * new["cost_usd"].isna().sum())
         assert spend.usd_per_day.value == pytest.approx(new["cost_usd"].sum() / 14)
         assert spend.usd_per_day.support == new["cost_usd"].notna().sum()
+
+    def test_what_the_log_cannot_see_is_told_by_cause_with_bounds(self, tmp_path: Path) -> None:
+        rows = unseen_rows()
+        rules = policy(windows=FORTNIGHTS, spend={"prices": PRICES, "unseen_cap_usd": 0.5})
+        held = {c.cause: c for c in spend_of(rows, tmp_path, rules).unseen}
+        late_rows = rows[late(rows, 14)]
+        mean = late_rows["cost_usd"].mean()
+        assert {c: (u.n, u.share) for c, u in held.items()} == {
+            c: (2, pytest.approx(2 / len(late_rows))) for c in CAUSES[1:]
+        }
+        # Tokens and price known: the list price, whatever the cause.
+        assert held["unknown_price"].usd == Range(*[pytest.approx(2 * (0.1 + 0.2))] * 3)
+        # A ceiling and the price: at most the prompt and the longest answer that was allowed.
+        longest = 2 * (0.1 + 2e-3 * 400)
+        for cause in ("timeout", "dropped_stream"):
+            assert held[cause].usd == Range(pytest.approx(2 * mean), 0.0, pytest.approx(longest))
+        # Neither: from nothing to the policy's cap for each.
+        for cause in ("fallback", "other"):
+            assert held[cause].usd == Range(pytest.approx(2 * mean), 0.0, pytest.approx(1.0))
+
+    @pytest.mark.parametrize(
+        ("spend", "high"),
+        [({}, None), ({"unseen_cap_usd": 0.3}, 3.0), ({"prices": "list"}, None)],
+        ids=["neither", "a cap", "prices alone"],
+    )
+    def test_what_nothing_bounds_has_no_upper_bound(
+        self, tmp_path: Path, spend: dict[str, Any], high: float | None
+    ) -> None:
+        if "prices" in spend:
+            spend = {"prices": PRICES}
+        found = spend_of(unseen_rows(), tmp_path, policy(windows=FORTNIGHTS, spend=spend))
+        assert together(found.unseen).high == (high if high is None else pytest.approx(high))
+        assert together(found.unseen).value == found.unseen_usd
+
+    @pytest.mark.parametrize(
+        ("spend", "outcome", "reason"),
+        [
+            ({}, "inconclusive", "nothing bounds"),
+            ({"unseen_cap_usd": 0.5}, "pass", ""),
+            ({"unseen_cap_usd": 5.0}, "inconclusive", "at most 50.00 USD"),
+            ({"budget_usd_per_day": 1.0}, "fail", ""),
+        ],
+    )
+    def test_spend_does_not_pass_by_costs_that_are_missing(
+        self, tmp_path: Path, spend: dict[str, Any], outcome: str, reason: str
+    ) -> None:
+        """Known spend is about 2.4 USD a day, 3.1 with its interval, of 4: 12.6 USD a fortnight left."""
+        rules = policy(windows=FORTNIGHTS, spend={"budget_usd_per_day": 4.0, **spend})
+        found = check(assessed(unseen_rows(), tmp_path, rules), "budget.spend")
+        assert found.outcome == outcome
+        assert reason in (found.reason or "")
+        assert found.low is not None
+        assert found.high is not None
 
     @pytest.mark.parametrize(
         ("budget", "outcome"), [(1.0, "fail"), (2.4, "inconclusive"), (4.0, "pass")]
