@@ -19,6 +19,7 @@ TABLES = (
     "health_by_model.csv",
     "slo_burn.csv",
     "spend_drivers.csv",
+    "spend_by_hour.csv",
     "hotspots.csv",
     "routing_policy.csv",
     "routing_backtest.csv",

@@ -16,6 +16,7 @@ _SAID = {
     "health_by_model.csv": "every figure of each model",
     "slo_burn.csv": "every objective with its budget, and each alert",
     "spend_drivers.csv": "what moved the spend, by model and driver",
+    "spend_by_hour.csv": "spend, interactions and unknown costs of each hour",
     "hotspots.csv": "every tested slice",
     "routing_policy.csv": "what each rule of a routing candidate changes",
     "routing_backtest.csv": "every candidate under every estimator",

@@ -74,6 +74,32 @@ def spent_by_day(telemetry: Telemetry) -> dict[int, int]:
     return {int(day): int(nano) for day, nano in rows}
 
 
+@dataclass(frozen=True)
+class Hour:
+    """An hour (since 1970-01-01 UTC) by the rows' own times, all traffic: nano-USD, rows, and those
+    without a known cost. in_period: whether they lie at or after a given moment."""
+
+    hour: int
+    in_period: bool
+    nano_usd: int
+    n: int
+    n_unknown: int
+
+
+def spent_by_hour(telemetry: Telemetry, start: datetime, end: datetime) -> tuple[Hour, ...]:
+    """The hours before `end` that hold rows, in order; one that `start` divides stands twice."""
+    rows = telemetry.engine.rows(
+        "SELECT hour, later, coalesce(sum(cost_nano), 0), count(*), count(cost_nano) FROM "
+        "(SELECT CAST(floor(ts_us / 3600000000) AS BIGINT) AS hour, "
+        f"CASE WHEN ts_us >= {micros(start)} THEN 1 ELSE 0 END AS later, cost_nano "
+        f"FROM fact WHERE ts_us < {micros(end)}) hours GROUP BY hour, later ORDER BY hour, later"
+    )
+    return tuple(
+        Hour(int(hour), bool(later), int(nano), int(n), int(n) - int(known))
+        for hour, later, nano, n, known in rows
+    )
+
+
 def _scope(telemetry: Telemetry) -> str:
     """Rows that the spend a day covers: a canary's span counts all traffic, less the exclusions."""
     if not telemetry.windows.by_release:

@@ -11,16 +11,22 @@ from scipy.stats import t as student
 
 from analysis.check import Check, Interval, Range, rounded
 from analysis.policy import Policy
+from analysis.stats.daily_forecast import MIN_DAYS_FOR_WEEKDAYS
 from analysis.telemetry import Telemetry
 from analysis.telemetry.spending import spend_pieces, spent, spent_by_day
 from analysis.telemetry.windows import coverage
 from analysis.views.prices import price_list
 from analysis.views.result import ViewResult
 from analysis.views.spend_drivers import DriversSection, assess_drivers, model_keys
+from analysis.views.spend_period import (
+    Period,
+    PeriodSection,
+    assess_period,
+    unknown_period,
+)
 from analysis.views.spend_unseen import UnseenCause, together, unseen_spend
 
 NANO = 1e9
-MIN_DAYS_FOR_WEEKDAYS = 21
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class SpendSection:
     """USD a day over all traffic of the candidate's time span, as far as its cost is known.
 
     unseen: what the log cannot see, by cause (see `spend_unseen`); unseen_usd: its value in all.
+    forecast_usd_per_day: mean of the next days, as many as the candidate window has. Forecasts rest on
+    `history_days` whole days, and know weekdays where `weekdays` says so.
     """
 
     usd_per_day: Interval
@@ -35,7 +43,10 @@ class SpendSection:
     burn_rate: Interval
     forecast_usd_per_day: Range
     unseen_usd: float | None
-    unseen: tuple[UnseenCause, ...] = ()
+    unseen: tuple[UnseenCause, ...]
+    period: PeriodSection
+    history_days: int
+    weekdays: bool
 
 
 def assess_spend(
@@ -45,23 +56,64 @@ def assess_spend(
     keys, prices = model_keys(telemetry), price_list(policy)
     pieces = spend_pieces(telemetry, keys, prices.moments) if telemetry.has("cost_usd") else ()
     drivers = assess_drivers(telemetry, pieces, prices, keys)
-    budget = policy.spend.budget_usd_per_day
     reason = telemetry.unusable("cost_usd")
     if reason is not None:
-        section = SpendSection(
-            Interval.unknown(), budget, Interval.unknown(), Range(None, None, None), None
-        )
+        period = unknown_period(telemetry, policy, reason)
         days = pd.DataFrame({"day": [], "usd": [], "coverage": []})
+        per_day = Interval.unknown()
     else:
+        period = assess_period(telemetry, policy)
         days = _daily(telemetry)
-        unseen = unseen_spend(pieces, prices, keys, policy.spend.unseen_cap_usd)
-        section = _spend(telemetry, days, budget, unseen)
+        per_day = _per_day(telemetry, days)
+        if per_day.value is None:
+            period = unknown_period(telemetry, policy, "no interaction has a known cost (cost_usd)")
+    unseen = unseen_spend(pieces, prices, keys, policy.spend.unseen_cap_usd)
+    section = _section(policy, per_day, period, unseen, reason is None)
     return ViewResult(
         section=(section, drivers.section),
         checks=(_check(section, reason, telemetry.candidate_days),),
-        tables={"spend_drivers.csv": drivers.table},
-        series={"spend_days": days, "drivers": drivers.series},
-        notes=(*((reason,) if reason else ()), *drivers.notes),
+        tables={"spend_drivers.csv": drivers.table, "spend_by_hour.csv": period.hours},
+        series={"spend_days": days, "spend_period": period.path, "drivers": drivers.series},
+        notes=(*((reason,) if reason else ()), *_period_note(period, reason), *drivers.notes),
+    )
+
+
+def _period_note(period: Period, reason: str | None) -> tuple[str, ...]:
+    why = period.section.reason
+    return (f"the forecast of spend: {why}",) if why and why != reason else ()
+
+
+def _section(
+    policy: Policy,
+    per_day: Interval,
+    period: Period,
+    unseen: tuple[UnseenCause, ...],
+    usable: bool,
+) -> SpendSection:
+    budget = policy.spend.budget_usd_per_day
+    burn, forecast = Interval.unknown(per_day.support), Range(None, None, None)
+    if per_day.value is not None:
+        forecast = period.next_days
+        if forecast.value is None:
+            forecast = Range(per_day.value, None, None)
+        if budget is not None:
+            shares = [
+                None if v is None else v / budget
+                for v in (per_day.value, per_day.low, per_day.high)
+            ]
+            burn = Interval.of(shares[0], shares[1], shares[2], per_day.support)
+    in_all = together(unseen).value if usable and per_day.value is not None else None
+    assert not isinstance(in_all, str)
+    return SpendSection(
+        usd_per_day=per_day,
+        budget_usd_per_day=budget,
+        burn_rate=burn,
+        forecast_usd_per_day=forecast,
+        unseen_usd=in_all,
+        unseen=unseen,
+        period=period.section,
+        history_days=period.history_days,
+        weekdays=period.weekdays,
     )
 
 
@@ -81,38 +133,22 @@ def _daily(telemetry: Telemetry) -> pd.DataFrame:
     )
 
 
-def _spend(
-    telemetry: Telemetry, days: pd.DataFrame, budget: float | None, unseen: tuple[UnseenCause, ...]
-) -> SpendSection:
-    found = spent(telemetry)
-    n_known, total = found.n_known, found.nano_usd
-    squares = found.cluster_squares
-    length = telemetry.candidate_days
-    if not n_known:
-        nothing = Interval.unknown()
-        return SpendSection(nothing, budget, nothing, Range(None, None, None), None, unseen)
-    value = total / NANO / length
+def _per_day(telemetry: Telemetry, days: pd.DataFrame) -> Interval:
+    """Known spend a day with its interval: the larger variance of days and of clusters."""
+    found, length = spent(telemetry), telemetry.candidate_days
+    if not found.n_known:
+        return Interval.unknown()
+    value = found.nano_usd / NANO / length
     # Days that are cut short, by the window's ends or an exclusion, do not vary like whole ones.
     whole = days[days["coverage"] == 1.0]
     # Clusters arrive at random: the variance of a compound Poisson total is Σ y_c².
-    variance, df = squares / NANO**2 / length**2, math.inf
-    spread, spread_df = math.nan, 0
+    variance, df = found.cluster_squares / NANO**2 / length**2, math.inf
     if len(whole) >= 3:
         spread, spread_df = _day_deviation(whole)
         if spread**2 / length >= variance:
             variance, df = spread**2 / length, spread_df
     half = float(student.ppf(0.975, df)) * math.sqrt(variance)
-    per_day = Interval.of(value, max(value - half, 0.0), value + half, n_known)
-    forecast = Range(value, None, None)
-    if spread_df > 0:
-        ahead = float(student.ppf(0.975, spread_df)) * spread * math.sqrt(2 / length)
-        forecast = Range(value, max(value - ahead, 0.0), value + ahead)
-    burn = Interval.unknown(n_known)
-    if budget is not None and per_day.low is not None and per_day.high is not None:
-        burn = Interval.of(value / budget, per_day.low / budget, per_day.high / budget, n_known)
-    in_all = together(unseen).value
-    assert not isinstance(in_all, str)
-    return SpendSection(per_day, budget, burn, forecast, in_all, unseen)
+    return Interval.of(value, max(value - half, 0.0), value + half, found.n_known)
 
 
 def _day_deviation(days: pd.DataFrame) -> tuple[float, int]:

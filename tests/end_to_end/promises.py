@@ -21,8 +21,10 @@ KEYS = {
     "views.contract": "n_rules n_errors n_warnings violations below quarantine bounds",
     "views.health": "baseline candidate change more missing",
     "views.budget": "slos spend drivers",
-    "views.budget.spend": "usd_per_day budget_usd_per_day burn_rate forecast_usd_per_day unseen_usd",
-    "views.budget.drivers": "change_usd_per_day effects by_slice",
+    "views.budget.spend": "usd_per_day budget_usd_per_day burn_rate forecast_usd_per_day unseen_usd "
+    "unseen period history_days weekdays",
+    "views.budget.spend.period": "start_utc end_utc spent_usd budget_usd forecast_usd exhausts_utc",
+    "views.budget.drivers": "change_usd_per_day effects by_slice by_use_case by_token new gone prices",
     "views.hotspots": "n_tested fdr coverage detectable_ratio listed found",
     "views.routing": "propensity on_policy candidates",
     "views.routing.on_policy": "unit_cost_usd failure_rate cost_usd",
@@ -384,13 +386,28 @@ def _decision(body: Body) -> Iterator[str]:
 def _sums(body: Body) -> Iterator[str]:
     drivers = at(body, "views.budget.drivers")
     change = drivers["change_usd_per_day"]
-    for part in ("effects", "by_slice"):
+    for part in ("effects", "by_slice", "by_use_case", "by_token"):
+        if part.startswith("by_") and not drivers[part]:
+            continue  # without use cases, or without prices
         amounts = [e["usd_per_day"] for e in drivers[part]]
         total = math.fsum(amounts)
         # Twelve digits of each amount are told; large ones that cancel leave what is below them.
         untold = 1e-11 * math.fsum(map(abs, amounts))
         if change is not None and not (_near(total, change) or abs(total - change) <= untold):
             yield f"views.budget.drivers.{part}: sums to {total}, not {change}"
+    spend = at(body, "views.budget.spend")
+    for cause in spend["unseen"]:
+        low, high = cause["usd"]["low"], cause["usd"]["high"]
+        value = cause["usd"]["value"]
+        if cause["n"] <= 0 or (value is not None and not low <= value <= (high or value)):
+            yield f"views.budget.spend.unseen: {cause}"
+    ahead = spend["period"]["forecast_usd"]
+    if ahead["value"] is not None and not (
+        spend["period"]["spent_usd"] <= ahead["low"] <= ahead["value"] <= ahead["high"]
+    ):
+        yield f"views.budget.spend.period: {spend['period']}"
+    if ahead["value"] is None and not spend["period"]["reason"]:
+        yield "views.budget.spend.period: no forecast, and no reason"
     o = at(body, "views.drift.outcome_change")
     if (o["mix"] is None) != (o["within"] is None) or (o["mix"] is None and not o["reason"]):
         yield f"views.drift.outcome_change: {o}"

@@ -104,8 +104,6 @@ class TestSpend:
         half = stats.t.ppf(0.975, 13) * usd.std(ddof=1) / math.sqrt(14)
         assert spend.usd_per_day.low == pytest.approx(usd.mean() - half)
         assert spend.usd_per_day.high == pytest.approx(usd.mean() + half)
-        ahead = stats.t.ppf(0.975, 13) * usd.std(ddof=1) * math.sqrt(2 / 14)
-        assert spend.forecast_usd_per_day.high == pytest.approx(usd.mean() + ahead)
         # Days that are all alike leave the arrival of users: Σ y_c² of a compound Poisson total.
         calm = spend_of(steady(lambda d: 0.1), tmp_path / "b", policy(windows=FORTNIGHTS))
         half = stats.norm.ppf(0.975) * math.sqrt(14 * 24 * 0.1**2) / 14
@@ -113,11 +111,13 @@ class TestSpend:
 
     def test_weekdays_explain_variance_from_three_weeks_on(self, tmp_path: Path) -> None:
         rows = steady(lambda d: 0.9 if d % 7 < 5 else 0.1, n_days=56)
-        long = spend_of(rows, tmp_path / "a", policy(windows=dated(0, 28, 56)))
-        short = spend_of(rows, tmp_path / "b", policy(windows=dated(28, 42, 56)))
-        assert long.forecast_usd_per_day.low == pytest.approx(long.forecast_usd_per_day.value)
-        assert short.forecast_usd_per_day.low is not None
-        assert short.forecast_usd_per_day.low < 0.8 * float(short.forecast_usd_per_day.value or 0)
+        few = spend_of(rows, tmp_path / "a", policy(windows=dated(46, 49, 56)))
+        enough = spend_of(rows, tmp_path / "b", policy(windows=dated(35, 42, 56)))
+        assert (few.history_days, few.weekdays) == (10, False)
+        assert (enough.history_days, enough.weekdays) == (21, True)
+        assert enough.forecast_usd_per_day.low == pytest.approx(enough.forecast_usd_per_day.value)
+        assert few.forecast_usd_per_day.low is not None
+        assert few.forecast_usd_per_day.low < 0.8 * float(few.forecast_usd_per_day.value or 0)
 
     def test_unknown_costs_stand_apart_at_the_mean_of_the_known(self, tmp_path: Path) -> None:
         rows = steady(lambda d: 0.1)
