@@ -73,8 +73,10 @@ def parts(review: Review) -> Parts:
             *_remaining(section, result.series["burn"]),
             *_alerts(section),
             *_episodes(section),
-            *spend.blocks(body, section["spend"], result.series["spend_days"]),
-            *waterfall.blocks(body, section["drivers"]),
+            *spend.blocks(
+                body, section["spend"], result.series["spend_days"], result.series["spend_period"]
+            ),
+            *waterfall.blocks(body, section["spend"], section["drivers"]),
             *view_notes(body, "budget", result.notes),
         ),
         view_actions(body, "budget"),

@@ -121,15 +121,15 @@ def _period(telemetry: Telemetry, policy: Policy) -> Span:
 def _history(telemetry: Telemetry, hours: Sequence[Hour]) -> tuple[list[int], list[float]]:
     """Whole UTC days of both windows in order, and their USD; exclusions and their days left out.
 
-    The first day counts if it has traffic in its first hour: else the log may begin within it.
+    The log's first day counts if it has traffic in its first hour: else it may have begun within it.
     """
     windows = telemetry.windows
     starts = [w.start for w in (windows.candidate, windows.baseline) if w is not None]
     first = max(day_number(min(starts)), day_number(windows.candidate.end) - MAX_DAYS)
-    seen = sorted(h.hour for h in hours if h.hour >= 24 * first)
+    seen = [h.hour for h in hours]
     if not seen:
         return [], []
-    begin = math.ceil(seen[0] / 24)
+    begin = max(first, math.ceil(min(seen) / 24))
     nano: dict[int, int] = {}
     for h in hours:
         nano[h.hour // 24] = nano.get(h.hour // 24, 0) + h.nano_usd
