@@ -18,12 +18,22 @@ PROPENSITY_STEPS = 10_000
 
 
 @dataclass(frozen=True)
+class RetryChances:
+    """`Retries` of each request, shape (requests,): they may change with the candidate."""
+
+    first: Floats
+    second: Floats
+    failure: Floats
+
+
+@dataclass(frozen=True)
 class Potential:
     """Means for each request and model, shape (requests, models).
 
     failure: probability that the first attempt fails. breach: probability that an attempt is over
     the latency limit. cost_usd, completion_tokens: means an attempt. log_completion, log_latency:
-    location of the log of completion tokens and latency.
+    location of the log of completion tokens and latency. price_factor: of the model's prices, 1 but
+    where the candidate changes them.
     """
 
     failure: Floats
@@ -32,10 +42,12 @@ class Potential:
     completion_tokens: Floats
     log_completion: Floats
     log_latency: Floats
+    price_factor: Floats
+    retries: RetryChances
 
 
-def propensity_table(s: Scenario) -> Floats:
-    """P(model | use case, tier, size class), shape (use cases, tiers, 3, models).
+def propensity_table(s: Scenario, candidate: bool = False) -> Floats:
+    """P(model | use case, tier, size class), shape (use cases, tiers, 3, models), in one window.
 
     A softmax with a floor, in steps of 1/10,000 by largest remainders: what is logged is exactly
     what is drawn from, and each context sums to one exactly.
@@ -45,6 +57,11 @@ def propensity_table(s: Scenario) -> Floats:
         + np.array(s.tier_router)[None, :, None, :]
         + np.array([m.size_preference for m in s.models]) * np.array([-1, 0, 1])[:, None]
     )
+    favoured = s.change.favoured
+    if candidate and favoured is not None:
+        logits = logits + favoured.logit * np.array(
+            [m.name == favoured.model_name for m in s.models]
+        )
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     softmax = weights / weights.sum(axis=-1, keepdims=True)
     floor = s.router_floor
@@ -56,12 +73,17 @@ def propensity_table(s: Scenario) -> Floats:
     return table
 
 
-def propensities(s: Scenario, users: Users, sessions: Sessions, requests: Requests) -> Floats:
+def propensities(
+    s: Scenario, days: Days, users: Users, sessions: Sessions, requests: Requests
+) -> Floats:
     """P(model | context) of each request, shape (requests, models)."""
     session = requests.session
-    table = propensity_table(s)
+    table = np.stack([propensity_table(s), propensity_table(s, candidate=True)])
     rows: Floats = table[
-        sessions.use_case[session], users.tier[sessions.user[session]], requests.size_class
+        days.in_candidate[sessions.day[session]].astype(int),
+        sessions.use_case[session],
+        users.tier[sessions.user[session]],
+        requests.size_class,
     ]
     return rows
 
@@ -82,15 +104,18 @@ def potential_outcomes(
         + np.array([m.latency for m in s.models])
         + (s.latency_size_slope * requests.log_size + days.latency[day])[:, None]
     )
+    price_factor = _price_factor(s, candidate)
     return Potential(
         failure=_failure(s, days, sessions, requests),
         breach=ndtr(
             -untail((np.log(s.latency_limit_ms) - log_latency) / s.latency_sd, s.latency_tail)
         ),
-        cost_usd=_prompt_cost(s, requests) + completion * _prices(s, 2) / 1e6,
+        cost_usd=(_prompt_cost(s, requests) + completion * _prices(s, 2) / 1e6) * price_factor,
         completion_tokens=completion,
         log_completion=log_completion,
         log_latency=log_latency,
+        price_factor=price_factor,
+        retries=_retries(s, candidate),
     )
 
 
@@ -150,6 +175,24 @@ def _log_completion(s: Scenario, use_case: Codes, candidate: np.ndarray) -> Floa
         location[candidate, column] += np.log(longer.factor)
     shifted: Floats = location
     return shifted
+
+
+def _price_factor(s: Scenario, candidate: np.ndarray) -> Floats:
+    factor = np.ones((len(candidate), len(s.models)))
+    repriced = s.change.repriced
+    if repriced is not None:
+        column = [m.name for m in s.models].index(repriced.model_name)
+        factor[candidate, column] = repriced.factor
+    return factor
+
+
+def _retries(s: Scenario, candidate: np.ndarray) -> RetryChances:
+    old, new = s.retries, s.change.retries or s.retries
+    return RetryChances(
+        first=np.where(candidate, new.first, old.first),
+        second=np.where(candidate, new.second, old.second),
+        failure=np.where(candidate, new.failure, old.failure),
+    )
 
 
 def _capped_lognormal_mean(location: Floats, sd: float, cap: Floats) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.sample.behaviour import Potential
-from analysis.sample.scenarios import Retries, Scenario
+from analysis.sample.scenarios import Scenario
 from analysis.sample.traffic import Floats
 
 Bools = npt.NDArray[np.bool_]
@@ -40,17 +40,18 @@ class Expected:
         )
 
 
-def expect(potential: Potential, retries: Retries) -> Expected:
+def expect(potential: Potential) -> Expected:
     """Sums over the chain of at most three attempts, whose costs and latencies do not depend on
     how the attempt before went."""
-    p, f = potential.failure, retries.failure
-    second = p * retries.first
-    third = second * f * retries.second
+    p, retries = potential.failure, potential.retries
+    f, again = retries.failure[:, None], retries.second[:, None]
+    second = p * retries.first[:, None]
+    third = second * f * again
     attempts = 1 + second + third
     return Expected(
         attempts=attempts,
         failures=p + second * f + third * f,
-        final_failure=p * (1 - retries.first) + second * f * (1 - retries.second) + third * f,
+        final_failure=p * (1 - retries.first[:, None]) + second * f * (1 - again) + third * f,
         breaches=potential.breach * attempts,
         breach=potential.breach,
         cost_usd=potential.cost_usd * attempts,

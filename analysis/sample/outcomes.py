@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from analysis.sample.behaviour import Potential, tail
+from analysis.sample.behaviour import Potential, RetryChances, tail
 from analysis.sample.scenarios import Scenario
 from analysis.sample.traffic import Codes, Floats, Ints, Requests, Sessions, Users, stream
 
@@ -63,7 +63,7 @@ def draw_attempts(
     model = route(propensity, seed)
     chosen = (np.arange(len(model)), model)
     first_risk = potential.failure[chosen]
-    failed, tries = _failures(s, users, sessions, requests, first_risk, seed)
+    failed, tries = _failures(s, users, sessions, requests, potential.retries, first_risk, seed)
     request = np.repeat(np.arange(len(tries)), tries)
     retry_index = _position_in_run(tries)
     session = requests.session[request]
@@ -94,9 +94,11 @@ def draw_attempts(
         propensity=propensity[here],
         failure=failure,
         known=rng.random(count) >= s.unknown_label_rate,
-        risk=np.where(retry_index == 0, first_risk[request], s.retries.failure),
+        risk=np.where(retry_index == 0, first_risk[request], potential.retries.failure[request]),
         completion_tokens=completion,
-        cost_micro_usd=_cost(s, requests, request, model[request], completion),
+        cost_micro_usd=_cost(
+            s, requests, request, model[request], completion, potential.price_factor[here]
+        ),
         latency_tenths_ms=latency_tenths,
         tool_calls=_tool_calls(s, requests, request, failure, rng),
         time=_times(sessions, session, retry_index, latency_tenths, rng),
@@ -104,7 +106,13 @@ def draw_attempts(
 
 
 def _failures(
-    s: Scenario, users: Users, sessions: Sessions, requests: Requests, risk: Floats, seed: int
+    s: Scenario,
+    users: Users,
+    sessions: Sessions,
+    requests: Requests,
+    retries: RetryChances,
+    risk: Floats,
+    seed: int,
 ) -> tuple[npt.NDArray[np.bool_], Ints]:
     """Whether attempt 0, 1, 2 fails, shape (requests, 3), and how many attempts were made.
 
@@ -121,8 +129,8 @@ def _failures(
     )
     failed = np.empty((count, 3), dtype=bool)
     failed[:, 0] = latent < ndtri(risk)
-    failed[:, 1:] = rng.random((count, 2)) < s.retries.failure
-    again = rng.random((count, 2)) < np.array([s.retries.first, s.retries.second])
+    failed[:, 1:] = rng.random((count, 2)) < retries.failure[:, None]
+    again = rng.random((count, 2)) < np.column_stack([retries.first, retries.second])
     second = failed[:, 0] & again[:, 0]
     third = second & failed[:, 1] & again[:, 1]
     return failed, 1 + second.astype(np.int64) + third
@@ -135,7 +143,14 @@ def _position_in_run(lengths: Ints) -> Ints:
     return position
 
 
-def _cost(s: Scenario, requests: Requests, request: Ints, model: Codes, completion: Ints) -> Ints:
+def _cost(
+    s: Scenario,
+    requests: Requests,
+    request: Ints,
+    model: Codes,
+    completion: Ints,
+    price_factor: Floats,
+) -> Ints:
     """Cost in whole micro-USD: tokens times USD per million tokens is micro-USD."""
     prices = np.array(
         [
@@ -146,7 +161,7 @@ def _cost(s: Scenario, requests: Requests, request: Ints, model: Codes, completi
     cached = requests.cached_tokens[request]
     fresh = requests.prompt_tokens[request] - cached
     micro = fresh * prices[:, 0] + cached * prices[:, 1] + completion * prices[:, 2]
-    cost: Ints = np.rint(micro).astype(np.int64)
+    cost: Ints = np.rint(micro * price_factor).astype(np.int64)
     return cost
 
 

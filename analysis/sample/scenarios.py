@@ -121,13 +121,34 @@ class LongerOutputs:
 
 
 @dataclass(frozen=True)
+class Favoured:
+    """A model that the router prefers from the candidate on: `logit` is added to its own."""
+
+    model_name: str
+    logit: float
+
+
+@dataclass(frozen=True)
+class Repriced:
+    """All prices of one model times `factor`, from the candidate on."""
+
+    model_name: str
+    factor: float
+
+
+@dataclass(frozen=True)
 class Change:
-    """Everything that the candidate does differently; nothing by default."""
+    """Everything that the candidate does differently; nothing by default. volume: times the sessions
+    a day of the baseline."""
 
     hotspot: Hotspot | None = None
     longer_outputs: LongerOutputs | None = None
     channels: Mix | None = None
     prompt_version: str | None = None
+    volume: float = 1.0
+    favoured: Favoured | None = None
+    repriced: Repriced | None = None
+    retries: Retries | None = None
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def draw_days(s: Scenario, seed: int) -> Days:
     volume_z, failure_z, latency_z = rng.standard_normal((3, count))
     effect = s.dependence
     volume = np.asarray(s.weekday_volume)[weekday] * np.exp(effect.day_volume_sd * volume_z)
+    volume = volume * np.where(np.arange(count) >= s.baseline_days, s.change.volume, 1.0)
     return Days(
         first_second=int((first - _EPOCH).total_seconds()),
         in_candidate=np.arange(count) >= s.baseline_days,

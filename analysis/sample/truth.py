@@ -86,7 +86,7 @@ def describe(
         propensity,
         potential,
         attempts,
-        expect(potential, s.retries),
+        expect(potential),
         made,
         days.in_candidate[sessions.day[requests.session]],
     )

@@ -110,7 +110,7 @@ def draw(s: Scenario, n_interactions: int, seed: int) -> Simulation:
     users = draw_users(s, n_users, seed)
     sessions = draw_sessions(s, days, n_users, n_sessions, seed)
     requests = draw_requests(s, sessions, seed)
-    propensity = propensities(s, users, sessions, requests)
+    propensity = propensities(s, days, users, sessions, requests)
     potential = potential_outcomes(s, days, sessions, requests)
     attempts = draw_attempts(
         s, users, sessions, requests, propensity, potential, n_interactions, seed

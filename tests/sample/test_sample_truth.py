@@ -263,7 +263,7 @@ def test_chains_of_retries_have_their_closed_form() -> None:
     drawn = draw(HEALTHY, 50, 1)
     sure = replace(drawn.potential, failure=np.ones_like(drawn.potential.failure))
     r, f = HEALTHY.retries, HEALTHY.retries.failure
-    e = expect(sure, HEALTHY.retries)
+    e = expect(sure)
     assert np.allclose(e.attempts, 1 + r.first + r.first * f * r.second)
     recovered = r.first * (1 - f) + r.first * f * r.second * (1 - f)
     assert np.allclose(e.final_failure, 1 - recovered)
