@@ -24,6 +24,7 @@ from analysis.present.blocks import (
     figure,
     over,
     paragraph,
+    stacked,
     view_actions,
     view_answer,
     view_notes,

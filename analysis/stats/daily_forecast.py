@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
+
+from analysis.stats.intervals import t_quantile
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -67,7 +68,7 @@ class DailyModel:
 
     def quantile(self, coverage: float) -> float:
         """Half width of a two-sided interval in standard errors."""
-        return float(student.ppf(0.5 + coverage / 2, self.df))
+        return t_quantile(0.5 + coverage / 2, self.df)
 
 
 def fit(

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from analysis.stats.intervals import t_quantile
+
 MIN_DAYS = 3
 WEEKDAYS_FROM = 21
 MAX_CORRELATION = 0.8
@@ -95,11 +97,9 @@ def crossings(pace: Pace, stock: float, confidence: float = 0.95) -> tuple[float
 
     Beyond some 270 years the earliest is infinite, and the latest None.
     """
-    from scipy.stats import t as student
-
     n = pace.n
     f = inflation(n, pace.correlation)
-    quantile = float(student.ppf(0.5 + confidence / 2, max(n / f - 1, 2.0)))
+    quantile = t_quantile(0.5 + confidence / 2, max(n / f - 1, 2.0))
     within = np.concatenate([[0.0], np.cumsum(pace.weekdays)])
 
     def reach(t: float, sign: int) -> float:

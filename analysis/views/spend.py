@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from analysis.check import Check, Interval, Range, rounded
 from analysis.policy import Policy
 from analysis.stats.daily_forecast import MIN_DAYS_FOR_WEEKDAYS
+from analysis.stats.intervals import t_quantile
 from analysis.telemetry import Telemetry
 from analysis.telemetry.spending import spend_pieces, spent, spent_by_day
 from analysis.telemetry.windows import coverage
@@ -147,7 +147,7 @@ def _per_day(telemetry: Telemetry, days: pd.DataFrame) -> Interval:
         spread, spread_df = _day_deviation(whole)
         if spread**2 / length >= variance:
             variance, df = spread**2 / length, spread_df
-    half = float(student.ppf(0.975, df)) * math.sqrt(variance)
+    half = t_quantile(0.975, df) * math.sqrt(variance)
     return Interval.of(value, max(value - half, 0.0), value + half, found.n_known)
 
 
