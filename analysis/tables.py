@@ -18,6 +18,7 @@ import pandas as pd
 TABLES = (
     "health_by_model.csv",
     "slo_burn.csv",
+    "slo_by_release.csv",
     "spend_drivers.csv",
     "spend_by_hour.csv",
     "hotspots.csv",

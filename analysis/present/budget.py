@@ -59,6 +59,8 @@ from analysis.present.theme import (
 from analysis.review import Review
 
 MAX_EPISODES = 5
+MAX_PARTS = 3
+_PARTS = {"release_id": "release", "prompt_version": "prompt version", "month": "month"}
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)
 _TYPES = ("solid", "dashed", "dotted", "dashdot", "solid")
 
@@ -72,6 +74,7 @@ def parts(review: Review) -> Parts:
         (
             *_slos(body, section),
             *_remaining(section, result.series["burn"]),
+            *_by_release(section),
             *_alerts(section),
             *_episodes(section),
             *spend.blocks(
@@ -179,6 +182,47 @@ def _remaining(section: Body, burn: pd.DataFrame) -> tuple[Html, ...]:
         "pace that spends it exactly."
     )
     return (figure(svg(plot, height=3.2), f"Error budgets at the window's end: {story}.", caption),)
+
+
+def _by_release(section: Body) -> tuple[Html, ...]:
+    """What each release, prompt version and month burned."""
+    rows = []
+    for s in section["slos"]:
+        for kind, held in (
+            *(
+                (name, [p for p in s["by_release"] if p["column"] == name])
+                for name in ("release_id", "prompt_version")
+            ),
+            ("month", s["by_month"]),
+        ):
+            strongest = sorted(held, key=lambda p: -p["bad"])[:MAX_PARTS]
+            rows += [
+                [s["name"], _PARTS[kind], _part(p), count(p["interactions"]), count(p["bad"]),
+                 ratio(p["burn_rate"]), percent(p["budget_consumed"], 1)]
+                for p in held if p in strongest
+            ]  # fmt: skip
+    if not rows:
+        return ()
+    total = sum(len(s["by_release"]) + len(s["by_month"]) for s in section["slos"])
+    return (
+        table(
+            "Who burned the budget",
+            [text("Objective"), text("By"), text("Value"), Column("Interactions"), Column("Bad"),
+             Column("Burn rate"), Column("Share of the budget")],
+            rows,
+            "The period that ends with the candidate window, all traffic. Shares of each kind add up to "
+            f"the budget spent; at most {MAX_PARTS} of a kind are shown, those with the most bad ones.",
+            file="slo_by_release.csv", total=total,
+        ),
+    )  # fmt: skip
+
+
+def _part(part: Body) -> str:
+    if "month" in part:
+        return str(part["month"])
+    if part["others"]:
+        return "all others"
+    return "not named" if part["value"] is None else str(part["value"])
 
 
 def _alerts(section: Body) -> tuple[Html, ...]:

@@ -15,6 +15,7 @@ NOT_SET = "not set"
 _SAID = {
     "health_by_model.csv": "every figure of each model",
     "slo_burn.csv": "every objective with its budget, and each alert",
+    "slo_by_release.csv": "what each release, prompt version and month burned of a budget",
     "spend_drivers.csv": "what moved the spend, by model and driver",
     "spend_by_hour.csv": "spend, interactions and unknown costs of each hour",
     "hotspots.csv": "every tested slice",

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.telemetry.fact import micros, moment
+from analysis.telemetry.sql import identifier
 from analysis.telemetry.telemetry import Telemetry
 
 BUCKET = timedelta(minutes=5)
 BUCKETS_A_DAY = timedelta(days=1) // BUCKET
 _NEVER = 10**9
+_PARTS = "budget_parts"
 
 Counts = npt.NDArray[np.int64]
 
@@ -42,6 +44,17 @@ class Timeline:
             _padded(counts, n_days * BUCKETS_A_DAY).reshape(n_days, BUCKETS_A_DAY).sum(axis=1)
             for counts in (self.n, self.y, self.rows)
         )
+
+
+@dataclass(frozen=True)
+class PartCounts:
+    """Labelled events of one part of a span, and the bad ones. `value`: the part's, None where the rows
+    have none; of all parts that are not named, together, where `others`."""
+
+    value: str | None
+    others: bool
+    n: int
+    bad: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,88 @@ def window_counts(
     )
     numbers = [int(v) for v in row]
     return [EventCounts(*numbers[at : at + 4]) for at in range(0, len(numbers), 4)]
+
+
+def part_counts(
+    telemetry: Telemetry,
+    bads: Sequence[str],
+    starts: Sequence[datetime],
+    end: datetime,
+    columns: Sequence[str],
+    most: int = 50,
+) -> tuple[dict[str, list[list[PartCounts]]], list[list[PartCounts]]]:
+    """How the events of [start, end) of each of `bads` fall on columns' values, and on calendar months.
+
+    Returns column → parts by each of `bads`, the one with the most rows first; and months ("2026-11",
+    UTC) by each of `bads`, in order. Both add up to the span's events. Of a column the `most` values
+    with the most rows are named, and those with as many rows as the next one are not. One scan.
+    """
+    engine, first = telemetry.engine, min(starts)
+    months = _months(first, end)
+    month = " ".join(
+        f"WHEN ts_us < {micros(after)} THEN {i}" for i, (_, after) in enumerate(months)
+    )
+    held = ", ".join(f"{identifier(column)} AS v{i}" for i, column in enumerate(columns))
+    since = [
+        f"CASE WHEN ts_us >= {micros(start)} THEN {bad} END"
+        for bad, start in zip(bads, starts, strict=True)
+    ]
+    counts = [f"count(b{i}) AS n{i}, {_count(f'b{i}')} AS y{i}" for i in range(len(bads))]
+    keys = ["month", *(f"v{i}" for i in range(len(columns)))]
+    engine.create(
+        _PARTS,
+        f"SELECT {', '.join(keys)}, count(*) AS held, {', '.join(counts)} FROM "
+        f"(SELECT CASE {month} END AS month, {held}{', ' if held else ''}"
+        f"{', '.join(f'{bad} AS b{i}' for i, bad in enumerate(since))} "
+        f"FROM fact WHERE {_between(first, end)}) rows_of GROUP BY {', '.join(keys)}",
+    )
+    sums = ", ".join(f"sum(n{i}), sum(y{i})" for i in range(len(bads)))
+    by_month = engine.rows(f"SELECT month, {sums} FROM {_PARTS} GROUP BY month ORDER BY month")
+    out = {}
+    for i, column in enumerate(columns):
+        totals = f"SELECT v{i} AS part, sum(held) AS total FROM {_PARTS} GROUP BY v{i}"
+        ranked = engine.rows(
+            f"SELECT total FROM ({totals}) parts ORDER BY total DESC LIMIT {most + 1}"
+        )
+        least = int(ranked[-1][0]) if len(ranked) > most else 0
+        named = f"SELECT part FROM ({totals}) parts WHERE total > {least} AND part IS NOT NULL"
+        rows = engine.rows(
+            f"SELECT part, others, sum(held), {sums} FROM (SELECT "
+            f"CASE WHEN v{i} IN ({named}) THEN v{i} END AS part, "
+            f"CASE WHEN v{i} IS NOT NULL AND v{i} NOT IN ({named}) THEN 1 ELSE 0 END AS others, "
+            f"{_PARTS}.* FROM {_PARTS}) parts GROUP BY part, others"
+        )
+        rows.sort(key=lambda r: (int(r[1]), r[0] is None, -int(r[2]), str(r[0])))
+        out[column] = [
+            [
+                PartCounts(
+                    None if r[0] is None else str(r[0]),
+                    bool(r[1]),
+                    int(r[3 + 2 * j]),
+                    int(r[4 + 2 * j]),
+                )
+                for r in rows
+            ]
+            for j in range(len(bads))
+        ]
+    engine.drop(_PARTS)
+    return out, [
+        [
+            PartCounts(months[int(r[0])][0], False, int(r[1 + 2 * j]), int(r[2 + 2 * j]))
+            for r in by_month
+        ]
+        for j in range(len(bads))
+    ]
+
+
+def _months(start: datetime, end: datetime) -> list[tuple[str, datetime]]:
+    """The calendar months of [start, end), each with the moment after it."""
+    out, month = [], start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while month < end:
+        after = (month + timedelta(days=32)).replace(day=1)
+        out.append((f"{month:%Y-%m}", after))
+        month = after
+    return out
 
 
 class ClusterWindows:

@@ -19,6 +19,7 @@ from analysis.telemetry.windows import DAY
 from analysis.views.budget_alerts import LONGEST, alerts_of, episodes_of
 from analysis.views.budget_checks import alert_check, burn_check, burn_needs
 from analysis.views.budget_exhaustion import consumption
+from analysis.views.budget_parts import parts_table, with_parts
 from analysis.views.budget_section import Alert, BudgetSection, Episode, Pending, SloBudget
 from analysis.views.result import ViewResult
 from analysis.views.spend import assess_spend
@@ -46,7 +47,9 @@ def assess(
     spend = assess_spend(telemetry, policy)
     tables, series = {}, {}
     if not headlines_only:
+        slos = with_parts(telemetry, usable, slos)
         tables["slo_burn.csv"] = _burn_table(slos)
+        tables["slo_by_release.csv"] = parts_table(slos)
         series["burn"] = _burn_series(telemetry, usable, clock)
     return ViewResult(
         section=BudgetSection(tuple(slos), spend.section[0], spend.section[1]),
@@ -54,6 +57,7 @@ def assess(
         tables={**tables, **spend.tables},
         series={**series, **spend.series},
         notes=(
+            *_exclusions(telemetry),
             *(s.reason for s in slos if s.reason),
             *(_unsettled(s) for s in slos if s.pending.days),
             *spend.notes,
@@ -68,6 +72,19 @@ def metrics(telemetry: Telemetry) -> dict[str, Metric]:
         for slo in telemetry.policy.slos
         if telemetry.has(slo.rule.column)
     }
+
+
+def _exclusions(telemetry: Telemetry) -> tuple[str, ...]:
+    """What leaves known incidents out, and what does not."""
+    if not telemetry.windows.exclude:
+        return ()
+    counted = "what a budget has spent counts them" if telemetry.windows.by_release else (
+        "alerts count them, and so does what a budget has spent"
+    )  # fmt: skip
+    return (
+        "the times that windows.exclude names are left out of the burn rate; "
+        f"{counted}, for users suffered them",
+    )
 
 
 def _alert_id(slo: Slo) -> str:

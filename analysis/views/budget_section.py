@@ -67,6 +67,35 @@ class Pending:
 
 
 @dataclass(frozen=True)
+class ReleaseBurn:
+    """What one release, or one prompt version, burned of the trailing period's budget.
+
+    column: release_id or prompt_version. value: null for rows that name none, and for the rest
+    (`others`) of very many. budget_consumed: bad / (error budget × the period's events), so that
+    those of a column sum to the SLO's; null as there.
+    """
+
+    column: str
+    value: str | None
+    others: bool
+    interactions: int
+    bad: int
+    burn_rate: float | None
+    budget_consumed: float | None
+
+
+@dataclass(frozen=True)
+class MonthBurn:
+    """What the days of one calendar month (UTC) within the trailing period burned of its budget."""
+
+    month: str
+    interactions: int
+    bad: int
+    burn_rate: float | None
+    budget_consumed: float | None
+
+
+@dataclass(frozen=True)
 class SloBudget:
     """One SLO. `reason` says why figures are null."""
 
@@ -83,6 +112,8 @@ class SloBudget:
     reason: str | None
     needs: BurnNeeds = BurnNeeds(None, None)
     pending: Pending = Pending(0, ())
+    by_release: tuple[ReleaseBurn, ...] = ()
+    by_month: tuple[MonthBurn, ...] = ()
 
 
 @dataclass(frozen=True)

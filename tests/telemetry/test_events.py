@@ -18,6 +18,7 @@ from analysis.telemetry.events import (
     ClusterWindows,
     exhaustion_moment,
     first_event,
+    part_counts,
     timelines,
     window_counts,
 )
@@ -184,5 +185,61 @@ def test_every_statement_is_house_sql_and_compiles(
     window_counts(telemetry, "failure", end, [timedelta(hours=1)], own_rows=True)
     exhaustion_moment(telemetry, "failure", START, end, 3.0)
     first_event(telemetry)
-    assert len(statements) >= 7
+    part_counts(telemetry, ["failure"], [START], end, ["use_case"])
+    assert len(statements) >= 10
     check(statements)
+
+
+def test_parts_are_those_of_the_rows_and_add_up_to_the_span(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    world = world_of(random_rows(rng, n=300), tmp_path / "data")
+    world.add(
+        INTERACTIONS, "release_id", [None if k % 7 == 0 else f"r{k * k % 11}" for k in range(300)]
+    )
+    opened = world.opened(policy=POLICY)
+    end = START + timedelta(hours=24 * 8)
+    starts = [START + timedelta(hours=50), START]
+    kinds = ["failure", "NOT failure"]
+    for most in (50, 3):
+        found, months = part_counts(opened, kinds, starts, end, ["release_id"], most)
+        for i, start in enumerate(starts):
+            rows = within(opened, start, end, own=False)
+            bad = rows["failure"].astype(bool) if i == 0 else ~rows["failure"].astype(bool)
+            parts = found["release_id"][i]
+            assert sum(p.n for p in parts) == sum(p.n for p in months[i]) == len(rows)
+            assert sum(p.bad for p in parts) == sum(p.bad for p in months[i]) == bad.sum()
+            assert [p.value for p in months[i]] == ["2026-09"]
+            assert len({(p.value, p.others) for p in parts}) == len(parts) <= most + 2
+            for p in parts:
+                if p.others:
+                    continue
+                own = (
+                    rows["release_id"].isna() if p.value is None else rows["release_id"] == p.value
+                )
+                assert (p.n, p.bad) == (own.sum(), (bad & own).sum())
+            assert any(p.others for p in parts) == (most == 3)
+    opened.close()
+
+
+def test_months_are_those_of_the_calendar(tmp_path: Path) -> None:
+    moments = [
+        "2026-09-30T23:59:59Z",
+        "2026-10-01T00:00:00Z",
+        "2026-10-27T12:00:00Z",
+        "2026-11-01T00:00:00Z",
+    ]
+    rows = [
+        {"session": f"s{k}", "user": "u", "at": pd.Timestamp(at), "is_failure": k == 1}
+        for k, at in enumerate(moments)
+    ]
+    opened = world_of(rows, tmp_path / "data").opened(
+        policy=Policy.model_validate(
+            {"windows": {"candidate": {"days": 3}, "baseline": {"days": 5}}}
+        )
+    )
+    start, end = datetime(2026, 9, 15, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)
+    _, ((*months,),) = part_counts(opened, ["failure"], [start], end, [])
+    opened.close()
+    assert [(p.value, p.n, p.bad) for p in months] == [
+        ("2026-09", 1, 0), ("2026-10", 2, 1), ("2026-11", 1, 0),
+    ]  # fmt: skip

@@ -210,6 +210,65 @@ class TestBurnAndBudget:
         assert slo.budget_consumed == pytest.approx(last["is_failure"].mean() / 0.05)
 
 
+def test_an_excluded_incident_is_spent_and_alerted_on_but_does_not_burn(tmp_path: Path) -> None:
+    rows = outage(0, 0.0, a_day=576)
+    begin, finish = START + 40 * DAY + 3 * HOUR, START + 40 * DAY + 5 * HOUR
+    inside = (rows["timestamp_utc"] >= begin) & (rows["timestamp_utc"] < finish)
+    rows.loc[inside, "is_failure"] = True
+    known = {"start": begin.isoformat(), "end": finish.isoformat(), "reason": "provider"}
+    windows = {"candidate": {"days": 14}, "baseline": {"days": 28}}
+    plain = assessed(rows, tmp_path / "a", rules(windows=windows))
+    result = assessed(rows, tmp_path / "b", rules(windows={**windows, "exclude": [known]}))
+    slo, other = only(result), only(plain)
+    assert slo.burn_rate.value is not None
+    assert other.burn_rate.value is not None
+    assert slo.burn_rate.value < other.burn_rate.value
+    assert slo.budget_consumed == other.budget_consumed
+    assert slo.episodes == other.episodes != ()
+    assert any("windows.exclude" in note for note in result.notes)
+    assert not any("windows.exclude" in note for note in plain.notes)
+
+
+class TestParts:
+    def test_parts_burn_what_their_rows_did_and_add_up_to_the_whole(self, tmp_path: Path) -> None:
+        rows = traffic(1500, failure=0.04)
+        rows["release_id"] = np.where(rows.index < 2300, "=r1", "r2")
+        rows.loc[rows.index % 10 == 0, "release_id"] = None
+        rows["prompt_version"] = "p" + (rows.index % 4).astype(str)
+        result = assessed(rows, tmp_path)
+        slo = only(result)
+        last = rows[rows["timestamp_utc"] >= START + 26 * DAY]
+        assert {p.value for p in slo.by_release if p.column == "release_id"} == {"=r1", "r2", None}
+        for column in ("release_id", "prompt_version"):
+            parts = [p for p in slo.by_release if p.column == column]
+            assert sum(p.bad for p in parts) == last["is_failure"].sum()
+            assert sum(p.interactions for p in parts) == len(last)
+            total = sum(p.budget_consumed or 0.0 for p in parts)
+            assert total == pytest.approx(slo.budget_consumed, rel=1e-11)
+            for p in parts:
+                own = last[last[column].isna() if p.value is None else last[column] == p.value]
+                assert (p.interactions, p.bad) == (len(own), own["is_failure"].sum())
+                assert p.burn_rate == pytest.approx(own["is_failure"].mean() / 0.05)
+        months = last["timestamp_utc"].dt.strftime("%Y-%m")
+        assert [m.month for m in slo.by_month] == sorted(set(months))
+        for m in slo.by_month:
+            own = last[months == m.month]
+            assert (m.interactions, m.bad) == (len(own), own["is_failure"].sum())
+        assert sum(m.budget_consumed or 0.0 for m in slo.by_month) == pytest.approx(
+            slo.budget_consumed, rel=1e-11
+        )
+        table = result.tables["slo_by_release.csv"]
+        assert table.groupby("by")["bad"].sum().nunique() == 1
+        assert len(table) == len(slo.by_release) + len(slo.by_month)
+
+    def test_a_period_that_is_not_covered_has_parts_without_shares(self, tmp_path: Path) -> None:
+        windows = {"candidate": {"days": 7}, "baseline": {"days": 14}}
+        slo = only(assessed(steady(29, 40, 25), tmp_path, rules(windows=windows)))
+        assert slo.by_release == ()
+        assert [m.budget_consumed for m in slo.by_month] == [None] * len(slo.by_month)
+        assert sum(m.interactions for m in slo.by_month) == 29 * 40
+
+
 class TestExhaustion:
     def test_a_spent_budget_ran_out_at_its_last_bad_event(self, tmp_path: Path) -> None:
         slo = only(assessed(steady(42, 40, 10), tmp_path))
@@ -340,8 +399,8 @@ class TestAlerts:
         found = check(result, "budget.availability.alerts")
         assert "No alert can fire, even in a full outage" in found.sentence
 
-    @pytest.mark.parametrize("a_day", [24, 96, 288, 2880])
-    @pytest.mark.parametrize("target", [0.95, 0.99, 0.999])
+    @pytest.mark.parametrize("a_day", [24, 288])
+    @pytest.mark.parametrize("target", [0.95, 0.999])
     def test_a_full_outage_fires_when_it_is_said_to(
         self, tmp_path: Path, a_day: int, target: float
     ) -> None:
