@@ -8,6 +8,7 @@ What a document says is mapped where this project means the same by it, and refu
                      {column, above | below | at_least | at_most | equals}, which says what is bad
     timeWindow       rolling Nd, Nw; calendar 1M, 1Q in UTC
 
+`metadata.annotations` may hold `release-review.by`: the columns whose values have a budget each.
 A metric source has `type: release-review`; its `spec` names a column of the interactions, and rows that
 do not know it are no part of the total. Other kinds (Service, AlertPolicy, AlertCondition,
 AlertNotificationTarget) are read past: which alerts there are does not depend on them.
@@ -15,6 +16,7 @@ AlertNotificationTarget) are read past: which alerts there are does not depend o
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from pydantic import ValidationError
 from analysis import strict_yaml
 from analysis.errors import PolicyError, UsageError
 from analysis.openslo_document import (
+    BY,
     GOOD_WHEN,
     NAME,
     PERIODS,
@@ -185,9 +188,11 @@ def _objectives(document: _Document, known: _Known) -> list[Slo]:
     if metric is not None and metric.threshold and len(listed) > 1:
         document.refuse("spec.objectives", "a thresholdMetric has one objective")
         return []
-    annotations = document.data.get("metadata", {}).get("annotations")
-    given = annotations.get(NAME) if isinstance(annotations, dict) else None
+    told = document.data.get("metadata", {}).get("annotations")
+    annotations = told if isinstance(told, dict) else {}
+    given = annotations.get(NAME)
     name = given if isinstance(given, str) else document.name
+    by = _by(document, annotations.get(BY))
     out = []
     for i, value in enumerate(listed):
         path = f"spec.objectives[{i}]"
@@ -199,7 +204,9 @@ def _objectives(document: _Document, known: _Known) -> list[Slo]:
             continue
         own = name if len(listed) == 1 else f"{name}-{i + 1}"
         try:
-            out.append(Slo.model_validate({"name": own, "bad": bad, "target": target, **period}))
+            out.append(
+                Slo.model_validate({"name": own, "bad": bad, "target": target, "by": by, **period})
+            )
         except ValidationError as error:
             for item in error.errors():
                 at = ".".join(str(part) for part in item["loc"])
@@ -207,6 +214,23 @@ def _objectives(document: _Document, known: _Known) -> list[Slo]:
                     path, f"{at + ': ' if at else ''}{item['msg']} (found {item['input']!r})"
                 )
     return out
+
+
+def _by(document: _Document, value: Any) -> list[str]:
+    """The columns of the annotation that holds them."""
+    if value is None:
+        return []
+    try:
+        found = json.loads(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(c, str) for c in found):
+        document.refuse(
+            f"metadata.annotations.{BY}",
+            f'found {value!r}; expected a list such as ["account_tier"]',
+        )
+        return []
+    return found
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from analysis.policy_slos import Slo
 
 VERSION = "openslo/v1"
 SOURCE = "release-review"
-NAME, _SHORT, _FEASIBLE = (f"{SOURCE}.{key}" for key in ("name", "short-window", "feasible"))
+NAME, BY, _SHORT, _FEASIBLE = (
+    f"{SOURCE}.{key}" for key in ("name", "by", "short-window", "feasible")
+)
 GOOD_WHEN = {"lte": "above", "lt": "at_least", "gte": "below", "gt": "at_most"}
 """The objective's operator says what is good; its contrary, what is bad."""
 PERIODS = {"1M": "month", "1Q": "quarter"}
@@ -35,7 +38,8 @@ def document(objectives: Sequence[tuple[Slo, Sequence[AlertRow]]], service: str 
 
     OpenSLO knows one look-back window an alert: the short one stands in the annotation
     `release-review.short-window`, and both have to reach the threshold. A name that is no name there
-    stands in `release-review.name`, which `read` prefers.
+    stands in `release-review.name`, which `read` prefers, and the columns of `by` as a JSON list in
+    `release-review.by`.
     """
     out: list[dict[str, Any]] = [
         {"apiVersion": VERSION, "kind": "Service", "metadata": {"name": service},
@@ -67,8 +71,11 @@ def _name(name: str, taken: set[str]) -> str:
 
 def _slo(slo: Slo, name: str, service: str, alerts: Sequence[str]) -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": name}
-    if name != slo.name:
-        metadata["annotations"] = {NAME: slo.name}
+    annotations = {NAME: slo.name} if name != slo.name else {}
+    if slo.by:
+        annotations[BY] = json.dumps(list(slo.by), ensure_ascii=False)
+    if annotations:
+        metadata["annotations"] = annotations
     rule = {k: v for k, v in slo.rule.model_dump().items() if v is not None}
     ops = {limit: op for op, limit in GOOD_WHEN.items()}
     limit = next((key for key in rule if key in ops), None)

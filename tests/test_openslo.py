@@ -289,11 +289,12 @@ RULES = st.one_of(
               st.one_of(st.booleans(), st.integers(-9, 9), st.sampled_from(["no", "1", "a b"]))),
 )  # fmt: skip
 SLOS = st.builds(
-    lambda name, bad, target, days, period: Slo.model_validate(
+    lambda name, bad, target, days, period, by: Slo.model_validate(
         {"name": name, "bad": bad, "target": target, "period": period,
-         **({"period_days": days} if period == "rolling" else {})}),
+         "by": by, **({"period_days": days} if period == "rolling" else {})}),
     st.from_regex(r"[A-Za-z0-9_-]{1,60}", fullmatch=True), RULES,
     st.floats(0.001, 0.99999), st.integers(1, 366), st.sampled_from(["rolling", "month", "quarter"]),
+    st.lists(st.sampled_from(["account_tier", "use_case", 'a "b", c']), unique=True),
 )  # fmt: skip
 
 
@@ -304,8 +305,8 @@ def test_what_is_written_is_read_as_it_was(slos: list[Slo]) -> None:
     text = document([(s, [row]) for s in slos])
     found, problems = openslo.parse(text.encode())
     assert problems == []
-    assert [(s.name, s.rule, s.target, s.period, s.period_days) for s in found] == [
-        (s.name, s.rule, s.target, s.period, s.period_days) for s in slos
+    assert [(s.name, s.rule, s.target, s.period, s.period_days, s.by) for s in found] == [
+        (s.name, s.rule, s.target, s.period, s.period_days, s.by) for s in slos
     ]
     names = [d["metadata"]["name"] for d in yaml.safe_load_all(text)]
     assert len(set(names)) == len(names)

@@ -126,6 +126,15 @@ gate: {error_rate: 0.1, looks: 14, severity: {drift.high: note, budget.quality: 
 """
 
 
+def test_an_objective_may_hold_for_each_group() -> None:
+    text = (
+        "slos: [{name: a, bad: is_failure, target: 0.9, by: [account_tier, region], period: month}]"
+    )
+    [slo] = parse(text.encode()).slos
+    assert slo.by == ("account_tier", "region")
+    assert slo.period_days == 30
+
+
 @pytest.mark.parametrize(
     ("written", "period", "days"),
     [
@@ -148,6 +157,8 @@ def test_a_period_is_rolling_or_of_the_calendar(written: str, period: str, days:
     [
         ("period: month, period_days: 28", "slos[0].period_days: goes with period: rolling"),
         ("period: year", "slos[0].period: expected"),
+        ("by: account_tier", "slos[0].by: expected a list"),
+        ("by: [region, region]", "slos[0].by[1]: 'region' stands twice"),
     ],
 )
 def test_a_period_that_contradicts_itself_is_refused(written: str, problem: str) -> None:

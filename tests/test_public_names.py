@@ -105,6 +105,7 @@ RANKS = [
         "policy_routing",
         "openslo_document",
         "openslo",
+        "alert_windows",
         "policy",
         "rule_sql",
         "own_rules",

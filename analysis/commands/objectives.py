@@ -13,17 +13,22 @@ def slos(a: Namespace) -> int:
     from analysis.check import rounded
     from analysis.openslo_document import AlertRow, document
     from analysis.review import PROJECT
-    from analysis.views.budget import ALERT_RULES, alert_threshold
+    from analysis.views.budget_alerts import WINDOWS, is_feasible, limit_of
 
     path = a.policy if a.policy is not None else PROJECT / "report" / "policy.yml"
     objectives = []
     for slo in policies.load(path).policy.slos:
         rows = []
-        for rule in ALERT_RULES:
-            threshold = rounded(alert_threshold(rule, slo.period_days))
-            feasible = threshold < rounded(1 / rounded(1 - slo.target))
+        for window in WINDOWS:
+            limit = limit_of(window, slo.period_days, rounded(1 - slo.target))
             rows.append(
-                AlertRow(rule.long_hours, rule.short_hours, threshold, rule.pages, feasible)
+                AlertRow(
+                    window.long_hours,
+                    window.short_hours,
+                    limit.threshold,
+                    window.severity == "page",
+                    is_feasible(limit),
+                )
             )
         objectives.append((slo, rows))
     emit(document(objectives).removesuffix("\n"), a.out)

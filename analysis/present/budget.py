@@ -29,6 +29,7 @@ from analysis.present.blocks import (
     view_answer,
     view_notes,
 )
+from analysis.present.budget_groups import groups, period
 from analysis.present.escape import Html
 from analysis.present.formats import (
     NONE,
@@ -73,6 +74,7 @@ def parts(review: Review) -> Parts:
         view_answer(body, "budget"),
         (
             *_slos(body, section),
+            *groups(body),
             *_remaining(section, result.series["burn"]),
             *_by_release(section),
             *_alerts(section),
@@ -102,7 +104,7 @@ def _slos(body: Body, section: Body) -> tuple[Html, ...]:
          count(s["burn_rate"]["support"])]
         for s in section["slos"]
     ]  # fmt: skip
-    periods = ", ".join(f"{s['name']} {s['period_days']} days" for s in section["slos"])
+    periods = ", ".join(f"{s['name']} {period(s)}" for s in section["slos"])
     bounds = [f"{s['name']}_{f}" for s in section["slos"] for f in ("burn_rate", "budget_consumed")]
     explained = f" {bounded.EXPLAINED}" if bounded.any_of(body, tuple(bounds)) else ""
     return (
@@ -124,7 +126,8 @@ def _exhausts(slo: Body) -> Html:
     if remaining is None:
         return over(NONE, "not known, see below")
     if at["value"] is None:
-        return over("never", "nothing burns")
+        burns = slo["burn_rate"]["value"]
+        return over("never", "not before the period ends" if burns else "nothing burns")
     if remaining <= 0:
         return over(moment(at["value"]), "it is overspent")
     late = "beyond a period" if at["high"] is None else _day(at["high"])

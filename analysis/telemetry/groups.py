@@ -39,7 +39,8 @@ class Group:
 class Grouping:
     """Groups in order, all others last where there are any.
 
-    code: the place of a row's group as an expression over `fact` f with `joins`.
+    code: the place of a row's group as an expression over `fact` f with `joins`; −1 for values that no
+    row in the windows has, where all of theirs are among the groups.
     """
 
     columns: tuple[str, ...]
@@ -126,4 +127,5 @@ def _coded(engine: Engine, columns: Sequence[str], groups: Sequence[Group]) -> t
         for at, g in enumerate(groups)
         if g.values is not None
     )
-    return (f"CASE {packed} {cases} ELSE {len(groups) - 1} END" if cases else "0"), " ".join(joins)
+    rest = len(groups) - 1 if groups and groups[-1].values is None else -1
+    return (f"CASE {packed} {cases} ELSE {rest} END" if cases else str(rest)), " ".join(joins)

@@ -17,8 +17,9 @@ import duckdb
 
 from analysis import disk, leftovers
 from analysis.contract import INTERACTIONS, Contract
-from analysis.errors import ContractError, DiskError, UsageError, WindowError
+from analysis.errors import ContractError, DiskError, PolicyError, UsageError, WindowError
 from analysis.policy import Bad, Policy
+from analysis.policy_slos import by_problems
 from analysis.progress import SILENT, Progress
 from analysis.telemetry import fact as fact_table
 from analysis.telemetry import quarantine
@@ -59,8 +60,11 @@ def open_telemetry(
 
     store: where the encoded input is kept, and read from where it is there already. Raises
     UsageError (no such path), ContractError (any violation of severity error, all of them listed),
-    WindowError (a window without rows).
+    WindowError (a window without rows), PolicyError (an objective `by` what is no context or action).
     """
+    refused = by_problems(policy.slos, contract.tables[INTERACTIONS].columns, contract.column)
+    if refused:
+        raise PolicyError(refused)
     opened = _from_store(store, contract, policy, threads, memory_limit)
     if opened is not None:
         progress.note(KNOWN)
@@ -296,6 +300,7 @@ def policy_columns(policy: Policy) -> frozenset[str]:
         *policy.routing.context,
         *policy.routing.protect,
         *(slo.rule.column for slo in policy.slos),
+        *(column for slo in policy.slos for column in slo.by),
         policy.triage.label,
     }
     if "cost" in policy.hotspots.metrics or policy.spend.budget_usd_per_day is not None:

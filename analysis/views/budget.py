@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,21 @@ from analysis.stats.clusters import intraclass_correlation
 from analysis.stats.intervals import clopper_pearson, design_effect
 from analysis.telemetry import Metric, Moments, Telemetry
 from analysis.telemetry.events import Timeline, first_event, timelines
-from analysis.telemetry.windows import DAY
+from analysis.telemetry.windows import DAY, iso
 from analysis.views.budget_alerts import LONGEST, alerts_of, episodes_of
 from analysis.views.budget_checks import alert_check, burn_check, burn_needs
 from analysis.views.budget_exhaustion import consumption
+from analysis.views.budget_groups import groups_check, groups_of
 from analysis.views.budget_parts import parts_table, with_parts
-from analysis.views.budget_section import Alert, BudgetSection, Episode, Pending, SloBudget
+from analysis.views.budget_periods import period_of
+from analysis.views.budget_section import (
+    Alert,
+    BudgetGroup,
+    BudgetSection,
+    Episode,
+    Pending,
+    SloBudget,
+)
 from analysis.views.result import ViewResult
 from analysis.views.spend import assess_spend
 
@@ -36,13 +46,15 @@ def assess(
     usable = [slo for slo in policy.slos if telemetry.has(slo.rule.column)]
     moments = telemetry.moments(tuple(metrics(telemetry).values()))
     clock = _clock(telemetry, usable, alerts=not headlines_only or _alerts_hold(policy))
+    groups = groups_of(telemetry, usable, moments, clock.first)
     slos, checks = [], []
     for slo in policy.slos:
         m = moments.get(slo.name)
         alerts = not headlines_only or _alert_id(slo) in policy.gate.severity
         budget = _budget(telemetry, slo, m, clock, alerts=alerts, forecast=not headlines_only)
+        budget = _placed(budget, slo, telemetry, groups.get(slo.name, ()))
         slos.append(budget)
-        checks.append(burn_check(budget, m))
+        checks.append(groups_check(budget, slo, telemetry) if slo.by else burn_check(budget, m))
         checks += [alert_check(budget)] if alerts else []
     spend = assess_spend(telemetry, policy)
     tables, series = {}, {}
@@ -87,6 +99,20 @@ def _exclusions(telemetry: Telemetry) -> tuple[str, ...]:
     )
 
 
+def _placed(
+    budget: SloBudget, slo: Slo, telemetry: Telemetry, groups: tuple[BudgetGroup, ...]
+) -> SloBudget:
+    """The budget with its period and its groups."""
+    period = period_of(slo, telemetry.windows.candidate.end)
+    return dataclasses.replace(
+        budget,
+        period=slo.period,
+        period_start_utc=iso(period.start),
+        period_end_utc=iso(period.end),
+        groups=groups,
+    )
+
+
 def _alert_id(slo: Slo) -> str:
     return f"budget.{slo.name}.alerts"
 
@@ -113,7 +139,7 @@ def _clock(telemetry: Telemetry, slos: Sequence[Slo], *, alerts: bool) -> _Clock
         return _Clock(first, {}, {})
     bads = [telemetry.bad(slo.rule) for slo in slos]
     names = [slo.name for slo in slos]
-    period = span.end - max(slo.period_days for slo in slos) * DAY
+    period = min(period_of(slo, span.end).start for slo in slos)
     reach = span.start - (LONGEST if alerts else 0 * DAY)
     canary = telemetry.windows.by_release
     start = max(period if canary else min(period, reach), first)
@@ -249,10 +275,12 @@ def _burn_series(telemetry: Telemetry, slos: Sequence[Slo], clock: _Clock) -> pd
     for slo in slos:
         if telemetry.unusable(slo.rule.column) is not None:
             continue
-        n, y, seen = clock.every[slo.name].days(slo.period_days)
-        allowed = rounded(1 - slo.target) * int(n.sum())
+        period = period_of(slo, telemetry.windows.candidate.end)
+        n_days = -(-period.elapsed // DAY)
+        n, y, seen = clock.every[slo.name].days(n_days)
+        allowed = rounded(1 - slo.target) * int(n.sum()) / period.share
         spent = 0
-        for ago, bad, present in zip(range(slo.period_days - 1, -1, -1), y, seen, strict=True):
+        for ago, bad, present in zip(range(n_days - 1, -1, -1), y, seen, strict=True):
             spent += int(bad)
             if allowed and present:
                 moment = pd.Timestamp(telemetry.windows.candidate.end - ago * DAY)

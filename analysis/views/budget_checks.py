@@ -18,7 +18,7 @@ from analysis.views.health_checks import MAX_CLUSTER_SHARE, MAX_WINDOWS, MIN_EFF
 def burn_check(budget: SloBudget, m: Moments | None) -> Check:
     """Whether the burn of the candidate window is sustainable."""
     burn = budget.burn_rate
-    reason = budget.reason if burn.value is None else _too_little(m)
+    reason = budget.reason if burn.value is None else too_little(m)
     outcome = "inconclusive"
     if burn.value is None:
         sentence = f"The burn of SLO {budget.name} cannot be computed: {reason}."
@@ -40,7 +40,7 @@ def burn_check(budget: SloBudget, m: Moments | None) -> Check:
             sentence = (
                 f"{story}: whether the budget lasts is not decided; {_still_needed(budget.needs)}."
             )
-    return _check(
+    return check_of(
         f"budget.{budget.name}",
         outcome,
         "hold",
@@ -69,7 +69,7 @@ def burn_needs(burn: Interval, m: Moments, error_budget: float, days: float) -> 
     window = m.candidate
     if burn.value is None or burn.low is None or burn.high is None:
         return BurnNeeds(None, None)
-    low, high, floor = rounded(burn.low), rounded(burn.high), _too_little(m)
+    low, high, floor = rounded(burn.low), rounded(burn.high), too_little(m)
     if floor is None and (low > 1 or high <= 1):
         return BurnNeeds(0, 0.0)
     if window.largest > MAX_CLUSTER_SHARE * window.n:
@@ -116,7 +116,8 @@ def _length(hours: float | None) -> str:
     return f"{60 * hours:.0f} minutes" if hours < 1 else f"{hours:.3g} h"
 
 
-def _too_little(m: Moments | None) -> str | None:
+def too_little(m: Moments | None) -> str | None:
+    """Why a burn rate has too little evidence to be judged (STATISTICS section 1), or None."""
     if m is None or not m.candidate.n:
         return "the candidate window has no known outcome"
     effective = m.candidate.n**2 / m.candidate.nn
@@ -135,7 +136,7 @@ def alert_check(budget: SloBudget) -> Check:
     """Whether any alert fires, or fired."""
     check_id = f"budget.{budget.name}.alerts"
     if not budget.alerts:
-        return _check(
+        return check_of(
             check_id,
             "inconclusive",
             "note",
@@ -165,7 +166,7 @@ def alert_check(budget: SloBudget) -> Check:
     sentence += f" {outage_story(budget.alerts)}."
     # What fires at the end is an episode too; the grid of the episodes may just miss it.
     shown = Interval(float(max(n, len(firing))), None, None, budget.burn_rate.support)
-    return _check(
+    return check_of(
         check_id,
         "pass" if quiet else "fail",
         "note",
@@ -181,7 +182,7 @@ def alert_check(budget: SloBudget) -> Check:
     )
 
 
-def _check(
+def check_of(
     check_id: str,
     outcome: str,
     severity: str,
@@ -192,6 +193,7 @@ def _check(
     sentence: str,
     actions: Mapping[str, str],
 ) -> Check:
+    """A check of budgets. actions: what to do, by outcome."""
     return Check(
         id=check_id,
         view="budget",

@@ -12,6 +12,7 @@ from analysis.stats.exhaustion import MIN_DAYS, crossings, pace
 from analysis.telemetry import Telemetry
 from analysis.telemetry.events import Timeline, exhaustion_moment
 from analysis.telemetry.windows import DAY, iso, midnight
+from analysis.views.budget_periods import period_of
 
 _Z = 1.959963984540054
 _UNKNOWN = Range(None, None, None)
@@ -42,18 +43,20 @@ def consumption(
     that the burn is of. forecast: False leaves out when.
     """
     end = telemetry.windows.candidate.end
-    start = end - slo.period_days * DAY
+    period = period_of(slo, end)
+    start = period.start
     if midnight(first) > start:
         have = (end - midnight(first)) / DAY
         reason = (
             f"budget {slo.name}: the telemetry covers {have:.4g} of the period's "
-            f"{slo.period_days} days"
+            f"{period.elapsed / DAY:.4g} days{'' if slo.period == 'rolling' else ' so far'}"
         )
         return Consumption(None, _UNKNOWN, reason)
-    n, bad = every.last(slo.period_days * DAY)
+    n, bad = every.last(period.elapsed)
     if not n:
         return Consumption(None, _UNKNOWN, f"budget {slo.name}: the period has no known outcome")
-    allowed = rounded(1 - slo.target) * n
+    # Of a calendar period the rest is taken to bring as many events a day as there were so far.
+    allowed = rounded(1 - slo.target) * n / period.share
     consumed = rounded(bad / allowed)
     if not forecast:
         return Consumption(consumed, _UNKNOWN, None)
@@ -78,11 +81,16 @@ def _exhausts(
 
     Days are those of 24 hours that end with the candidate; the variance of a day is at least what
     the clustered interval of the burn implies. high is None where the budget lasts beyond the period.
+    A calendar's budget that lasts until the next has no end at all.
     """
     if not burn.value:
         return _UNKNOWN
     span = telemetry.windows.candidate
-    value = span.end + _span(slo.period_days * remaining / burn.value)
+    period = period_of(slo, span.end)
+    horizon = period.end if slo.period != "rolling" else span.end + slo.period_days * DAY
+    value = span.end + _span(period.days * remaining / burn.value)
+    if slo.period != "rolling" and value > horizon:
+        return _UNKNOWN
     n_days = math.floor(span.days)
     n, y, _ = own.days(n_days)
     if n_days < MIN_DAYS or not n.sum():
@@ -96,10 +104,10 @@ def _exhausts(
         fast=(burn.high - burn.value) / _Z,
         slow=(burn.value - burn.low) / _Z,
     )
-    earliest, latest = crossings(found, remaining * slo.period_days)
+    earliest, latest = crossings(found, remaining * period.days)
     low = min(span.end + _span(earliest), value)
     late = None if latest is None else max(span.end + _span(latest), value)
-    beyond = late is None or late > span.end + slo.period_days * DAY
+    beyond = late is None or late > horizon
     return Range(
         iso(_second(value)),
         iso(_second(low)),

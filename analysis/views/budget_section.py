@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.check import Interval, Range
+from analysis.policy_slos import Period
 from analysis.views.spend import SpendSection
 from analysis.views.spend_drivers import DriversSection
 
@@ -96,8 +97,30 @@ class MonthBurn:
 
 
 @dataclass(frozen=True)
+class BudgetGroup:
+    """One group of an SLO with `by`; all that are not among the largest are one, of `n_merged` groups.
+
+    n, bad: of the candidate window, as `burn_rate`, whose interval is the group's own. simultaneous_…:
+    limits of burn that hold for all groups at once. budget_…: of the period so far. reason: why the
+    group is not judged.
+    """
+
+    slice: dict[str, str | None]
+    n_merged: int
+    n: int
+    bad: int
+    burn_rate: Interval
+    simultaneous_low: float | None
+    simultaneous_high: float | None
+    budget_consumed: float | None
+    budget_remaining: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
 class SloBudget:
-    """One SLO. `reason` says why figures are null."""
+    """One SLO. `reason` says why figures are null. period_…: that of the budget, `period_days` long, or
+    of the calendar. groups: the same budget for each group alone, where the policy says by what."""
 
     name: str
     target: float
@@ -114,6 +137,10 @@ class SloBudget:
     pending: Pending = Pending(0, ())
     by_release: tuple[ReleaseBurn, ...] = ()
     by_month: tuple[MonthBurn, ...] = ()
+    period: Period = "rolling"
+    period_start_utc: str | None = None
+    period_end_utc: str | None = None
+    groups: tuple[BudgetGroup, ...] = ()
 
 
 @dataclass(frozen=True)
