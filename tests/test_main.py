@@ -32,6 +32,7 @@ from analysis.errors import (
     WindowError,
 )
 from analysis.review import Review
+from analysis.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ["validate", "sample", "review", "render", "gate", "verify", "slos", "schema"]
@@ -582,7 +583,7 @@ def finished(project: Path, tiny_review: Review, monkeypatch: pytest.MonkeyPatch
 def made_of(review: Review, out: Path) -> None:
     assert artifacts.read(out / "decision_artifact.json") == review.body
     assert artifacts.verify_file(out / "decision_artifact.json") == []
-    assert len(list((out / "tables").glob("*.csv"))) == 8
+    assert len(list((out / "tables").glob("*.csv"))) == len(TABLES)
 
 
 def test_review_prints_the_decision_and_where_the_artifact_is(
