@@ -61,7 +61,8 @@ class Days(Model):
 
 class Spend(Model):
     """period: what the forecast reaches to the end of: the calendar month (UTC), or so many days from
-    the candidate's start on. unseen_cap_usd: the most that an interaction of unknown cost can cost."""
+    the candidate's start on. unseen_cap_usd: the most that an interaction of unknown cost can cost;
+    where it is not given, the upper end of `routing.bounds.cost_usd` where that is."""
 
     budget_usd_per_day: Positive | None = None
     prices: tuple[Price, ...] | None = None

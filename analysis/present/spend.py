@@ -114,7 +114,7 @@ def _unseen(causes: list[Body]) -> tuple[Html, ...]:
             ],
             "Interactions without a cost, each under one cause. Value: the list price where tokens and "
             "prices are known, else the model's mean. Upper bound: the list price of the longest answer "
-            "allowed, or the policy's cap (spend.unseen_cap_usd).",
+            "allowed, or the policy's cap (spend.unseen_cap_usd, or routing.bounds.cost_usd).",
         ),
     )  # fmt: skip
 

@@ -163,20 +163,28 @@ def alert_check(budget: SloBudget) -> Check:
             f" The {names} rows can never fire: their threshold is beyond the burn of a full outage "
             f"({1 / budget.error_budget:.1f})."
         )
+    # One failing cluster is one event; where there are no others, nobody can tell it from an outage.
+    doubtful = [a for a in budget.alerts if a.firing_plain and not a.firing] if quiet else []
+    reason = None
+    if doubtful:
+        names = ", ".join(f"{a.long_hours:g} h" for a in doubtful)
+        reason = f"the {names} rows burn fast enough to fire, by too few events to tell from chance"
+        sentence += f" Whether one should is not decided: {reason}."
     sentence += f" {outage_story(budget.alerts)}."
     # What fires at the end is an episode too; the grid of the episodes may just miss it.
     shown = Interval(float(max(n, len(firing))), None, None, budget.burn_rate.support)
     return check_of(
         check_id,
-        "pass" if quiet else "fail",
+        "inconclusive" if doubtful else "pass" if quiet else "fail",
         "note",
         shown,
         0.0,
         "episodes",
-        None,
+        reason,
         sentence,
         {
             "pass": "Nothing to do.",
+            "inconclusive": "Look at what failed; more of it fires the alert.",
             "fail": "See on the budgets page when the alerts fired, and find what broke then.",
         },
     )

@@ -67,7 +67,7 @@ def assess_spend(
         per_day = _per_day(telemetry, days)
         if per_day.value is None:
             period = unknown_period(telemetry, policy, "no interaction has a known cost (cost_usd)")
-    unseen = unseen_spend(pieces, prices, keys, policy.spend.unseen_cap_usd)
+    unseen = unseen_spend(pieces, prices, keys, _cap(policy))
     section = _section(policy, per_day, period, unseen, reason is None)
     return ViewResult(
         section=(section, drivers.section),
@@ -76,6 +76,15 @@ def assess_spend(
         series={"spend_days": days, "spend_period": period.path, "drivers": drivers.series},
         notes=(*((reason,) if reason else ()), *_period_note(period, reason), *drivers.notes),
     )
+
+
+def _cap(policy: Policy) -> float | None:
+    """The most USD that an interaction of unknown cost can cost, as far as the policy says."""
+    if policy.spend.unseen_cap_usd is not None:
+        return policy.spend.unseen_cap_usd
+    given = "bounds" in policy.routing.model_fields_set  # the default is nobody's word
+    bounds = policy.routing.bounds.get("cost_usd") if given else None
+    return None if bounds is None else bounds[1]
 
 
 def _period_note(period: Period, reason: str | None) -> tuple[str, ...]:

@@ -181,6 +181,19 @@ class TestSpend:
         assert found.low is not None
         assert found.high is not None
 
+    @pytest.mark.parametrize(("most", "outcome"), [(0.5, "pass"), (5.0, "inconclusive")])
+    def test_bounds_of_a_cost_that_the_policy_gives_bound_what_is_missing(
+        self, tmp_path: Path, most: float, outcome: str
+    ) -> None:
+        rules = policy(
+            windows=FORTNIGHTS,
+            spend={"budget_usd_per_day": 4.0},
+            routing={"bounds": {"cost_usd": [0, most]}},
+        )
+        result = assessed(unseen_rows(), tmp_path, rules)
+        assert check(result, "budget.spend").outcome == outcome
+        assert together(result.section.spend.unseen).high == pytest.approx(10 * most)
+
     @pytest.mark.parametrize(
         ("budget", "outcome"), [(1.0, "fail"), (2.4, "inconclusive"), (4.0, "pass")]
     )
