@@ -154,10 +154,15 @@ class Telemetry:
             self._measured[found.metric.measures] = found
         return {m.name: dataclasses.replace(self._measured[m.measures], metric=m) for m in metrics}
 
-    def latency_histograms(self) -> Mapping[int, np.ndarray]:
-        """window (0, 1) → latencies by bin, (N_BINS,) integers, weighted by weekday. Made once."""
+    def latency_histograms(
+        self, known: Mapping[int, np.ndarray] | None = None
+    ) -> Mapping[int, np.ndarray]:
+        """window (0, 1) → latencies by bin, (N_BINS,) integers, weighted by weekday. Made once.
+
+        known: the same, where a finer reduction had them already.
+        """
         if not self._latencies:
-            self._latencies.update(histograms(self.engine, "fact"))
+            self._latencies.update(known or histograms(self.engine, "fact"))
         return self._latencies
 
     def costs_seen(self) -> tuple[int, ...]:

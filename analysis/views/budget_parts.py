@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.policy import Slo
 from analysis.telemetry import Telemetry
 from analysis.telemetry.events import PartCounts, part_counts
-from analysis.telemetry.windows import DAY
+from analysis.views.budget_periods import period_of
 from analysis.views.budget_section import MonthBurn, ReleaseBurn, SloBudget
 
 COLUMNS = ("release_id", "prompt_version")
@@ -25,10 +25,11 @@ def with_parts(
     if not known:
         return list(budgets)
     end = telemetry.windows.candidate.end
+    periods = [period_of(slo, end) for slo in known]
     by_column, by_month = part_counts(
         telemetry,
         [telemetry.bad(slo.rule) for slo in known],
-        [end - slo.period_days * DAY for slo in known],
+        [period.start for period in periods],
         end,
         columns,
     )
@@ -40,7 +41,8 @@ def with_parts(
             out.append(budget)
             continue
         months = [part for part in by_month[i] if part.n]
-        whole = sum(part.n for part in months) if budget.budget_consumed is not None else 0
+        so_far = sum(part.n for part in months) if budget.budget_consumed is not None else 0
+        whole = so_far / periods[i].share
         releases = [
             ReleaseBurn(column, part.value, part.others, *_burned(part, budget, whole))
             for column in columns
@@ -60,7 +62,7 @@ def with_parts(
 
 
 def _burned(
-    part: PartCounts, budget: SloBudget, whole: int
+    part: PartCounts, budget: SloBudget, whole: float
 ) -> tuple[int, int, float | None, float | None]:
     """Interactions, bad ones, burn, and share of the budget of a period of `whole` events."""
     burn = part.bad / part.n / budget.error_budget if part.n else None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from analysis.check import Interval
@@ -18,7 +19,7 @@ from analysis.views.health_checks import (
     rate_check,
 )
 from analysis.views.health_compared import Compared, compared
-from analysis.views.health_models import ModelHealth, by_model
+from analysis.views.health_models import ModelHealth, by_model, reduced
 from analysis.views.health_models import table as model_table
 from analysis.views.health_quantiles import latency_quantiles, latency_series, quantile_marks
 from analysis.views.health_tails import Tails, Untrusted, tail_metrics, tails
@@ -75,8 +76,11 @@ def assess(
     further = [] if headlines_only else more_metrics(telemetry)
     moments = telemetry.moments([*metrics.values(), *(m for m, _ in further)])
     figures = {name: compared(telemetry, moments[name], _KINDS[name]) for name in metrics}
-    wanted = telemetry.has("latency_ms") and not headlines_only
-    histograms = telemetry.latency_histograms() if wanted else {}
+    by = None if headlines_only else reduced(telemetry, metrics)
+    histograms: Mapping[int, np.ndarray] = {}
+    if telemetry.has("latency_ms") and not headlines_only:
+        # Rows are put into bins once: the models' latencies are those of all rows.
+        histograms = telemetry.latency_histograms(None if by is None else by.latencies())
     models: tuple[ModelHealth, ...] = ()
     more = {m.name: compared(telemetry, moments[m.name], kind) for m, kind in further}
     tail = Tails({}, (), ())
@@ -84,7 +88,7 @@ def assess(
         beyond = telemetry.moments([*quantile_marks(histograms), *tail_metrics(telemetry)])
         figures |= latency_quantiles(telemetry, histograms, beyond)
         tail = tails(telemetry, {**moments, **beyond})
-        models = by_model(telemetry, metrics, {**moments, **beyond})
+        models = by_model(telemetry, by, {**moments, **beyond})
     unknown = Compared(Interval.unknown(), Interval.unknown(), Interval.unknown())
 
     def part(window: str) -> Figures:

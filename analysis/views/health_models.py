@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from analysis.check import Interval
+from analysis.stats.sketch import merge
 from analysis.telemetry import Metric, Moments, Telemetry
 from analysis.telemetry.group_moments import BEYOND, GroupMoments, group_moments
 from analysis.telemetry.groups import Group, grouping
@@ -58,26 +60,48 @@ class ModelHealth:
     reason: str | None
 
 
-def by_model(
-    telemetry: Telemetry, metrics: Mapping[str, Metric], whole: Mapping[str, Moments]
-) -> tuple[ModelHealth, ...]:
-    """The 20 models with the most rows, largest first, and all others as one; none without columns.
+@dataclass(frozen=True)
+class Reduced:
+    """The moments of the 20 models with the most rows, largest first, and of all others as one."""
 
-    metrics: the headline ones that there are. whole: their moments over the whole windows, and those of
-    the latencies beyond the 95th percentile.
+    columns: tuple[str, ...]
+    groups: tuple[Group, ...]
+    found: tuple[GroupMoments, ...]
+
+    def latencies(self) -> Mapping[int, np.ndarray]:
+        """window (0, 1) → latencies by bin of all models together: of every row in the windows."""
+        if not all(one.latencies for one in self.found):
+            return {}
+        return {win: merge(*(one.latencies[win] for one in self.found)) for win in (0, 1)}
+
+
+def reduced(telemetry: Telemetry, metrics: Mapping[str, Metric]) -> Reduced | None:
+    """What `by_model` is made of; None where the telemetry names no model.
+
+    metrics: the headline ones that there are.
     """
-    columns = [c for c in _COLUMNS if telemetry.has(c)]
+    columns = tuple(c for c in _COLUMNS if telemetry.has(c))
     if not columns:
-        return ()
+        return None
     timed = telemetry.has("latency_ms")
     with grouping(telemetry.engine, columns) as groups:
         found = group_moments(
             telemetry.engine, groups, tuple(metrics.values()), QUANTILES[_P95] if timed else None
         )
-    n = sum(g.n_candidate for g in groups.groups), sum(g.n_baseline for g in groups.groups)
+    return Reduced(columns, groups.groups, found)
+
+
+def by_model(
+    telemetry: Telemetry, models: Reduced | None, whole: Mapping[str, Moments]
+) -> tuple[ModelHealth, ...]:
+    """Each model's health. whole: the moments over the whole windows, and those of the latencies beyond
+    the 95th percentile."""
+    if models is None:
+        return ()
+    n = sum(g.n_candidate for g in models.groups), sum(g.n_baseline for g in models.groups)
     return tuple(
-        _model(telemetry, columns, group, own, whole, *n)
-        for group, own in zip(groups.groups, found, strict=True)
+        _model(telemetry, models.columns, group, own, whole, *n)
+        for group, own in zip(models.groups, models.found, strict=True)
     )
 
 
