@@ -96,7 +96,7 @@ def _slos(body: Body, section: Body) -> tuple[Html, ...]:
     if not section["slos"]:
         return (paragraph("The policy names no objectives (slos): no error budget is judged."),)
     rows = [
-        [s["name"], percent(s["target"], 1),
+        [over(s["name"], f"target {percent(s['target'], 1)}"),
          bounded.stacked(body, s["burn_rate"], ratio, f"{s['name']}_burn_rate", "candidate"),
          bounded.beside(body, Html(percent(s["budget_consumed"], 1)), percent,
                         f"{s['name']}_budget_consumed", "candidate"),
@@ -110,7 +110,7 @@ def _slos(body: Body, section: Body) -> tuple[Html, ...]:
     return (
         table(
             "Error budgets",
-            [text("Objective"), Column("Target"), Column("Burn rate, 95 % interval"),
+            [text("Objective"), Column("Burn rate, 95 % interval"),
              Column("Budget spent"), Column("Budget left"), Column("Exhausted, UTC"),
              Column("Interactions")],
             rows,
@@ -271,7 +271,7 @@ def _at_traffic(alert: Body) -> str:
     if not alert["feasible"]:
         return ""
     after = alert["outage_firing_hours"]
-    return "never at this traffic" if after is None else f"{hours(_digits(after))} at this traffic"
+    return "never" if after is None else hours(_digits(after))
 
 
 def _digits(value: float | None) -> float | None:
