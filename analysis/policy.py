@@ -55,23 +55,29 @@ class Price(Model):
     cached_usd_per_million: NonNegative | None = None
 
 
+PRICE_LIBRARY: Literal["genai-prices"] = "genai-prices"
+"""In the place of a list of prices: those of this library, as it is installed."""
+
+
 class Days(Model):
     days: Annotated[int, Field(ge=1, le=366)]
 
 
 class Spend(Model):
-    """period: what the forecast reaches to the end of: the calendar month (UTC), or so many days from
+    """prices: a list, or `genai-prices` for those that this library knows (`pip install ".[prices]"`).
+    period: what the forecast reaches to the end of: the calendar month (UTC), or so many days from
     the candidate's start on. unseen_cap_usd: the most that an interaction of unknown cost can cost;
     where it is not given, the upper end of `routing.bounds.cost_usd` where that is."""
 
     budget_usd_per_day: Positive | None = None
-    prices: tuple[Price, ...] | None = None
+    prices: Literal["genai-prices"] | tuple[Price, ...] | None = None
     period: Literal["month"] | Days = "month"
     unseen_cap_usd: Positive | None = None
 
     @model_validator(mode="after")
     def _one_price_at_a_time(self) -> Self:
-        keys = [(p.model_provider, p.model_name, p.start) for p in self.prices or ()]
+        listed = self.prices if isinstance(self.prices, tuple) else ()
+        keys = [(p.model_provider, p.model_name, p.start) for p in listed]
         refuse(f".prices[{i}]: the model has another price from this date on" for i in again(keys))
         return self
 

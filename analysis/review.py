@@ -45,6 +45,7 @@ from analysis.telemetry.store import Store, key_of
 from analysis.telemetry.windows import iso
 from analysis.views import budget, contract, drift, health, hotspots, routing, triage
 from analysis.views.looks import gate_error
+from analysis.views.price_library import library_version
 from analysis.views.result import ViewResult
 
 VERSION = "0.1.0"
@@ -113,6 +114,7 @@ def request(
     """
     path = policy if policy is not None else project / "report" / "policy.yml"
     loaded = policies.load(path, release_id=release_id)
+    library_version(loaded.policy)  # refused before anything is read
     if data is None:
         if loaded.policy.data is None:
             raise PolicyError(["data: names no telemetry, and --data was not given"], str(path))
@@ -348,6 +350,7 @@ def cache_key(wanted: Request, inputs: Sequence[tuple[str, str]] | None = None) 
         "as_of": None if wanted.as_of is None else utc(wanted.as_of).isoformat(),
         "code": _code_digest(),
         "producer": dataclasses.asdict(producer()),
+        "prices": library_version(wanted.loaded.policy),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 

@@ -410,6 +410,11 @@ WRONG = {
         "spend.prices[1]",
         "another price",
     ),
+    "prices of an unknown library": (
+        "spend: {prices: litellm}",
+        "spend.prices",
+        "expected 'genai-prices' or a list",
+    ),
     "a column of action and context": (
         "routing: {context: [use_case, model_name]}",
         "routing.context",

@@ -83,7 +83,7 @@ def blocks(body: Body, spend: Body, drivers: Body) -> tuple[Html, ...]:
         ),
         *_by_driver(
             body, "The change by kind of token, USD a day", "Tokens", drivers["by_token"],
-            "By the policy's list prices (spend.prices): a price is apart from longer answers.",
+            f"By {_price_source(drivers)} (spend.prices): a price is apart from longer answers.",
         ),
         *_unpriced(drivers),
     )  # fmt: skip
@@ -209,12 +209,22 @@ def _by_driver(
     return (table(title, columns, rows, f"{source} {spans.both(body)}", total=len(ranked)),)
 
 
+def _price_source(drivers: Body) -> str:
+    sources = {(p["source"], p["source_version"]) for p in drivers["prices"]} - {("policy", None)}
+    if not sources:
+        return "the policy's list prices"
+    return "the list prices of " + ", ".join(
+        f"{name} {version}" for name, version in sorted(sources)
+    )
+
+
 def _unpriced(drivers: Body) -> tuple[Html, ...]:
     held = drivers["unpriced"]
     if not held:
         return ()
-    names = ", ".join(slice_name(s) for s in held[:MAX_NAMED])
-    more = f", and {len(held) - MAX_NAMED:,} more" if len(held) > MAX_NAMED else ""
+    named = zip(held[:MAX_NAMED], drivers["unpriced_reasons"], strict=False)
+    names = "; ".join(f"{slice_name(s)} ({why})" for s, why in named)
+    more = f"; and {len(held) - MAX_NAMED:,} more" if len(held) > MAX_NAMED else ""
     told = (
         f"{plural(len(held), 'model has', 'models have')} no list price for all of the traffic, and"
     )

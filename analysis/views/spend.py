@@ -15,6 +15,7 @@ from analysis.stats.intervals import t_quantile
 from analysis.telemetry import Telemetry
 from analysis.telemetry.spending import spend_pieces, spent, spent_by_day
 from analysis.telemetry.windows import coverage
+from analysis.views.price_library import open_library
 from analysis.views.prices import price_list
 from analysis.views.result import ViewResult
 from analysis.views.spend_drivers import DriversSection, assess_drivers, model_keys
@@ -54,7 +55,11 @@ def assess_spend(
 ) -> ViewResult[tuple[SpendSection, DriversSection]]:
     """Spend a day with its interval and forecast, its check, and the drivers of its change."""
     keys, prices = model_keys(telemetry), price_list(policy)
-    pieces = spend_pieces(telemetry, keys, prices.moments) if telemetry.has("cost_usd") else ()
+    library = open_library(policy, telemetry.windows)
+    moments = prices.moments if library is None else library.moments
+    pieces = spend_pieces(telemetry, keys, moments) if telemetry.has("cost_usd") else ()
+    if library is not None:
+        prices = library.price_list(keys, {p.model for p in pieces})
     drivers = assess_drivers(telemetry, pieces, prices, keys)
     reason = telemetry.unusable("cost_usd")
     if reason is not None:

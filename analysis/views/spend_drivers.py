@@ -11,12 +11,12 @@ from typing import TypeVar
 
 import pandas as pd
 
-from analysis.policy import Price
 from analysis.stats.lmdi import DRIVERS, Cell, Part, decompose, total
 from analysis.telemetry import Telemetry
 from analysis.telemetry.spending import TOKENS_KNOWN, Piece
 from analysis.telemetry.windows import ResolvedWindows, coverage
-from analysis.views.prices import TOKENS, PriceInfo, PriceList, frozen, list_cost
+from analysis.views.prices import TOKENS, ListPrice, PriceInfo, PriceList, frozen, list_cost
+from analysis.views.spend_names import REST, Label, Names
 
 NANO = 1e9
 MAX_MODELS = 200
@@ -25,11 +25,9 @@ MAX_NAMED = 50
 MODEL = ("model_provider", "model_name")
 OTHERS = "(all other models)"
 OTHER_USE_CASES = "(all other use cases)"
-_REST = "all others: no JSON, and so no name in the cells"
 _COLUMNS = ["driver", "usd_per_day", "nano_usd_days"]
 
 Cells = Mapping[str, Cell]
-Label = dict[str, str | None]
 Key = TypeVar("Key")
 
 
@@ -75,8 +73,9 @@ class DriversSection:
 
     by_slice: by model. by_use_case: each use case's own change by its own volume, retries and mix.
     by_token: prompt, cached and completion tokens apart, where prices are given; a model without one
-    is listed as unpriced. All of them sum to the change. new, gone: at most `MAX_NAMED` of each, the
-    dearest first. prices: those in force for any of the traffic.
+    is listed as unpriced, and unpriced_reasons say why, in the same order. All of them sum to the
+    change. new, gone: at most `MAX_NAMED` of each, the dearest first. prices: those in force for any
+    of the traffic.
     """
 
     change_usd_per_day: float | None
@@ -92,6 +91,7 @@ class DriversSection:
     n_gone: int = 0
     prices: tuple[PriceInfo, ...] = ()
     unpriced: tuple[dict[str, str | None], ...] = ()
+    unpriced_reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ def assess_drivers(
     def parts_of(new: Cells, old: Cells, both: tuple[Cell, Cell] | None = None) -> tuple[Part, ...]:
         return decompose(new, old, time1, time0, tokens_known=tokens, overall=both)[1]
 
-    models = _Names(pieces, lambda p: p.model, MAX_MODELS)
-    use_cases = _Names(pieces, lambda p: (p.use_case,), MAX_USE_CASES)
+    models = Names(pieces, lambda p: p.model, MAX_MODELS)
+    use_cases = Names(pieces, lambda p: (p.use_case,), MAX_USE_CASES)
     candidate, baseline = (_cells(pieces, w, models.name) for w in (1, 0))
     change, parts = decompose(candidate, baseline, time1, time0, tokens_known=tokens)
 
@@ -160,7 +160,7 @@ def assess_drivers(
         by_use_case += [
             SliceEffect(label, d, usd(n), n) for d, n in _by(split, lambda p: p.driver).items()
         ]
-    by_token, used, unpriced = _tokens(pieces, prices, models, keys, parts_of)
+    by_token, used, bare = _tokens(pieces, prices, models, keys, parts_of)
 
     def told(kind: Callable[[Cells, Cells], list[tuple[str, Cell]]], time: int) -> list[Appeared]:
         found = [(dict(zip(keys, json.loads(n), strict=True)), c)
@@ -190,7 +190,8 @@ def assess_drivers(
         n_new=len(new),
         n_gone=len(gone),
         prices=tuple(frozen(p) for p in used),
-        unpriced=unpriced,
+        unpriced=tuple(model_of(name) for name in bare),
+        unpriced_reasons=tuple(_why_unpriced(name, prices) for name in bare),
     )
     rows = [
         {**model_of(p.name), "driver": p.driver, "usd_per_day": usd(p.amount),
@@ -205,7 +206,7 @@ def assess_drivers(
     )  # fmt: skip
 
 
-# ── names and cells ──────────────────────────────────────────────────────────────────────
+# ── cells ────────────────────────────────────────────────────────────────────────────────
 
 
 def _model_name(piece: Piece) -> str:
@@ -215,44 +216,6 @@ def _model_name(piece: Piece) -> str:
 
 def _use_case_name(piece: Piece) -> str:
     return json.dumps((piece.use_case,), ensure_ascii=False)
-
-
-class _Names:
-    """The names that cost most in both windows, at most `limit`, and all others as `_REST`.
-
-    A change of the mix among those others stands under their tokens and price.
-    """
-
-    def __init__(
-        self, pieces: Sequence[Piece], of: Callable[[Piece], tuple[str | None, ...]], limit: int
-    ) -> None:
-        self._of = of
-        cost: dict[str, int] = defaultdict(int)
-        for piece in pieces:
-            cost[self._own(piece)] += piece.nano_usd
-        dearest = sorted(cost, key=lambda n: (-cost[n], n))
-        self.n_folded = max(len(dearest) - limit, 0)
-        self._kept = frozenset(dearest[:limit])
-
-    def name(self, piece: Piece) -> str:
-        own = self._own(piece)
-        return own if own in self._kept else _REST
-
-    def label(self, name: str, keys: Sequence[str], others: str) -> Label:
-        if name == _REST:
-            return dict.fromkeys(keys, others)
-        return dict(zip(keys, json.loads(name), strict=True))
-
-    def note(self, what: str, limit: int) -> str | None:
-        if not self.n_folded:
-            return None
-        return (
-            f"What moved the spend is told of the {limit} {what} that cost most; the other "
-            f"{self.n_folded:,} are taken together."
-        )
-
-    def _own(self, piece: Piece) -> str:
-        return json.dumps(self._of(piece), ensure_ascii=False)
 
 
 def _cells(pieces: Iterable[Piece], window: int, name: Callable[[Piece], str]) -> dict[str, Cell]:
@@ -298,7 +261,7 @@ class _Tally:
         self.counts = dict.fromkeys(TOKENS, 0)
         self.attempts = 0
 
-    def add(self, piece: Piece, price: Price) -> None:
+    def add(self, piece: Piece, price: ListPrice) -> None:
         self.attempts += piece.attempts
         counts = (piece.prompt - piece.cached, piece.cached, piece.completion)
         costs = list_cost(price, piece.prompt, piece.cached, piece.completion)
@@ -310,17 +273,17 @@ class _Tally:
 def _tokens(
     pieces: Sequence[Piece],
     prices: PriceList,
-    models: _Names,
+    models: Names,
     keys: Sequence[str],
     parts_of: Callable[[Cells, Cells, tuple[Cell, Cell]], tuple[Part, ...]],
-) -> tuple[dict[tuple[str, str], int], list[Price], tuple[Label, ...]]:
-    """Amounts by kind of token and driver, the prices in force, and the models without one.
+) -> tuple[dict[tuple[str, str], int], list[ListPrice], list[str]]:
+    """Amounts by kind of token and driver, the prices in force, and the names of models without one.
 
     What a model cost is shared among the kinds by list price, so that the price of each is its list
     price times what was paid of it. A model is split only where all of its tokens have a price.
     """
-    if not prices.prices:
-        return {}, [], ()
+    if not prices.prices and not prices.without:
+        return {}, [], []
     used: set[int] = set()
     bare: set[str] = set()
     tallies: dict[tuple[int, str], _Tally] = defaultdict(_Tally)
@@ -331,7 +294,7 @@ def _tokens(
         if p.cause != "seen":
             continue
         name = models.name(p)
-        if price is None or name == _REST:
+        if price is None or name == REST:
             bare.add(name)
         elif p.tokens_known == TOKENS_KNOWN:
             tallies[p.window, name].add(p, price)
@@ -349,8 +312,18 @@ def _tokens(
     sums = _by(parts_of(split[1], split[0], both), lambda p: (kinds[p.name], p.driver))
     order = (*TOKENS, "all")
     ranked = sorted(sums, key=lambda one: (order.index(one[0]), DRIVERS.index(one[1])))
-    unpriced = tuple(models.label(n, keys, OTHERS) for n in sorted(bare))
-    return {key: sums[key] for key in ranked}, [prices.prices[i] for i in sorted(used)], unpriced
+    return (
+        {key: sums[key] for key in ranked},
+        [prices.prices[i] for i in sorted(used)],
+        sorted(bare),
+    )
+
+
+def _why_unpriced(name: str, prices: PriceList) -> str:
+    if name == REST:
+        return "they are many, and taken together"
+    known = prices.without.get(tuple(json.loads(name)))
+    return known or "no list price of it covers all of its traffic"
 
 
 def _by_kind(cell: Cell, tally: _Tally) -> dict[str, Cell]:

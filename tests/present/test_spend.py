@@ -14,8 +14,9 @@ import pytest
 from analysis.present import budget
 from analysis.present.escape import Html
 from analysis.present.formats import signed_usd, usd
-from analysis.present.waterfall import _axis
+from analysis.present.waterfall import _axis, _price_source
 from analysis.review import Review
+from tests.views.price_libraries import needs_library
 
 from .conftest import Compute
 
@@ -79,6 +80,28 @@ def test_what_the_log_cannot_see_and_what_is_new_is_said(holed: Path, compute: C
     assert re.search(r"models have no list price.*borealis-mini", shown)
     capped = {"spend": {**changes["spend"], "unseen_cap_usd": 2}}
     assert "no upper bound" not in text(budget.parts(compute(holed, **capped)).evidence)
+
+
+@needs_library
+def test_prices_of_the_library_say_why_a_model_has_none(tiny: Path, compute: Compute) -> None:
+    shown = text(budget.parts(compute(tiny, spend={"prices": "genai-prices"})).evidence)
+    assert re.search(
+        r"models have no list price.*aurora.* \(genai-prices [\d.]+ does not list its prov", shown
+    )
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [
+        ([("policy", None)], "the policy's list prices"),
+        ([], "the policy's list prices"),
+        ([("genai-prices", "0.2.3")] * 2, "the list prices of genai-prices 0.2.3"),
+    ],
+    ids=["a list", "none", "a library"],
+)
+def test_where_prices_are_from_is_said(sources: list[tuple[str, str | None]], told: str) -> None:
+    prices = [{"source": name, "source_version": version} for name, version in sources]
+    assert _price_source({"prices": prices}) == told
 
 
 def test_a_short_history_is_said_on_the_page(tiny: Path, compute: Compute) -> None:
