@@ -24,7 +24,7 @@ from typing import Any
 
 from analysis.errors import UsageError
 from analysis.policy import PRICE_LIBRARY, Policy
-from analysis.telemetry.windows import ResolvedWindows
+from analysis.telemetry.windows import DAY, ResolvedWindows
 from analysis.views.prices import ListPrice, PriceList
 
 _PACKAGE = "genai_prices"
@@ -74,7 +74,8 @@ def open_library(policy: Policy, windows: ResolvedWindows) -> PriceLibrary | Non
     if version is None:
         return None
     spans = [s for s in (windows.baseline, windows.candidate) if s is not None]
-    start, end = min(s.start for s in spans), max(s.end for s in spans)
+    # A session that begins in the window may go on after its end, and meet the next day's prices.
+    start, end = min(s.start for s in spans), max(s.end for s in spans) + DAY
     try:
         return PriceLibrary(version, start, end, _providers())
     except (ImportError, AttributeError) as error:
@@ -113,7 +114,7 @@ class PriceLibrary:
     def price_list(
         self, keys: Sequence[str], models: Collection[tuple[str | None, ...]]
     ) -> PriceList:
-        """The prices of the telemetry's models (values of `keys`), in order, and why others have none."""
+        """The prices of the telemetry's models (values of `keys`), and why others have none."""
         prices: list[ListPrice] = []
         without: dict[tuple[str | None, ...], str] = {}
         for model in sorted(models, key=lambda m: [v or "" for v in m]):

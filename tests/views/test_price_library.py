@@ -107,7 +107,8 @@ class TestPrices:
     @pytest.mark.parametrize(
         ("when", "start", "end", "prompt"),
         [
-            ("before the change", moment(9, 1), moment(11, 2), [OLD[0]]),
+            ("before the change", moment(9, 1), moment(11, 1), [OLD[0]]),
+            ("before it, with sessions that go on", moment(9, 1), moment(11, 2), [OLD[0], NEW[0]]),
             ("from the change on", moment(11, 2), moment(11, 9), [NEW[0]]),
             ("across it", moment(11, 1), moment(11, 3), [OLD[0], NEW[0]]),
         ],
@@ -118,7 +119,7 @@ class TestPrices:
         found = priced(DEARER, start=start, end=end)
         assert [p.prompt_usd_per_million for p in found.prices] == prompt
         assert found.moments[0] == start
-        assert all(start < m < end for m in found.moments[1:])
+        assert all(start < m < end + DAY for m in found.moments[1:])
 
     @pytest.mark.parametrize(
         ("provider", "name", "model"),
