@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from plotnine import (
     aes,
@@ -17,7 +19,7 @@ from plotnine import (
     scale_x_datetime,
 )
 
-from analysis.present import bounded, spans, spend, waterfall
+from analysis.present import bounded, incidents, spans, spend, waterfall
 from analysis.present.blocks import (
     Body,
     Parts,
@@ -70,12 +72,14 @@ def parts(review: Review) -> Parts:
     """The budgets page."""
     body, result = review.body, review.results["budget"]
     section = body["views"]["budget"]
+    shown = incidents.numbered(section)
     return Parts(
         view_answer(body, "budget"),
         (
             *_slos(body, section),
             *groups(body),
-            *_remaining(section, result.series["burn"]),
+            *_remaining(section, result.series["burn"], shown),
+            *incidents.incidents(section, shown),
             *_by_release(section),
             *_alerts(section),
             *_episodes(section),
@@ -139,8 +143,10 @@ def _day(value: str | None) -> str:
     return NONE if value is None else moment(value)[:10]
 
 
-def _remaining(section: Body, burn: pd.DataFrame) -> tuple[Html, ...]:
-    """What is left of each budget at each day's end."""
+def _remaining(
+    section: Body, burn: pd.DataFrame, shown: Sequence[incidents.Numbered]
+) -> tuple[Html, ...]:
+    """What is left of each budget at each day's end, and when incidents were."""
     slos = [s for s in section["slos"] if s["budget_remaining"] is not None][: len(_COLOURS)]
     frame = burn[burn["slo"].isin([s["name"] for s in slos])].copy()
     if frame.empty:
@@ -159,8 +165,12 @@ def _remaining(section: Body, burn: pd.DataFrame) -> tuple[Html, ...]:
         for n, v in zip(ends["slo"], ends["left"], strict=True)
     ]
     room = (last - first) * 0.4 if last > first else pd.Timedelta(days=1)
+    held = incidents.bands(shown, first, last, low, high)
+    top = max(high + incidents.ROOM * (high - low), ends["height"].max())
+    bottom = min(low, ends["height"].min())
     plot = (
         ggplot(frame, aes("day", "left", color="colour"))
+        + held
         + annotate("segment", x=first, xend=last, y=100, yend=0, color=MUTED, linetype="dotted",
                    size=0.6)
         + annotate("segment", x=first, xend=last, y=0, yend=0, color=INK, size=0.6)
@@ -172,7 +182,7 @@ def _remaining(section: Body, burn: pd.DataFrame) -> tuple[Html, ...]:
                    color=INK)
         + scale_color_identity() + scale_linetype_identity()
         + scale_x_datetime(date_labels="%d %b")
-        + coord_cartesian(xlim=(first, last + room))
+        + coord_cartesian(xlim=(first, last + room), ylim=(bottom, top) if held else None)
         + labs(title=heading("Error budget left, at each day's end"), x="Day, UTC", y="Left, %")
         + look("y")
     )  # fmt: skip
@@ -184,7 +194,10 @@ def _remaining(section: Body, burn: pd.DataFrame) -> tuple[Html, ...]:
         "Share of the period's error budget that is left; below zero it is overspent. Dotted: the even "
         "pace that spends it exactly."
     )
-    return (figure(svg(plot, height=3.2), f"Error budgets at the window's end: {story}.", caption),)
+    if held:
+        caption += " Bands: incidents, numbered as in the table; dashed and in brackets: set aside."
+    alt = f"Error budgets at the window's end: {story}.{incidents.told(shown)}"
+    return (figure(svg(plot, height=3.2), alt, caption),)
 
 
 def _by_release(section: Body) -> tuple[Html, ...]:

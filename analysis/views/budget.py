@@ -17,10 +17,11 @@ from analysis.stats.intervals import clopper_pearson, design_effect
 from analysis.telemetry import Metric, Moments, Telemetry
 from analysis.telemetry.events import Timeline, first_event, timelines
 from analysis.telemetry.windows import DAY, iso
-from analysis.views.budget_alerts import LONGEST, alerts_of, episodes_of
+from analysis.views.budget_alerts import LONGEST, alerted, alerts_of
 from analysis.views.budget_checks import alert_check, burn_check, burn_needs
 from analysis.views.budget_exhaustion import consumption
 from analysis.views.budget_groups import groups_check, groups_of
+from analysis.views.budget_incidents import incidents_of
 from analysis.views.budget_parts import parts_table, with_parts
 from analysis.views.budget_periods import period_of
 from analysis.views.budget_section import (
@@ -41,7 +42,7 @@ def assess(
     """Every SLO's budget, the spend, and what drives it.
 
     headlines_only: burn, budget consumed and spend, with the checks that can hold a release: alerts
-    are left out where they are notes, and so is when a budget runs out.
+    are left out where they are notes, and so are incidents, and when a budget runs out.
     """
     usable = [slo for slo in policy.slos if telemetry.has(slo.rule.column)]
     moments = telemetry.moments(tuple(metrics(telemetry).values()))
@@ -181,6 +182,8 @@ def _budget(
     burn = Interval.of(y / n / error_budget, low / error_budget, high / error_budget, n)
     every, own = clock.every[slo.name], clock.own[slo.name]
     spent = consumption(telemetry, slo, burn, clock.first, every, own, forecast=forecast)
+    fired = alerted(telemetry, slo, rho, own) if alerts else None
+    known = spent.consumed is not None
     return SloBudget(
         name=slo.name,
         target=slo.target,
@@ -193,10 +196,13 @@ def _budget(
         alerts=alerts_of(telemetry, slo, rho, n / (24 * telemetry.candidate_days))
         if alerts
         else (),
-        episodes=episodes_of(telemetry, slo, rho, own) if alerts else (),
+        episodes=fired.episodes if fired else (),
         reason=spent.reason,
         needs=burn_needs(burn, m, error_budget, telemetry.candidate_days),
         pending=_pending(telemetry, own) if forecast else Pending(0, ()),
+        incidents=incidents_of(telemetry, slo, fired, every, known=known)
+        if fired and forecast
+        else (),
     )
 
 

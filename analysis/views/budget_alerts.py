@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
@@ -13,6 +14,7 @@ from analysis.alert_windows import AlertWindow
 from analysis.check import Interval, rounded
 from analysis.policy import Slo
 from analysis.stats.alerts import (
+    Counts,
     Limit,
     beyond_chance,
     detection_hours,
@@ -21,6 +23,7 @@ from analysis.stats.alerts import (
     outage_hours,
     threshold,
 )
+from analysis.stats.incidents import Stretch
 from analysis.stats.intervals import clopper_pearson, design_effect
 from analysis.telemetry import Telemetry
 from analysis.telemetry.events import (
@@ -36,6 +39,9 @@ from analysis.views.budget_section import Alert, Episode
 WINDOWS = alert_windows.load()
 LONGEST = max(window.long_span for window in WINDOWS)
 JOINED = timedelta(hours=1)
+NEAR = (
+    timedelta(hours=12) // BUCKET
+)  # how far around an alert the rate outside an incident is taken from
 
 
 def alerts_of(telemetry: Telemetry, slo: Slo, rho: float, per_hour: float) -> tuple[Alert, ...]:
@@ -81,10 +87,23 @@ def alerts_of(telemetry: Telemetry, slo: Slo, rho: float, per_hour: float) -> tu
     return tuple(out)
 
 
-def episodes_of(
-    telemetry: Telemetry, slo: Slo, rho: float, timeline: Timeline
-) -> tuple[Episode, ...]:
-    """When each alert fired during the candidate window, on a grid of five minutes.
+@dataclass(frozen=True)
+class Alerted:
+    """When alerts fired, and the grid of five minutes on which they did.
+
+    n, y: events and bad ones by bucket, the newest last; hot: the buckets of the episodes, and those
+    that an alert's long window held when it began to fire; clusters: those behind the counts.
+    """
+
+    episodes: tuple[Episode, ...]
+    n: Counts
+    y: Counts
+    hot: tuple[Stretch, ...]
+    clusters: ClusterWindows
+
+
+def alerted(telemetry: Telemetry, slo: Slo, rho: float, timeline: Timeline) -> Alerted:
+    """When each alert fired during the candidate window.
 
     timeline: of the candidate window and the longest alert window before it.
     """
@@ -95,22 +114,24 @@ def episodes_of(
     k = len(n)
     first = max(k + (span.start - span.end) // BUCKET, 0)
     clusters = ClusterWindows(telemetry, telemetry.bad(slo.rule), span.end, k, own_rows=own)
-    episodes = []
+    episodes, hot = [], []
     for window in WINDOWS:
         limit = limit_of(window, slo.period_days, error_budget)
         if not is_feasible(limit):
             continue
+        long = window.long_span // BUCKET
         fired = firing(
             n,
             y,
-            long=window.long_span // BUCKET,
+            long=long,
             short=window.short_span // BUCKET,
             limit=limit,
             rho=rho,
             clusters=clusters,
             first=first,
         )
-        for begin, finish in _runs(np.flatnonzero(fired.firing)):
+        for begin, finish in runs(np.flatnonzero(fired.firing)):
+            hot.append(Stretch(max(begin - long + 1, 0), finish + 1))
             ends = [span.end - BUCKET * (k - 1 - i) for i in (begin, finish)]
             episodes.append(
                 Episode(
@@ -121,7 +142,8 @@ def episodes_of(
                     window.severity,
                 )
             )
-    return tuple(sorted(episodes, key=lambda e: (e.start_utc, e.long_hours)))
+    episodes.sort(key=lambda e: (e.start_utc, e.long_hours))
+    return Alerted(tuple(episodes), n, y, tuple(sorted(hot)), clusters)
 
 
 def limit_of(window: AlertWindow, period_days: int, error_budget: float) -> Limit:
@@ -156,7 +178,7 @@ def _burn(held: EventCounts, error_budget: float, rho: float) -> Interval:
     )
 
 
-def _runs(indices: np.ndarray) -> list[tuple[int, int]]:
+def runs(indices: np.ndarray) -> list[tuple[int, int]]:
     """Consecutive indices as (first, last), gaps of up to an hour closed."""
     if not indices.size:
         return []
@@ -170,8 +192,10 @@ __all__ = [
     "LONGEST",
     "WINDOWS",
     "AlertWindow",
+    "Alerted",
+    "alerted",
     "alerts_of",
-    "episodes_of",
     "fastest",
     "is_feasible",
+    "runs",
 ]

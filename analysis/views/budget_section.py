@@ -50,6 +50,25 @@ class Episode:
 
 
 @dataclass(frozen=True)
+class Incident:
+    """The stretch around an alert's episode in which the rate of bad events stands out most from what is
+    nearby, on a grid of five minutes; none without an episode.
+
+    n, bad, rate: events, the bad ones, and their share. budget_share: of the period's budget that
+    its bad events within the period burned; null where the budget spent is. excluded: more than half
+    of it lies in the policy's `windows.exclude`.
+    """
+
+    start_utc: str
+    end_utc: str
+    n: int
+    bad: int
+    rate: float
+    budget_share: float | None
+    excluded: bool
+
+
+@dataclass(frozen=True)
 class BurnNeeds:
     """Interactions, and candidate days at current traffic, still needed to decide whether the budget
     lasts: 0 where it is decided, null where traffic does not decide it."""
@@ -120,7 +139,8 @@ class BudgetGroup:
 @dataclass(frozen=True)
 class SloBudget:
     """One SLO. `reason` says why figures are null. period_…: that of the budget, `period_days` long, or
-    of the calendar. groups: the same budget for each group alone, where the policy says by what."""
+    of the calendar. groups: the same budget for each group alone, where the policy says by what.
+    incidents: those with the most bad events, at most 20, by time."""
 
     name: str
     target: float
@@ -141,6 +161,7 @@ class SloBudget:
     period_start_utc: str | None = None
     period_end_utc: str | None = None
     groups: tuple[BudgetGroup, ...] = ()
+    incidents: tuple[Incident, ...] = ()
 
 
 @dataclass(frozen=True)
