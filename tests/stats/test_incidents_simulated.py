@@ -106,8 +106,8 @@ def test_planted_outages_are_found_within_a_bucket(
 
 @pytest.mark.simulate
 def test_what_no_alert_sees_is_no_incident() -> None:
-    # Half an hour of half the requests, at 60 an hour, burns 1 % of a 99 % target's budget: too little
-    # to page. What is found is there all the same.
+    # Half an hour of half the requests, at 60 an hour, burns 3 % of a 99 % target's budget, but in too
+    # few sessions to page. What is found is there all the same.
     found = misses(53, 200, rate=0.5, minutes=30, per_hour=60.0, target=0.99)
     assert sum(f is None for f in found) > 100
     seen = [f for f in found if f is not None]
