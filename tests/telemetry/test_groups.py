@@ -27,7 +27,7 @@ COLUMNS = ("use_case", "region")
 METRICS = [
     Metric.rate("failure", "failure"),
     Metric.mean("cost", "cost_nano", 10**9),
-    Metric.rate("failure of a retry", "failure", "retry_index > 0"),
+    Metric.rate("failure of a retry", "CASE WHEN retry_index > 0 THEN failure END"),
     Metric.of_totals("nano-USD a microsecond", "cost_nano", "latency_us"),
 ]
 
