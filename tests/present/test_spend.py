@@ -18,7 +18,7 @@ from analysis.present.waterfall import _axis, _price_source
 from analysis.review import Review
 from tests.views.price_libraries import needs_library
 
-from .conftest import Compute
+from .conftest import Compute, settings
 
 LIST = [
     {"model_name": name, "start": "2026-01-01", "prompt_usd_per_million": p,
@@ -69,7 +69,11 @@ def holed(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_the_log_cannot_see_and_what_is_new_is_said(holed: Path, compute: Compute) -> None:
-    changes: dict[str, Any] = {"spend": {"budget_usd_per_day": 60, "prices": LIST}}
+    routing = {k: v for k, v in settings()["routing"].items() if k != "bounds"}
+    changes: dict[str, Any] = {
+        "spend": {"budget_usd_per_day": 60, "prices": LIST},
+        "routing": routing,
+    }
     shown = text(budget.parts(compute(holed, **changes)).evidence)
     assert "Spend that the log cannot see" in shown
     assert "Tokens known, cost not" in shown
@@ -78,7 +82,7 @@ def test_what_the_log_cannot_see_and_what_is_new_is_said(holed: Path, compute: C
     assert re.search(r"Gone since the baseline: .*model cirrus / cirrus-old \(", shown)
     assert "The change by kind of token" in shown
     assert re.search(r"models have no list price.*borealis-mini", shown)
-    capped = {"spend": {**changes["spend"], "unseen_cap_usd": 2}}
+    capped = {**changes, "spend": {**changes["spend"], "unseen_cap_usd": 2}}
     assert "no upper bound" not in text(budget.parts(compute(holed, **capped)).evidence)
 
 

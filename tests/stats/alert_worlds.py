@@ -85,14 +85,24 @@ class Sessions:
         return np.cumsum(change)[: t.k]
 
     def squares(self, width: int, first: int, last: int) -> Ints:
+        """A window's Σ n_c² grows by n² + 2n · (the cluster's others in it) with what enters, and
+        shrinks by as much with what leaves."""
         t = self._traffic
-        order = np.argsort(t.bucket, kind="stable")
-        bucket, session = t.bucket[order], t.session[order]
-        out = []
-        for end in range(first, last + 1):
-            a, b = np.searchsorted(bucket, [end - width + 1, end + 1])
-            out.append(int((np.unique(session[a:b], return_counts=True)[1] ** 2).sum()))
-        return np.array(out, np.int64)
+        keys, n = np.unique(t.session * t.k + t.bucket, return_counts=True)
+        session, bucket = keys // t.k, keys % t.k
+        before = np.concatenate([[0], np.cumsum(n)])
+        places = np.arange(len(keys))
+        since = np.searchsorted(keys, session * t.k + np.maximum(bucket - width + 1, 0))
+        until = np.searchsorted(
+            keys, session * t.k + np.minimum(bucket + width - 1, t.k - 1), side="right"
+        )
+        enters = n * n + 2 * n * (before[places] - before[since])
+        leaves = n * n + 2 * n * (before[until] - before[places + 1])
+        into = np.cumsum(np.bincount(bucket, enters, t.k).astype(np.int64))
+        out = np.cumsum(np.bincount(bucket, leaves, t.k).astype(np.int64))
+        ends = np.arange(first, last + 1)
+        gone = np.where(ends >= width, out[np.maximum(ends - width, 0)], 0)
+        return np.asarray(into[ends] - gone)
 
 
 def traffic(
