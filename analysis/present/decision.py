@@ -94,6 +94,24 @@ def _answer(body: Body) -> tuple[Html, ...]:
                 else "",
             ),
             *_reasons(decision["outcome"], shown, len(others) - len(shown)),
+            *_compared(body["windows"]),
+        ),
+    )
+
+
+def _compared(windows: Body) -> tuple[Html, ...]:
+    """What a difference between the windows may be due to, besides the release."""
+    if windows["baseline"] is None:
+        return ()
+    if windows["comparison"] == "concurrent":
+        return (paragraph("Candidate and baseline ran at the same time.", note=True),)
+    n = len(windows["exclude"])
+    left_out = f" {plural(n, 'known incident')} {'is' if n == 1 else 'are'} left out." if n else ""
+    return (
+        paragraph(
+            "Before and after: an outage of a provider in the candidate's time would count against the "
+            f"release, unless windows.exclude names it.{left_out}",
+            note=True,
         ),
     )
 

@@ -31,6 +31,17 @@ def test_the_answer_has_the_badge_the_headline_and_its_support(review: Review) -
     assert "19,821 interactions" in text
 
 
+def test_the_answer_says_what_else_the_windows_may_differ_by(review: Review) -> None:
+    assert "Before and after: an outage of a provider" in told(review, "answer")
+    exclusion = {"start": "2026-11-03T00:00:00Z", "end": "2026-11-04T00:00:00Z", "reason": "outage"}
+    review.body["windows"]["exclude"] = [exclusion]
+    assert "1 known incident is left out" in told(review, "answer")
+    review.body["windows"]["comparison"] = "concurrent"
+    assert "ran at the same time" in told(review, "answer")
+    review.body["windows"]["baseline"] = None
+    assert 'rr-note">Candidate and baseline' not in told(review, "answer")
+
+
 def test_at_most_three_reasons_carry_it_and_the_rest_is_counted(review: Review) -> None:
     text = told(review, "answer")
     # The headline is the first reason.
