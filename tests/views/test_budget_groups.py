@@ -68,7 +68,9 @@ def test_intervals_take_the_whole_windows_correlation_and_hold_at_once(tmp_path:
         slo = assess(telemetry, telemetry.policy).section.slos[0]
         whole = telemetry.moments([Metric.rate("f", "failure")])["f"].candidate
         where = "account_tier = 'pro' AND use_case = 'coding'"
-        own = telemetry.moments([Metric.rate("f", "failure", where)])["f"].candidate
+        own = telemetry.moments([Metric.rate("f", f"CASE WHEN {where} THEN failure END")])[
+            "f"
+        ].candidate
     deff = design_effect(own.n, own.nn, intraclass_correlation(whole))
     group = next(g for g in slo.groups if g.slice == {"account_tier": "pro", "use_case": "coding"})
     low, high = clopper_pearson(own.y, own.n, deff)
