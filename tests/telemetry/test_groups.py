@@ -63,6 +63,20 @@ def where(group: Group, kept: list[Group]) -> str:
     return f"({' AND '.join(texts)})"
 
 
+def within(metric: Metric, inside: str) -> Metric:
+    """The metric over these rows alone."""
+
+    def only(value: str) -> str:
+        return f"CASE WHEN {inside} THEN {value} ELSE 0 END"
+
+    return replace(
+        metric,
+        numerator=only(metric.numerator),
+        denominator=only(metric.denominator),
+        counted=None if metric.counted is None else only(metric.counted),
+    )
+
+
 @pytest.mark.parametrize("most", [3, 20])
 def test_the_largest_are_kept_and_the_rest_is_one(telemetry: Telemetry, most: int) -> None:
     known = sizes(telemetry)
@@ -91,14 +105,16 @@ def test_moments_of_a_group_are_those_of_its_rows(telemetry: Telemetry, most: in
     rows = frame(telemetry)
     for group, own in zip(by.groups, found, strict=True):
         inside = where(group, kept)
-        metrics = [replace(m, where=f"{m.where} AND {inside}") for m in METRICS]
+        metrics = [within(m, inside) for m in METRICS]
         expected = measure(telemetry.engine, metrics)
         for metric in METRICS:
             want = replace(
                 expected[metric.name], metric=metric, peak_candidate=None, peak_baseline=None
             )
             assert own.moments[metric.name] == want, (group, metric.name)
-        ids = set(telemetry.frame(f"SELECT interaction_id AS i FROM fact WHERE {inside}")["i"])
+        ids = set(
+            telemetry.engine.frame(f"SELECT interaction_id AS i FROM fact WHERE {inside}")["i"]
+        )
         timed = rows[rows["interaction_id"].isin(ids) & rows["latency_us"].notna()]
         beyond = own.moments[BEYOND]
         for win, side in ((0, beyond.baseline), (1, beyond.candidate)):
