@@ -183,7 +183,10 @@ def _encoded(
             with disk.writing(building, "the cache is full"):
                 encode_into(source, columns, data_file(building), joined=joined)
             return data_file(building)
-        except DiskError:
+        except (DiskError, duckdb.Error) as error:
+            # The engine names the file in more than one way; whatever it says, this one is full.
+            if not isinstance(error, DiskError) and disk.refusal(error) is None:
+                raise
             data_file(building).unlink(missing_ok=True)
     assert source.staging is not None
     path = data_file(source.staging)
