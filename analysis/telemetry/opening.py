@@ -147,7 +147,14 @@ def _from_files(
             early = None
             if not source.violations and source.rows(INTERACTIONS) <= AT_ONCE_ROWS:
                 early = beside.submit(_encoded, source, wanted, building, joined=True)
-            validation = validated(source, contract, policy)
+            try:
+                validation = validated(source, contract, policy)
+            except duckdb.Error as error:
+                # A file that cannot be finished fails whoever lets go of it last, be it this thread.
+                if early is None or disk.refusal(error) is None:
+                    raise
+                early.exception()
+                validation = validated(source, contract, policy)
             # What failed early fails again below, after all that validation has to say.
             path = None if early is None or early.exception() is not None else early.result()
         aside = _set_aside(source, policy, validation) if validation.n_errors else None
