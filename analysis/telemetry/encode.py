@@ -35,8 +35,7 @@ def encode_into(source: Source, columns: Sequence[str], path: Path, *, joined: b
     interaction's session is in the sessions table.
     """
     con = source.con.cursor()
-    # A name of its own: one that failed to be written may still be held, and say so when it goes.
-    into = identifier(f"into_{path.parent.name.replace('.', '_').replace('-', '_')}")
+    into = "encoding"
     con.execute(f"ATTACH {literal(str(path))} AS {into}")
     try:
         enums = _enums(con, columns, into)

@@ -117,14 +117,14 @@ class DuckDB:
         self.con.unregister("put_frame")
 
     def drop(self, *names: str) -> None:
+        # Asking the catalog would hold every attached file: whoever lets go of one last has to finish it.
         for name in names:
-            kinds = self.con.execute(
-                "SELECT table_type FROM information_schema.tables WHERE table_name = ? "
-                "AND (table_catalog = 'temp' OR table_catalog = 'memory' AND table_schema = ?)",
-                [name, self._schema],
-            ).fetchall()
-            for (kind,) in kinds:
-                self.con.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {identifier(name)}")
+            for place in (f"memory.{self._schema}", "temp.main"):
+                own = f"{place}.{identifier(name)}"
+                try:
+                    self.con.execute(f"DROP TABLE IF EXISTS {own}")
+                except duckdb.CatalogException:
+                    self.con.execute(f"DROP VIEW {own}")
 
     def types(self, name: str) -> dict[str, str]:
         found = self.con.execute(f"DESCRIBE {identifier(name)}").fetchall()

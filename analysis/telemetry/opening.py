@@ -147,14 +147,7 @@ def _from_files(
             early = None
             if not source.violations and source.rows(INTERACTIONS) <= AT_ONCE_ROWS:
                 early = beside.submit(_encoded, source, wanted, building, joined=True)
-            try:
-                validation = validated(source, contract, policy)
-            except duckdb.Error as error:
-                # A file that cannot be finished fails whoever lets go of it last, be it this thread.
-                if early is None or disk.refusal(error) is None:
-                    raise
-                early.exception()
-                validation = validated(source, contract, policy)
+            validation = validated(source, contract, policy)
             # What failed early fails again below, after all that validation has to say.
             path = None if early is None or early.exception() is not None else early.result()
         aside = _set_aside(source, policy, validation) if validation.n_errors else None
@@ -190,10 +183,7 @@ def _encoded(
             with disk.writing(building, "the cache is full"):
                 encode_into(source, columns, data_file(building), joined=joined)
             return data_file(building)
-        except (DiskError, duckdb.Error) as error:
-            # The engine names the file in more than one way; whatever it says, this one is full.
-            if not isinstance(error, DiskError) and disk.refusal(error) is None:
-                raise
+        except DiskError:
             data_file(building).unlink(missing_ok=True)
     assert source.staging is not None
     path = data_file(source.staging)
