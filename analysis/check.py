@@ -88,6 +88,27 @@ class Check:
     sentence: str
     action: str
 
+    @classmethod
+    def of(
+        cls,
+        check_id: str,
+        view: ViewName,
+        outcome: Outcome,
+        severity: Severity,
+        figure: Interval,
+        *,
+        limit: float | None,
+        unit: str,
+        reason: str | None,
+        sentence: str,
+        action: str,
+    ) -> Check:
+        """A figure held against what it may be at most, by its interval and not by a p-value."""
+        return cls(
+            check_id, view, outcome, severity, figure.value, figure.low, figure.high, limit,
+            "at_most", unit, figure.support, None, None, reason, sentence, action,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class RegressionTest:

@@ -68,10 +68,16 @@ def merge(*sketches: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 def quantile(counts: npt.ArrayLike, q: float) -> float:
     """The value in µs of rank ⌈q n⌉ (inverted distribution function); nan for an empty sketch."""
+    index = None if math.isnan(q) else quantile_bin(counts, q)
+    return math.nan if index is None else bin_value(index)
+
+
+def quantile_bin(counts: npt.ArrayLike, q: float) -> int | None:
+    """The bin of that value; None for an empty sketch."""
     cumulative = np.cumsum(np.asarray(counts))
     n = float(cumulative[-1])
-    if not n > 0 or math.isnan(q):
-        return math.nan
+    if not n > 0:
+        return None
     # q n is no exact product: 0.07 · 100 must be rank 7, not 8.
     rank = min(max(1.0, math.ceil(q * n - 1e-9 * max(1.0, n * 1e-3))), n)
-    return bin_value(int(np.searchsorted(cumulative, rank)))
+    return int(np.searchsorted(cumulative, rank))

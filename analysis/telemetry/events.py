@@ -12,6 +12,7 @@ import numpy.typing as npt
 from analysis.telemetry.fact import micros, moment
 from analysis.telemetry.sql import identifier
 from analysis.telemetry.telemetry import Telemetry
+from analysis.telemetry.windows import calendar_span
 
 BUCKET = timedelta(minutes=5)
 BUCKETS_A_DAY = timedelta(days=1) // BUCKET
@@ -182,11 +183,11 @@ def part_counts(
 
 def _months(start: datetime, end: datetime) -> list[tuple[str, datetime]]:
     """The calendar months of [start, end), each with the moment after it."""
-    out, month = [], start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    while month < end:
-        after = (month + timedelta(days=32)).replace(day=1)
-        out.append((f"{month:%Y-%m}", after))
-        month = after
+    out = []
+    while start < end:
+        month = calendar_span(start)
+        out.append((f"{month.start:%Y-%m}", month.end))
+        start = month.end
     return out
 
 

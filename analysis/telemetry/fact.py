@@ -298,12 +298,7 @@ def _held(engine: Engine) -> _Held:
     )
     engine.drop("visits")
     windows = {
-        win: WindowCounts(
-            *(
-                int(counts[place])
-                for counts, place in ((rows, win), (sessions, win + 1), (users, win + 1))
-            )
-        )
+        win: WindowCounts(int(rows[win]), int(sessions[1 + win]), int(users[1 + win]))
         for win in (1, 0)
     }
     return _Held(windows, int(sessions[0]), int(users[0]))

@@ -13,16 +13,18 @@ import duckdb
 import numpy as np
 
 from analysis.stats.clusters import WindowMoments
-from analysis.stats.sketch import N_BINS
+from analysis.stats.sketch import N_BINS, quantile_bin
 from analysis.telemetry.engine import Engine
 from analysis.telemetry.groups import Grouping
 from analysis.telemetry.latency import NEVER_US, beyond_us, latency_bin
 from analysis.telemetry.moments import (
     TOTALS,
+    Crossed,
     Metric,
     Moments,
     assembled,
     cross_sums,
+    crossed_of,
     measured_totals,
     summed,
     window_of,
@@ -117,10 +119,10 @@ def _marks(
 ) -> dict[tuple[int, int], int]:
     """(group, window) → the bin of the quantile."""
     return {
-        (g, win): int(np.searchsorted(np.cumsum(counts), quantile * counts.sum()))
+        (g, win): at
         for g, own in enumerate(latencies)
         for win, counts in own.items()
-        if counts.sum()
+        if (at := quantile_bin(counts, quantile)) is not None
     }
 
 
@@ -181,7 +183,7 @@ def _by_cluster(engine: Engine, by: Grouping, metrics: Sequence[Metric]) -> None
 
 
 _Windows = list[list[tuple[WindowMoments, WindowMoments]]]
-_Crossed = list[list[tuple[int, int, int, int, int]]]
+_Crossed = list[list[Crossed]]
 
 
 def _sums(engine: Engine, size: int, metrics: Sequence[Metric]) -> tuple[_Windows, _Crossed]:
@@ -209,11 +211,7 @@ def _sums(engine: Engine, size: int, metrics: Sequence[Metric]) -> tuple[_Window
     ]
     crossed: _Crossed = [[(0, 0, 0, 0, 0)] * n for _ in range(size)]
     for g, *values in pairs:
-        sums = [int(v) for v in values]
-        crossed[int(g)] = [
-            (sums[k], sums[k + 1], sums[k + 2], sums[k + 3], sums[k + 4])
-            for k in range(0, 5 * n, 5)
-        ]
+        crossed[int(g)] = [crossed_of(values, i) for i in range(n)]
     return windows, crossed
 
 

@@ -15,6 +15,8 @@ from analysis.stats.moments import CrossMoments, DayTotals, Peak, WindowMoments,
 from analysis.telemetry.engine import Engine
 
 Scale = int
+Crossed = tuple[int, int, int, int, int]
+"""The sums of `cross_sums` of one metric."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _measure(engine: Engine, metrics: Sequence[Metric]) -> dict[str, Moments]:
 
 def measured_totals(
     engine: Engine, metrics: Sequence[Metric]
-) -> tuple[list[tuple[WindowMoments, WindowMoments]], list[tuple[int, int, int, int, int]]]:
+) -> tuple[list[tuple[WindowMoments, WindowMoments]], list[Crossed]]:
     """(candidate, baseline) of each metric, and its sums of `cross_sums`, of the table `TOTALS`."""
     return _windows(engine, metrics), _crossed(engine, len(metrics))
 
@@ -159,7 +161,7 @@ def summed(i: int, metric: Metric, n: str, y: str) -> tuple[str, str]:
 def assembled(
     metric: Metric,
     windows: tuple[WindowMoments, WindowMoments],
-    crossed: Sequence[int],
+    crossed: Crossed,
     days: tuple[tuple[int, int, int, int], ...],
     support: tuple[int, int],
     peaks: tuple[Peak, Peak] | None = None,
@@ -219,6 +221,12 @@ def cross_sums(i: int) -> list[str]:
             f"sum(CASE WHEN {n1} > 0 AND {n0} > 0 THEN 1 ELSE 0 END)"]  # fmt: skip
 
 
+def crossed_of(values: Sequence[int | None], i: int) -> Crossed:
+    """The sums of metric i in a row of `cross_sums`."""
+    n1n0, y1y0, n1y0, y1n0, both = (int(v or 0) for v in values[5 * i : 5 * i + 5])
+    return n1n0, y1y0, n1y0, y1n0, both
+
+
 def _peaks(
     engine: Engine,
     metrics: Sequence[Metric],
@@ -260,7 +268,7 @@ def _without_limit(engine: Engine, n_metrics: int) -> dict[int, list[int]]:
     return found
 
 
-def _crossed(engine: Engine, n_metrics: int) -> list[tuple[int, int, int, int, int]]:
+def _crossed(engine: Engine, n_metrics: int) -> list[Crossed]:
     """Σ n₁n₀, y₁y₀, n₁y₀, y₁n₀ and the clusters with rows in both windows, of each metric."""
     parts = [part for i in range(n_metrics) for part in cross_sums(i)]
     both = (
@@ -271,11 +279,7 @@ def _crossed(engine: Engine, n_metrics: int) -> list[tuple[int, int, int, int, i
         row: Sequence[int] = engine.row(f"SELECT {', '.join(parts)} FROM {both}")
     except duckdb.OutOfRangeException:
         row = _crossed_without_limit(engine, n_metrics, both)
-    values = [int(v or 0) for v in row]
-    return [
-        (values[k], values[k + 1], values[k + 2], values[k + 3], values[k + 4])
-        for k in range(0, 5 * n_metrics, 5)
-    ]
+    return [crossed_of(row, i) for i in range(n_metrics)]
 
 
 def _crossed_without_limit(engine: Engine, n_metrics: int, both: str) -> Sequence[int]:

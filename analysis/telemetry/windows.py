@@ -99,6 +99,14 @@ def day_number(moment: datetime) -> int:
     return math.floor((moment - EPOCH) / DAY)
 
 
+def calendar_span(inside: datetime, months: int = 1) -> Span:
+    """The calendar's span of so many months (UTC; 1 or 3, counted from January) that holds a moment."""
+    first = (inside.month - 1) // months * months
+    after = first + months
+    start = midnight(inside).replace(month=first + 1, day=1)
+    return Span(start, start.replace(year=start.year + after // 12, month=after % 12 + 1))
+
+
 def coverage(windows: ResolvedWindows, span: Span) -> dict[int, float]:
     """Day number → the share of that day that lies within `span` and in no exclusion."""
     out = {}

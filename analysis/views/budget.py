@@ -13,11 +13,11 @@ import pandas as pd
 from analysis.check import Interval, Range, rounded
 from analysis.policy import Policy, Slo
 from analysis.stats.clusters import intraclass_correlation
-from analysis.stats.intervals import clopper_pearson, design_effect
+from analysis.stats.intervals import rate_interval
 from analysis.telemetry import Metric, Moments, Telemetry
 from analysis.telemetry.events import Timeline, first_event, timelines
 from analysis.telemetry.windows import DAY, iso
-from analysis.views.budget_alerts import LONGEST, alerted, alerts_of
+from analysis.views.budget_alerts import alerted, alerts_of, longest
 from analysis.views.budget_checks import alert_check, burn_check, burn_needs
 from analysis.views.budget_exhaustion import consumption
 from analysis.views.budget_groups import groups_check, groups_of
@@ -141,7 +141,7 @@ def _clock(telemetry: Telemetry, slos: Sequence[Slo], *, alerts: bool) -> _Clock
     bads = [telemetry.bad(slo.rule) for slo in slos]
     names = [slo.name for slo in slos]
     period = min(period_of(slo, span.end).start for slo in slos)
-    reach = span.start - (LONGEST if alerts else 0 * DAY)
+    reach = span.start - longest() if alerts else span.start
     canary = telemetry.windows.by_release
     start = max(period if canary else min(period, reach), first)
     every = timelines(telemetry, bads, start, span.end, own_rows=False)
@@ -177,9 +177,9 @@ def _budget(
             reason or f"the candidate window has no known outcome ({slo.rule.column})",
         )
     rho = intraclass_correlation(m.candidate)
-    n, y = m.candidate.n, m.candidate.y
-    low, high = clopper_pearson(y, n, design_effect(n, m.candidate.nn, rho))
-    burn = Interval.of(y / n / error_budget, low / error_budget, high / error_budget, n)
+    n = m.candidate.n
+    rate, low, high = rate_interval(m.candidate, rho)
+    burn = Interval.of(rate / error_budget, low / error_budget, high / error_budget, n)
     every, own = clock.every[slo.name], clock.own[slo.name]
     spent = consumption(telemetry, slo, burn, clock.first, every, own, forecast=forecast)
     fired = alerted(telemetry, slo, rho, own) if alerts else None

@@ -36,12 +36,14 @@ from analysis.telemetry.events import (
 from analysis.telemetry.windows import iso
 from analysis.views.budget_section import Alert, Episode
 
-WINDOWS = alert_windows.load()
-LONGEST = max(window.long_span for window in WINDOWS)
 JOINED = timedelta(hours=1)
-NEAR = (
-    timedelta(hours=12) // BUCKET
-)  # how far around an alert the rate outside an incident is taken from
+NEAR = timedelta(hours=12) // BUCKET
+"""How far around an alert the rate outside of an incident is taken from."""
+
+
+def longest() -> timedelta:
+    """The longest window of any alert."""
+    return max(window.long_span for window in alert_windows.load())
 
 
 def alerts_of(telemetry: Telemetry, slo: Slo, rho: float, per_hour: float) -> tuple[Alert, ...]:
@@ -51,10 +53,11 @@ def alerts_of(telemetry: Telemetry, slo: Slo, rho: float, per_hour: float) -> tu
     """
     end, own = telemetry.windows.candidate.end, telemetry.windows.by_release
     error_budget = rounded(1 - slo.target)
-    spans = [span for window in WINDOWS for span in (window.long_span, window.short_span)]
+    windows = alert_windows.load()
+    spans = [span for window in windows for span in (window.long_span, window.short_span)]
     counts = window_counts(telemetry, telemetry.bad(slo.rule), end, spans, own_rows=own)
     out = []
-    for window, long, short in zip(WINDOWS, counts[::2], counts[1::2], strict=True):
+    for window, long, short in zip(windows, counts[::2], counts[1::2], strict=True):
         limit = limit_of(window, slo.period_days, error_budget)
         level, feasible = limit.threshold, is_feasible(limit)
         burn_long, burn_short = (_burn(held, error_budget, rho) for held in (long, short))
@@ -109,13 +112,13 @@ def alerted(telemetry: Telemetry, slo: Slo, rho: float, timeline: Timeline) -> A
     """
     span, own = telemetry.windows.candidate, telemetry.windows.by_release
     error_budget = rounded(1 - slo.target)
-    wanted = -((span.start - LONGEST - span.end) // BUCKET)
+    wanted = -((span.start - longest() - span.end) // BUCKET)
     n, y = timeline.n[-wanted:], timeline.y[-wanted:]
     k = len(n)
     first = max(k + (span.start - span.end) // BUCKET, 0)
     clusters = ClusterWindows(telemetry, telemetry.bad(slo.rule), span.end, k, own_rows=own)
     episodes, hot = [], []
-    for window in WINDOWS:
+    for window in alert_windows.load():
         limit = limit_of(window, slo.period_days, error_budget)
         if not is_feasible(limit):
             continue
@@ -148,7 +151,9 @@ def alerted(telemetry: Telemetry, slo: Slo, rho: float, timeline: Timeline) -> A
 
 def limit_of(window: AlertWindow, period_days: int, error_budget: float) -> Limit:
     """What an alert of a period is held to; a page must be rare among all windows that may page."""
-    pages = sum(w.severity == "page" for w in WINDOWS) if window.severity == "page" else 0
+    pages = 0
+    if window.severity == "page":
+        pages = sum(w.severity == "page" for w in alert_windows.load())
     return Limit(
         rounded(threshold(window.budget_share, period_days, window.long_hours)),
         error_budget,
@@ -189,13 +194,11 @@ def runs(indices: np.ndarray) -> list[tuple[int, int]]:
 
 
 __all__ = [
-    "LONGEST",
-    "WINDOWS",
-    "AlertWindow",
     "Alerted",
     "alerted",
     "alerts_of",
     "fastest",
     "is_feasible",
+    "longest",
     "runs",
 ]

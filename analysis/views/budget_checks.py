@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from analysis.check import Check, Interval, rounded
+from analysis.check import Check, Interval, Outcome, Severity, rounded
 from analysis.stats.clusters import intraclass_correlation
 from analysis.stats.intervals import design_effect
 from analysis.stats.needed import rows_to_settle
@@ -19,7 +19,7 @@ def burn_check(budget: SloBudget, m: Moments | None) -> Check:
     """Whether the burn of the candidate window is sustainable."""
     burn = budget.burn_rate
     reason = budget.reason if burn.value is None else too_little(m)
-    outcome = "inconclusive"
+    outcome: Outcome = "inconclusive"
     if burn.value is None:
         sentence = f"The burn of SLO {budget.name} cannot be computed: {reason}."
     else:
@@ -120,7 +120,7 @@ def too_little(m: Moments | None) -> str | None:
     """Why a burn rate has too little evidence to be judged (STATISTICS section 1), or None."""
     if m is None or not m.candidate.n:
         return "the candidate window has no known outcome"
-    effective = m.candidate.n**2 / m.candidate.nn
+    effective = m.candidate.effective_clusters
     if effective < MIN_EFFECTIVE_CLUSTERS:
         return (
             f"the candidate window has {effective:.0f} effective clusters; "
@@ -192,8 +192,8 @@ def alert_check(budget: SloBudget) -> Check:
 
 def check_of(
     check_id: str,
-    outcome: str,
-    severity: str,
+    outcome: Outcome,
+    severity: Severity,
     figure: Interval,
     limit: float,
     unit: str,
@@ -202,20 +202,14 @@ def check_of(
     actions: Mapping[str, str],
 ) -> Check:
     """A check of budgets. actions: what to do, by outcome."""
-    return Check(
-        id=check_id,
-        view="budget",
-        outcome=outcome,  # type: ignore[arg-type]
-        severity=severity,  # type: ignore[arg-type]
-        value=figure.value,
-        low=figure.low,
-        high=figure.high,
+    return Check.of(
+        check_id,
+        "budget",
+        outcome,
+        severity,
+        figure,
         limit=limit,
-        comparison="at_most",
         unit=unit,
-        support=figure.support,
-        p_value=None,
-        p_adjusted=None,
         reason=reason if outcome == "inconclusive" else None,
         sentence=sentence,
         action=actions[outcome],

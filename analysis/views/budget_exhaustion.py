@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from analysis.check import Interval, Range, rounded
 from analysis.policy import Slo
 from analysis.stats.exhaustion import MIN_DAYS, crossings, pace
+from analysis.stats.needed import QUANTILE_975
 from analysis.telemetry import Telemetry
 from analysis.telemetry.events import Timeline, exhaustion_moment
 from analysis.telemetry.windows import DAY, iso, midnight
 from analysis.views.budget_periods import period_of
 
-_Z = 1.959963984540054
 _UNKNOWN = Range(None, None, None)
 
 
@@ -101,8 +101,8 @@ def _exhausts(
     found = pace(
         y / scale,
         before[: len(before) - n_days].astype(float),
-        fast=(burn.high - burn.value) / _Z,
-        slow=(burn.value - burn.low) / _Z,
+        fast=(burn.high - burn.value) / QUANTILE_975,
+        slow=(burn.value - burn.low) / QUANTILE_975,
     )
     earliest, latest = crossings(found, remaining * period.days)
     low = min(span.end + _span(earliest), value)

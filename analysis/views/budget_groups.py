@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from analysis.check import Check, Interval, rounded
+from analysis.check import Check, Interval, Outcome, rounded
 from analysis.policy import Slo
 from analysis.stats.clusters import intraclass_correlation
-from analysis.stats.intervals import clopper_pearson, design_effect
+from analysis.stats.intervals import rate_interval
 from analysis.telemetry import Metric, Moments, Telemetry
 from analysis.telemetry.fact import micros
 from analysis.telemetry.group_moments import GroupMoments, group_moments
@@ -137,10 +137,9 @@ def _group(
     w = moments.candidate
     burn, low, high = Interval.unknown(), None, None
     if w.n:
-        deff = design_effect(w.n, w.nn, rho)
-        least, most = clopper_pearson(w.y, w.n, deff)
-        burn = Interval.of(w.y / w.n / error_budget, least / error_budget, most / error_budget, w.n)
-        least, most = clopper_pearson(w.y, w.n, deff, confidence=1 - ERROR / m)
+        rate, least, most = rate_interval(w, rho)
+        burn = Interval.of(rate / error_budget, least / error_budget, most / error_budget, w.n)
+        _, least, most = rate_interval(w, rho, 1 - ERROR / m)
         low, high = least / error_budget, most / error_budget
     consumed = None
     if spent and spent[0]:
@@ -218,7 +217,7 @@ def groups_check(budget: SloBudget, slo: Slo, telemetry: Telemetry) -> Check:
 
 def _made(
     budget: SloBudget,
-    outcome: str,
+    outcome: Outcome,
     group: BudgetGroup | None,
     n_groups: int,
     reason: str | None,

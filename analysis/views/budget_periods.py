@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from analysis.policy_slos import Slo
-from analysis.telemetry.windows import DAY
+from analysis.telemetry.windows import DAY, MOMENT, calendar_span
 
 _MONTHS = {"month": 1, "quarter": 3}
 
@@ -35,10 +35,5 @@ def period_of(slo: Slo, at: datetime) -> Period:
     if slo.period == "rolling":
         span = slo.period_days * DAY
         return Period(at - span, at, span)
-    months = _MONTHS[slo.period]
-    inside = at - timedelta(microseconds=1)
-    first = (inside.month - 1) // months * months
-    start = datetime(inside.year, first + 1, 1, tzinfo=UTC)
-    following = first + months
-    end = datetime(inside.year + following // 12, following % 12 + 1, 1, tzinfo=UTC)
-    return Period(start, end, at - start)
+    held = calendar_span(at - MOMENT, _MONTHS[slo.period])
+    return Period(held.start, held.end, at - held.start)

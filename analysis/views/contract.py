@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.check import Check
+from analysis.check import Check, Interval
 from analysis.contract import INTERACTIONS, RULES, TABLES, Contract
 from analysis.telemetry import Telemetry
 from analysis.telemetry.unknown import Unknown
@@ -158,20 +158,14 @@ def errors_check(telemetry: Telemetry) -> Check | None:
     else:
         more = f" and {rows}" if others else ""
         found = f"{n:,} of {total:,} interactions{more} {_was(n + others)} set aside; the rest was reviewed"
-    return Check(
-        id="contract.errors",
-        view="contract",
-        outcome="fail",
-        severity="block",
-        value=float(n + others),
-        low=None,
-        high=None,
+    return Check.of(
+        "contract.errors",
+        "contract",
+        "fail",
+        "block",
+        Interval(float(n + others), None, None, total),
         limit=0.0,
-        comparison="at_most",
         unit="rows",
-        support=total,
-        p_value=None,
-        p_adjusted=None,
         reason=None,
         sentence=f"The telemetry breaks its contract: {found}.",
         action="Repair the telemetry (the contract page lists what is wrong), and review again.",
@@ -189,20 +183,14 @@ def bounds_check(bounds: BoundsInfo | None, telemetry: Telemetry) -> Check:
     n, total = (
         (0, n_there) if bounds is None else (bounds.n_interactions, n_there + bounds.n_absent)
     )
-    return Check(
-        id="contract.bounds",
-        view="contract",
-        outcome="fail" if flips else "pass",
-        severity="note",
-        value=n / total,
-        low=None,
-        high=None,
+    return Check.of(
+        "contract.bounds",
+        "contract",
+        "fail" if flips else "pass",
+        "note",
+        Interval(n / total, None, None, n_there),
         limit=None,
-        comparison="at_most",
         unit="share of rows",
-        support=n_there,
-        p_value=None,
-        p_adjusted=None,
         reason=None,
         sentence=_story(bounds, flips=flips, telemetry=telemetry),
         action="Find out what the unknown rows are (the contract page counts them); if the decision must "

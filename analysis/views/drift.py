@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from analysis.check import Check, RegressionTest, rounded
+from analysis.check import Check, Interval, RegressionTest, rounded
 from analysis.policy import Policy
 from analysis.stats.kitagawa import decompose_rate_change
 from analysis.stats.multiple import simes
@@ -273,20 +273,14 @@ _SUBJECTS = {
 
 def _unjudged(check_id: str, severity: Literal["hold", "note"], reason: str) -> Check:
     joint = check_id == "drift.joint"
-    return Check(
-        id=check_id,
-        view="drift",
-        outcome="inconclusive",
-        severity=severity,
-        value=None,
-        low=None,
-        high=None,
+    return Check.of(
+        check_id,
+        "drift",
+        "inconclusive",
+        severity,
+        Interval.unknown(),
         limit=None if joint else 0.0,
-        comparison="at_most",
         unit="AUC" if joint else "features",
-        support=0,
-        p_value=None,
-        p_adjusted=None,
         reason=reason,
         sentence=f"{_SUBJECTS[check_id]} is not judged: {reason}.",
         action="Read the drift page column by column."

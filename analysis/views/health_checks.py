@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from analysis.check import Check, Outcome, RegressionTest, rounded
+from analysis.check import Check, Interval, Outcome, RegressionTest, Severity, rounded
 from analysis.policy import Policy
 from analysis.stats.clusters import WindowMoments, compare_rates, compare_ratios
 from analysis.telemetry import Moments, Telemetry
@@ -165,10 +165,9 @@ def below_floors(m: Moments, limit_rate: float | None) -> str | None:
     for name, window in (("baseline", m.baseline), ("candidate", m.candidate)):
         if not window.n:
             return f"the {name} window has no known value"
-        effective = window.n**2 / window.nn
-        if effective < MIN_EFFECTIVE_CLUSTERS:
+        if window.effective_clusters < MIN_EFFECTIVE_CLUSTERS:
             return (
-                f"the {name} window has {effective:.0f} effective clusters; "
+                f"the {name} window has {window.effective_clusters:.0f} effective clusters; "
                 f"at least {MIN_EFFECTIVE_CLUSTERS} are needed"
             )
         share = window.largest / window.n
@@ -209,24 +208,18 @@ def _closed(
     subject: str,
     reason: str,
     m: Moments | None,
-    severity: str = "block",
+    severity: Severity = "block",
 ) -> Check:
     """An inconclusive check: a missing column, or a first release (then a note)."""
     first = telemetry.baseline is None
-    return Check(
-        id=check_id,
-        view="health",
-        outcome="inconclusive",
-        severity="note" if first else ("block" if severity == "block" else "hold"),
-        value=None,
-        low=None,
-        high=None,
+    return Check.of(
+        check_id,
+        "health",
+        "inconclusive",
+        "note" if first else severity,
+        Interval.unknown(0 if m is None else m.support_candidate + m.support_baseline),
         limit=None,
-        comparison="at_most",
         unit="ratio" if check_id == "health.cost_usd" else "rate",
-        support=0 if m is None else m.support_candidate + m.support_baseline,
-        p_value=None,
-        p_adjusted=None,
         reason=reason,
         sentence=f"{subject} cannot be compared, because {reason}.",
         action="Nothing to do." if first else "Provide what is missing, then review again.",
@@ -266,9 +259,11 @@ def _needed(
         for window in (m.candidate, m.baseline):
             if window.largest > MAX_CLUSTER_SHARE * window.n:
                 return None
-            effective = window.n**2 / window.nn
             bad = expected_bad_clusters(m, window, p_limit)
-            short = max(MIN_EFFECTIVE_CLUSTERS / effective, MIN_BAD_CLUSTERS / bad if bad else 1.0)
+            short = max(
+                MIN_EFFECTIVE_CLUSTERS / window.effective_clusters,
+                MIN_BAD_CLUSTERS / bad if bad else 1.0,
+            )
             needed = max(needed, total * short)
     if not math.isfinite(needed) or (needed > MAX_WINDOWS * total and not floored):
         return None

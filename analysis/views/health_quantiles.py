@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.check import Interval
 from analysis.stats.clusters import WindowMoments
 from analysis.stats.intervals import mover_ratio, t_quantile, woodruff
-from analysis.stats.sketch import N_BINS, bin_value, quantile
+from analysis.stats.sketch import N_BINS, bin_value, quantile, quantile_bin
 from analysis.telemetry import Metric, Moments, Telemetry
 from analysis.telemetry.latency import beyond_us
 from analysis.views.health_compared import Compared, rate_design_effect
@@ -31,9 +31,8 @@ def quantile_marks(counts: Mapping[int, np.ndarray]) -> list[Metric]:
     for name, q in QUANTILES.items():
         beyond = []
         for win in (0, 1):
-            total = counts[win].sum()
-            at = int(np.searchsorted(np.cumsum(counts[win]), q * total)) if total else N_BINS
-            beyond.append(beyond_us(at))
+            at = quantile_bin(counts[win], q)
+            beyond.append(beyond_us(N_BINS if at is None else at))
         # Each window by its own quantile, both in one reduction.
         mark = f"CASE WHEN win = 0 THEN {beyond[0]} ELSE {beyond[1]} END"
         marks.append(Metric.rate(name, f"(latency_us >= {mark})"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.check import Check, RegressionTest
+from analysis.check import Check, Interval, Outcome, RegressionTest, Severity
 from analysis.stats.multiple import simes
 from analysis.telemetry import Telemetry
 from analysis.views.health_checks import FIRST_RELEASE
@@ -107,28 +107,22 @@ def _name(found: Found) -> str:
 
 def _note(
     check_id: str,
-    outcome: str,
+    outcome: Outcome,
     value: float | None,
     support: int,
     sentence: str,
     action: str,
     reason: str | None = None,
-    severity: str = "note",
+    severity: Severity = "note",
 ) -> Check:
-    return Check(
-        id=check_id,
-        view="hotspots",
-        outcome=outcome,  # type: ignore[arg-type]
-        severity=severity,  # type: ignore[arg-type]
-        value=value,
-        low=None,
-        high=None,
+    return Check.of(
+        check_id,
+        "hotspots",
+        outcome,
+        severity,
+        Interval(value, None, None, support),
         limit=0.0,
-        comparison="at_most",
         unit="slices",
-        support=support,
-        p_value=None,
-        p_adjusted=None,
         reason=reason,
         sentence=sentence,
         action=action,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.check import Check, Interval, Range, rounded
+from analysis.check import Check, Interval, Outcome, Range, Severity, rounded
 from analysis.policy import Policy
 from analysis.stats.daily_forecast import MIN_DAYS_FOR_WEEKDAYS
 from analysis.stats.intervals import t_quantile
@@ -194,8 +194,10 @@ def _unseen_reason(spend: SpendSection, high: float, length: float) -> str | Non
 
 
 def _check(spend: SpendSection, reason: str | None, length: float) -> Check:
-    burn, severity = spend.burn_rate, "hold"
-    outcome, action = "inconclusive", "Wait for more traffic, or provide what is missing."
+    burn = spend.burn_rate
+    outcome: Outcome = "inconclusive"
+    severity: Severity = "hold"
+    action = "Wait for more traffic, or provide what is missing."
     if spend.budget_usd_per_day is None:
         severity, reason = "note", "the policy sets no budget (spend.budget_usd_per_day)"
         sentence, action = (
@@ -228,20 +230,14 @@ def _check(spend: SpendSection, reason: str | None, length: float) -> Check:
         else:
             reason = "the interval holds the budget"
             sentence = f"{story}: whether it is within budget is not decided."
-    return Check(
-        id="budget.spend",
-        view="budget",
-        outcome=outcome,  # type: ignore[arg-type]
-        severity=severity,  # type: ignore[arg-type]
-        value=burn.value,
-        low=burn.low,
-        high=burn.high,
+    return Check.of(
+        "budget.spend",
+        "budget",
+        outcome,
+        severity,
+        burn,
         limit=1.0,
-        comparison="at_most",
         unit="burn rate",
-        support=burn.support,
-        p_value=None,
-        p_adjusted=None,
         reason=reason if outcome == "inconclusive" else None,
         sentence=sentence,
         action=action,

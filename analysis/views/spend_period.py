@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +22,16 @@ from analysis.stats.daily_forecast import (
 )
 from analysis.telemetry import Telemetry
 from analysis.telemetry.spending import Hour, spent_by_hour
-from analysis.telemetry.windows import DAY, EPOCH, MOMENT, Span, day_number, iso, midnight
+from analysis.telemetry.windows import (
+    DAY,
+    EPOCH,
+    MOMENT,
+    Span,
+    calendar_span,
+    day_number,
+    iso,
+    midnight,
+)
 
 NANO = 1e9
 MAX_DAYS = 182
@@ -111,8 +119,7 @@ def _period(telemetry: Telemetry, policy: Policy) -> Span:
     window, length = telemetry.windows.candidate, policy.spend.period
     last = window.end - MOMENT
     if length == "month":
-        first = midnight(last).replace(day=1)
-        return Span(first, first + calendar.monthrange(last.year, last.month)[1] * DAY)
+        return calendar_span(last)
     size = length.days * DAY
     start = window.start + ((last - window.start) // size) * size
     return Span(start, start + size)

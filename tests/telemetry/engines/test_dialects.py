@@ -93,7 +93,8 @@ def test_every_statement_of_a_review_compiles(
     places = Places(world.tables(tmp_path), tmp_path / "places")
     statements = recorded(monkeypatch)
     world.review(places.parquet(), tmp_path)
-    assert len(statements) > 80
+    # A first release compares nothing.
+    assert len(statements) > (80 if world is odd.FIRST else 100)
     check(statements)
 
 
