@@ -42,7 +42,7 @@ def beside(body: Body, cell: Html, form: Format, figure: str, window: str) -> Ht
     if bounds is None:
         return cell
     return say(
-        '{cell}<br><span class="rr-range">worst case {b}</span>',
+        '{cell}<br><span class="rr-range">worst case <wbr>{b}</span>',
         cell=cell,
         b=between(bounds["low"], bounds["high"], form),
     )

@@ -16,7 +16,7 @@ from analysis.present.blocks import (
     view_answer,
     view_notes,
 )
-from analysis.present.escape import Html
+from analysis.present.escape import Html, say
 from analysis.present.forest import Line, Row, forest
 from analysis.present.formats import (
     Format,
@@ -157,7 +157,7 @@ def headline(body: Body, names: Sequence[str], title: str, source: object) -> Ht
     if all(health[w][n]["value"] is None for w in ("baseline", "candidate") for n in names):
         return paragraph("No failure rate, latency or cost is known; the checks above say why.")
     explained = f" {bounded.EXPLAINED}" if bounded.any_of(body, tuple(names)) else ""
-    return table(title, _COLUMNS, rows, f"{source}{explained}")
+    return table(title, _COLUMNS, rows, say("{source}{more}", source=source, more=explained))
 
 
 # The change stands first: a phone shows no more than three columns at once.

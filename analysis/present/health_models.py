@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.present import spans
 from analysis.present.blocks import Body, over, paragraph
-from analysis.present.escape import Html
+from analysis.present.escape import Html, escape
 from analysis.present.formats import NONE, Format, count, percent, plural, points, ratio, stated
 from analysis.present.grid import Column, table, text
 from analysis.present.health_figures import LEVELS
@@ -67,8 +67,10 @@ def _told(model: Body) -> str:
 
 def _figure(model: Body, name: str) -> Html:
     held: dict[str, Any] = {w: model[w][name] for w in ("baseline", "candidate", "change")}
+    below: str
     if held["change"]["value"] is not None:
-        below = stated(held["change"], _CHANGES[name])
+        # The interval goes to a line of its own where the table would be wider than the page.
+        below = Html(escape(stated(held["change"], _CHANGES[name])).replace(" (", " <wbr>("))
     elif held["candidate"]["value"] is None and held["baseline"]["value"] is not None:
         below = f"was {LEVELS[name](held['baseline']['value'])}"
     else:

@@ -91,6 +91,12 @@ def test_hostile_text_adds_no_markup_anywhere(hostile_pages: dict[str, list[str]
             assert all(v.startswith("data:image/svg+xml;base64,") for v in parsed.values("src"))
 
 
+def test_markup_of_ours_is_never_shown_as_text(pages: dict[str, list[str]]) -> None:
+    """Finished HTML that goes through an f-string is text again, and escaped."""
+    for name, parts in pages.items():
+        assert re.findall(r"&lt;/?[a-z][^&]*", "".join(parts)) == [], name
+
+
 def test_hostile_text_is_no_shortcode_fence_or_control_sequence(
     hostile_pages: dict[str, list[str]],
 ) -> None:
