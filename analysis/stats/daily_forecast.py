@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from analysis.stats.exhaustion import inflation
 from analysis.stats.intervals import t_quantile
 
 Floats = npt.NDArray[np.float64]
@@ -30,14 +31,16 @@ class DailyModel:
     """Level of the newest era, weekday effects, and how far and how long days err.
 
     days: (n,) day numbers since 1970-01-01, ascending, gaps allowed. design: (n, k). coefficients:
-    (k,). weekdays: whether weekdays have effects. correlation: of the errors of neighbouring days, in
-    [0, MAX_CORRELATION]. deviation: their standard deviation. df: of its estimate (Satterthwaite).
+    (k,). weekdays: whether weekdays have effects. found: the correlation of neighbouring days' errors
+    by the method of moments, in [0, MAX_CORRELATION]. correlation: that and one standard error, for
+    forecasts. deviation: of the errors. df: of its estimate (Satterthwaite).
     """
 
     days: Ints
     design: Floats
     coefficients: Floats
     weekdays: bool
+    found: float
     correlation: float
     deviation: float
     df: float
@@ -100,7 +103,8 @@ def fit(
     maker: Floats = np.eye(len(at)) - design @ bread
     if residual @ residual <= 1e-20 * (y @ y):
         residual = np.zeros(len(at))  # the last bits of floats are no errors of days
-    correlation = _correlation(at, residual, maker)
+    found, margin = _correlation(at, residual, maker)
+    correlation = min(found + margin, MAX_CORRELATION)
     inner = maker @ _correlations(at, at, correlation)
     trace = float(np.trace(inner))
     return DailyModel(
@@ -108,10 +112,32 @@ def fit(
         design=design,
         coefficients=coefficients,
         weekdays=weekdays,
+        found=found,
         correlation=correlation,
         deviation=math.sqrt(float(residual @ residual) / trace),
         df=trace**2 / float((inner * inner.T).sum()),
     )
+
+
+def variance_of_day(days: Sequence[int], values: Floats, correlation: float) -> tuple[float, float]:
+    """What a day adds to the variance of a mean of n days, so that V = this/n, and its degrees of freedom.
+
+    days: (n,) day numbers of whole days, n ≥ MIN_DAYS. correlation: of neighbours; n days then tell as
+    much as n/f(n) independent ones. Weekdays are taken out from `MIN_DAYS_FOR_WEEKDAYS` days on.
+    """
+    n, lost = len(values), 1
+    residual = values - values.mean()
+    if n >= MIN_DAYS_FOR_WEEKDAYS:
+        weekday = np.asarray(days, dtype=np.int64) % 7
+        held = sorted(set(weekday.tolist()))
+        for k in held:
+            residual[weekday == k] = values[weekday == k] - values[weekday == k].mean()
+        lost = len(held)
+    f = inflation(n, correlation)
+    # E Σ (u − ū)² = σ² (n − f); at least two, for f is an estimate too.
+    free = n - lost + 1 - f
+    df = free if f == 1 else max(free, 2.0)
+    return float(residual @ residual) / df * f, df
 
 
 def _width(weekdays: bool, eras: bool) -> int:
@@ -144,17 +170,17 @@ def _correlations(a: Ints, b: Ints, correlation: float) -> Floats:
     return powers
 
 
-def _correlation(days: Ints, residual: Floats, maker: Floats) -> float:
-    """Lag-one autocorrelation of the errors, on the safe side.
+def _correlation(days: Ints, residual: Floats, maker: Floats) -> tuple[float, float]:
+    """Lag-one autocorrelation of the errors, and its standard error.
 
     Residuals are less correlated than errors: the estimate is that under which residuals of this
-    design are expected to show what they do (method of moments). One standard error is added, for a
-    low estimate makes the interval too narrow.
+    design are expected to show what they do (method of moments). Forecasts add the standard error, for
+    a low estimate makes their interval too narrow.
     """
     nearby = np.flatnonzero(np.diff(days) == 1)
     variance = float(residual @ residual)
     if len(nearby) < MIN_DAYS or variance <= 0:
-        return 0.0
+        return 0.0, 0.0
     shown = float(residual[nearby] @ residual[nearby + 1]) / variance
     # An even grid: an estimate to two digits is finer than days can tell.
     grid = np.linspace(0.0, MAX_CORRELATION, 46)
@@ -165,4 +191,4 @@ def _correlation(days: Ints, residual: Floats, maker: Floats) -> float:
     found = float(
         grid[np.searchsorted(np.maximum.accumulate(expected), shown, side="left").clip(0, 45)]
     )
-    return float(min(found + 1 / math.sqrt(len(nearby)), MAX_CORRELATION))
+    return found, 1 / math.sqrt(len(nearby))

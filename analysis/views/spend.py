@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from analysis.check import Check, Interval, Outcome, Range, Severity, rounded
 from analysis.policy import Policy
-from analysis.stats.daily_forecast import MIN_DAYS_FOR_WEEKDAYS
+from analysis.stats.daily_forecast import MIN_DAYS, variance_of_day
 from analysis.stats.intervals import t_quantile
 from analysis.telemetry import Telemetry
 from analysis.telemetry.spending import spend_pieces, spent, spent_by_day
-from analysis.telemetry.windows import coverage
+from analysis.telemetry.windows import coverage, day_number
 from analysis.views.price_library import open_library
 from analysis.views.prices import price_list
 from analysis.views.result import ViewResult
@@ -69,7 +68,7 @@ def assess_spend(
     else:
         period = assess_period(telemetry, policy)
         days = _daily(telemetry)
-        per_day = _per_day(telemetry, days)
+        per_day = _per_day(telemetry, days, period.correlation)
         if per_day.value is None:
             period = unknown_period(telemetry, policy, "no interaction has a known cost (cost_usd)")
     unseen = unseen_spend(pieces, prices, keys, _cap(policy))
@@ -147,8 +146,11 @@ def _daily(telemetry: Telemetry) -> pd.DataFrame:
     )
 
 
-def _per_day(telemetry: Telemetry, days: pd.DataFrame) -> Interval:
-    """Known spend a day with its interval: the larger variance of days and of clusters."""
+def _per_day(telemetry: Telemetry, days: pd.DataFrame, correlation: float) -> Interval:
+    """Known spend a day with its interval: the larger variance of days and of clusters.
+
+    correlation: of neighbouring days.
+    """
     found, length = spent(telemetry), telemetry.candidate_days
     if not found.n_known:
         return Interval.unknown()
@@ -157,26 +159,13 @@ def _per_day(telemetry: Telemetry, days: pd.DataFrame) -> Interval:
     whole = days[days["coverage"] == 1.0]
     # Clusters arrive at random: the variance of a compound Poisson total is Σ y_c².
     variance, df = found.cluster_squares / NANO**2 / length**2, math.inf
-    if len(whole) >= 3:
-        spread, spread_df = _day_deviation(whole)
-        if spread**2 / length >= variance:
-            variance, df = spread**2 / length, spread_df
+    if len(whole) >= MIN_DAYS:
+        numbers = [day_number(d) for d in whole["day"]]
+        between, between_df = variance_of_day(numbers, whole["usd"].to_numpy(), correlation)
+        if between / length >= variance:
+            variance, df = between / length, between_df
     half = t_quantile(0.975, df) * math.sqrt(variance)
     return Interval.of(value, max(value - half, 0.0), value + half, found.n_known)
-
-
-def _day_deviation(days: pd.DataFrame) -> tuple[float, int]:
-    """Standard deviation between days and its degrees of freedom; weekdays from three weeks on."""
-    usd = days["usd"].to_numpy()
-    if len(usd) >= MIN_DAYS_FOR_WEEKDAYS:
-        weekday = days["day"].dt.day_of_week.to_numpy()
-        means = np.array(
-            [usd[weekday == k].mean() if (weekday == k).any() else 0.0 for k in range(7)]
-        )
-        residual = usd - means[weekday]
-        df = len(usd) - len(set(weekday.tolist()))
-        return math.sqrt(float((residual**2).sum()) / df), df
-    return float(usd.std(ddof=1)), len(usd) - 1
 
 
 def _unseen_reason(spend: SpendSection, high: float, length: float) -> str | None:

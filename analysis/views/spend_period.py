@@ -61,7 +61,8 @@ class PeriodSection:
 class Period:
     """The section, what the forecast rests on, and what a page draws of it.
 
-    next_days: mean of as many days as the candidate window has, USD a day. path: day (its end), usd,
+    correlation: of neighbouring days, as estimated. next_days: mean of as many days as the candidate
+    window has, USD a day. path: day (its end), usd,
     low, high (95 %), low50, high50, ahead: cumulative spend of the period. hours: hour, usd,
     interactions, unknown: of the candidate's span.
     """
@@ -69,6 +70,7 @@ class Period:
     section: PeriodSection
     history_days: int
     weekdays: bool
+    correlation: float
     next_days: Range
     path: pd.DataFrame
     hours: pd.DataFrame
@@ -97,6 +99,7 @@ def assess_period(telemetry: Telemetry, policy: Policy) -> Period:
         section,
         history_days=len(days),
         weekdays=model is not None and model.weekdays,
+        correlation=0.0 if model is None else model.found,
         next_days=next_days,
         path=path,
         hours=_hours(hours, telemetry.windows.candidate),
@@ -111,7 +114,7 @@ def unknown_period(telemetry: Telemetry, policy: Policy, reason: str) -> Period:
         iso(span.start), iso(span.end), None, None if budget is None else budget * span.days,
         nothing, nothing, reason,
     )  # fmt: skip
-    return Period(section, 0, False, nothing, pd.DataFrame(columns=PATH), _hours((), span))
+    return Period(section, 0, False, 0.0, nothing, pd.DataFrame(columns=PATH), _hours((), span))
 
 
 def _period(telemetry: Telemetry, policy: Policy) -> Span:

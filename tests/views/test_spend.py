@@ -97,13 +97,20 @@ class TestSpend:
         assert spend.unseen_usd == 0
 
     def test_its_interval_is_the_larger_of_days_and_clusters(self, tmp_path: Path) -> None:
-        wild = np.random.default_rng(4).gamma(2.0, 0.05, 28)
+        # High days follow low ones: nothing hangs together.
+        wild = np.random.default_rng(4).gamma(2.0, 0.05, 28) + 0.1 * (np.arange(28) % 2)
         rows = steady(lambda d: round(float(wild[d]), 9), a_day=96)
         spend = spend_of(rows, tmp_path / "a", policy(windows=FORTNIGHTS))
         usd = np.round(wild[14:], 9) * 96
         half = stats.t.ppf(0.975, 13) * usd.std(ddof=1) / math.sqrt(14)
         assert spend.usd_per_day.low == pytest.approx(usd.mean() - half)
         assert spend.usd_per_day.high == pytest.approx(usd.mean() + half)
+        # The same days in order hang together, and say less of the level.
+        wild[14:], wild[:14] = np.sort(wild[14:]), np.sort(wild[:14])
+        rows = steady(lambda d: round(float(wild[d]), 9), a_day=96)
+        joined = spend_of(rows, tmp_path / "c", policy(windows=FORTNIGHTS))
+        assert joined.usd_per_day.value == pytest.approx(usd.mean())
+        assert float(joined.usd_per_day.high or 0) > usd.mean() + 1.5 * half
         # Days that are all alike leave the arrival of users: Σ y_c² of a compound Poisson total.
         calm = spend_of(steady(lambda d: 0.1), tmp_path / "b", policy(windows=FORTNIGHTS))
         half = stats.norm.ppf(0.975) * math.sqrt(14 * 24 * 0.1**2) / 14
