@@ -123,7 +123,7 @@ def incidents(section: Body, shown: Sequence[Numbered]) -> tuple[Html, ...]:
     rows = [
         [one.label, one.slo, moment(one.incident["start_utc"]), moment(one.incident["end_utc"]),
          count(one.incident["bad"]), count(one.incident["n"]), percent(one.incident["rate"], 1),
-         percent(one.incident["budget_share"], 1)]
+         percent(one.incident["budget_share"], 1), "fired" if one.incident["alerted"] else "none"]
         for one in shown
     ]  # fmt: skip
     aside = (
@@ -135,11 +135,11 @@ def incidents(section: Body, shown: Sequence[Numbered]) -> tuple[Html, ...]:
         table(
             "Incidents, as they are numbered in the figure",
             [text("No."), text("Objective"), Column("From, UTC"), Column("Until, UTC"), Column("Bad"),
-             Column("Interactions"), Column("Bad, share"), Column("Share of the budget")],
+             Column("Interactions"), Column("Bad, share"), Column("Share of the budget"), text("Alert")],
             rows,
-            f"{plural(total, 'incident')} around alerts of the candidate window, to five minutes: the "
-            "stretch whose rate of bad interactions stands out most from what is nearby, beyond "
-            f"chance.{aside}",
+            f"{plural(total, 'incident')} of the candidate window, to five minutes: the stretch whose "
+            "rate of bad interactions stands out most, beyond chance, from what is nearby, or, where no "
+            f"alert fired, from the whole window.{aside}",
             total=total,
         ),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""When incidents began and ended, to the bucket, around stretches in which an alert fired.
+"""When incidents began and ended, to the bucket: around alerts, and short ones anywhere.
 
 An incident is the interval of buckets that maximises the binomial likelihood ratio of its rate
 against that of all other buckets nearby: the spatial scan statistic of Kulldorff (1997, "A spatial
@@ -20,6 +20,7 @@ from scipy.special import xlogy
 from analysis.stats.alerts import MIN_BAD_CLUSTERS
 
 LEVEL = 0.01
+RATIO = 2.0
 MOST_ROUNDS = 20
 _EXACT = 512  # buckets with a bad event, of which every pair is tried
 _DIGITS = 9  # scores that are equal but for rounding errors tie, and the earliest wins
@@ -47,10 +48,11 @@ def find_incidents(
     hot: Sequence[Stretch],
     *,
     near: int,
+    alone: int,
     error_budget: float,
     bad_clusters: BadClusters,
 ) -> tuple[Stretch, ...]:
-    """The incidents that share a bucket with one of `hot`, in order.
+    """The incidents that share a bucket with one of `hot`, and short ones that do not, in order.
 
     n, y: events and bad ones by bucket, shape (k,). hot: where an alert fired and what its window
     held; stretches whose neighbourhoods, `near` buckets on both sides, meet are searched as one. Rates
@@ -59,12 +61,35 @@ def find_incidents(
     exceeds c with a probability of at most exp(−c) (Chernoff). It is divided by the bad events of a bad
     cluster in the interval, so that no cluster counts for more than one. The alert that fired has
     passed section 1's design effect itself.
+
+    An outage that is over before enough fails for an alert is found among all buckets. There it stands
+    out from the whole grid at `RATIO` times the rate of the rest or more, for days of much traffic
+    differ beyond chance, and lasts no longer than `alone` buckets: what rises for longer is no outage, and is
+    what the alerts over days are for.
     """
     found: list[Stretch] = []
     for around in _neighbourhoods(hot, near, len(n)):
         search = _Search(n, y, around, error_budget, bad_clusters)
         found += [one for one in search.incidents() if any(one.meets(h) for h in hot)]
-    return tuple(found)
+    everywhere = _Search(n, y, Stretch(0, len(n)), error_budget, bad_clusters)
+    found += [
+        one
+        for one in everywhere.incidents(besides=found)
+        if one.stop - one.first <= alone
+        and not any(one.meets(h) for h in hot)
+        and _ratio(n, y, one, found) >= RATIO
+    ]
+    return tuple(sorted(found))
+
+
+def _ratio(n: Counts, y: Counts, one: Stretch, besides: Sequence[Stretch]) -> float:
+    """The rate in the stretch by that of all buckets in neither it nor any of `besides`."""
+    rest = np.ones(len(n), bool)
+    for taken in (one, *besides):
+        rest[taken.first : taken.stop] = False
+    inside = slice(one.first, one.stop)
+    here, bad = int(y[inside].sum()) * int(n[rest].sum()), int(y[rest].sum()) * int(n[inside].sum())
+    return here / bad if bad else math.inf
 
 
 class _Search:
@@ -85,12 +110,13 @@ class _Search:
         k = around.stop - around.first
         self._needed = math.log(k * (k + 1) / 2 / LEVEL)
 
-    def incidents(self) -> list[Stretch]:
+    def incidents(self, besides: Sequence[Stretch] = ()) -> list[Stretch]:
         """One after another, the strongest first; each leaves the rest as what others stand out from.
 
-        What is too much the doing of one cluster is left out too, but is no incident.
+        What is too much the doing of one cluster is left out too, but is no incident. besides: those
+        that are known.
         """
-        taken: list[Stretch] = []
+        taken = list(besides)
         kept: list[Stretch] = []
         for _ in range(MOST_ROUNDS):
             found = max(

@@ -1,4 +1,4 @@
-"""Incidents: when an objective failed beyond chance around its alerts, and what that burned."""
+"""Incidents: when an objective failed beyond chance, and what that burned."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from analysis.views.budget_periods import period_of
 from analysis.views.budget_section import Incident
 
 MOST = 20
+ALONE = timedelta(days=1)
+"""The longest incident that no alert saw."""
 
 
 def incidents_of(
@@ -30,6 +32,7 @@ def incidents_of(
         fired.y,
         fired.hot,
         near=NEAR,
+        alone=ALONE // BUCKET,
         error_budget=rounded(1 - slo.target),
         bad_clusters=fired.clusters.bad,
     )
@@ -62,6 +65,7 @@ def _incident(
         n=n,
         bad=bad,
         rate=rounded(bad / n),
+        alerted=any(one.meets(h) for h in fired.hot),
         budget_share=rounded(spent / allowed) if allowed else None,
         excluded=2 * covered > span.end - span.start,
     )

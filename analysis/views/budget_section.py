@@ -51,12 +51,12 @@ class Episode:
 
 @dataclass(frozen=True)
 class Incident:
-    """The stretch around an alert's episode in which the rate of bad events stands out most from what is
-    nearby, on a grid of five minutes; none without an episode.
+    """A stretch in which the rate of bad events stands out beyond chance, on a grid of five minutes.
 
-    n, bad, rate: events, the bad ones, and their share. budget_share: of the period's budget that
-    its bad events within the period burned; null where the budget spent is. excluded: more than half
-    of it lies in the policy's `windows.exclude`.
+    Around an alert's episode (`alerted`) it stands out from what is nearby; else from the whole window,
+    and it lasts a day at most. n, bad, rate: events, the bad ones, and their share. budget_share: of
+    the period's budget that its bad events within the period burned; null where the budget spent is.
+    excluded: more than half of it lies in the policy's `windows.exclude`.
     """
 
     start_utc: str
@@ -64,6 +64,7 @@ class Incident:
     n: int
     bad: int
     rate: float
+    alerted: bool
     budget_share: float | None
     excluded: bool
 

@@ -11,7 +11,7 @@ from analysis.present import budget, incidents
 def incident(start: str, end: str, bad: int = 10, excluded: bool = False) -> dict[str, Any]:
     return {
         "start_utc": start, "end_utc": end, "n": 2 * bad, "bad": bad, "rate": 0.5,
-        "budget_share": None if excluded else 0.125, "excluded": excluded,
+        "budget_share": None if excluded else 0.125, "excluded": excluded, "alerted": True,
     }  # fmt: skip
 
 
@@ -51,7 +51,14 @@ def test_figure_alt_text_and_table_number_the_same_incidents_by_time() -> None:
         assert told in figure
     assert "<latency>" not in figure + table
     assert "Bands: incidents" in figure
-    for cell in ("(2)", "12.5 %", "1,800", "In brackets: known", "3 incidents around alerts"):
+    for cell in (
+        "(2)",
+        "12.5 %",
+        "1,800",
+        "In brackets: known",
+        "3 incidents of the candidate window",
+        "fired",
+    ):
         assert cell in table
 
 

@@ -19,6 +19,7 @@ def found(n: Ints, y: Ints, *hot: tuple[int, int], **changes: object) -> list[tu
     """Incidents of rows that are a cluster each, unless `changes` say otherwise."""
     asked: dict[str, object] = {
         "near": NEAR,
+        "alone": 2 * NEAR,
         "error_budget": 0.01,
         "bad_clusters": lambda width: trailing(y, width),
         **changes,
@@ -115,11 +116,19 @@ class TestSeveral:
 
 
 class TestNone:
-    def test_without_an_alert(self) -> None:
-        n, y = planted(np.random.default_rng(8), 500, 30.0, {(200, 230): 1.0})
+    def test_where_a_rise_that_no_alert_saw_is_long_or_small(self) -> None:
+        """Which is no outage: days differ, and releases regress."""
+        rng = np.random.default_rng(8)
+        n, y = planted(rng, 1_000, 30.0, {(200, 230): 0.3})
+        assert found(n, y) == [(200, 230)]
+        # Where the alert was for something else nearby, too.
+        assert found(n, y, (100, 150)) == [(200, 230)]
+        assert found(n, y, alone=29) == []
+        n, y = planted(
+            rng, 1_000, 3_000.0, {(0, 200): 0.030, (200, 400): 0.045, (400, 1_000): 0.030}
+        )
         assert found(n, y) == []
-        # Nor where the alert was for something else nearby.
-        assert found(n, y, (100, 150)) == []
+        assert found(n, y, (200, 400)) == [(200, 400)]
 
     def test_where_the_rate_is_within_the_budget(self) -> None:
         n, y = planted(np.random.default_rng(8), 500, 30.0, {(200, 230): 0.3})
