@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 
 
 def benjamini_hochberg(p: npt.ArrayLike) -> Array:
@@ -38,35 +37,6 @@ def fcr_level(n_selected: int, n_tested: int, fdr: float) -> float:
     if n_tested <= 0:
         return 1.0 - fdr
     return 1.0 - min(max(n_selected, 1), n_tested) * fdr / n_tested
-
-
-def focused_bh(
-    p: npt.ArrayLike, keep: Callable[[Indices], npt.ArrayLike], fdr: float
-) -> tuple[Indices, float]:
-    """Benjamini–Hochberg whose false discovery rate holds after filtering.
-
-    Katsevich, Sabatti & Bogomolov (2021), procedure 1: the largest threshold t among the p-values
-    with m t / |keep({i: pᵢ ≤ t})| ≤ fdr. keep maps the sorted indices of the rejected to those that
-    are reported, as indices or as a mask over its argument; it must not depend on anything but its
-    argument. Returns the kept indices, sorted, and t (0 where nothing is rejected).
-    """
-    values = np.asarray(p, dtype=float).ravel()
-    tested = np.flatnonzero(~np.isnan(values))
-    m = tested.size
-    none = np.zeros(0, dtype=np.intp)
-    order = tested[np.argsort(values[tested], kind="stable")]
-    ranked = values[order]
-    for threshold in np.unique(ranked)[::-1]:
-        n_rejected = int(np.searchsorted(ranked, threshold, side="right"))
-        # A filter only removes: what BH does not reject, no filter can save.
-        if m * threshold > fdr * n_rejected:
-            continue
-        rejected = np.sort(order[:n_rejected])
-        kept = np.asarray(keep(rejected))
-        kept = rejected[kept] if kept.dtype == bool else np.sort(kept.astype(np.intp))
-        if kept.size and m * threshold <= fdr * kept.size:
-            return kept, float(threshold)
-    return none, 0.0
 
 
 def _present(p: npt.ArrayLike) -> Array:

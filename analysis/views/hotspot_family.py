@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
 from analysis.stats.moments import intraclass_correlation
-from analysis.stats.multiple import focused_bh
 from analysis.telemetry import Metric, Moments
 from analysis.telemetry.slices import CellTable, Slices, SliceTable
-from analysis.views.hotspot_folding import Member
 from analysis.views.hotspot_tests import Kind, Pooled, Sides, kind_p, pooled, slice_sides
 
 MIN_BAD_CLUSTERS = 10
 MIN_EFFECTIVE_CLUSTERS = 30
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of the family: a slice, a metric, a kind."""
+
+    slice: int
+    metric: int
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -196,27 +203,6 @@ def _log_ratio(figure: Pooled, kind: Kind, sides: Sides) -> tuple[np.ndarray, np
         for x in (sides.own1.mean, sides.reference(kind))
     )
     return np.log(value / reference), variance
-
-
-def own_family(
-    family: Family,
-    kept: np.ndarray,
-    keep: Callable[[np.ndarray], np.ndarray],
-    fdr: float,
-) -> np.ndarray:
-    """Kept members whose regression also stands among the regressions alone.
-
-    Some slices always differ in level, and many of those would make the whole family's threshold
-    too lenient for the few regressions.
-    """
-    alone, _ = focused_bh(np.where(family.regression, family.p, np.nan), keep, fdr)
-    return kept[~family.regression[kept] | np.isin(kept, alone)]
-
-
-def worth_listing(family: Family, min_ratio: float) -> np.ndarray:
-    """Members whose ratio reaches `min_ratio`: a filter of findings, not the null."""
-    found: np.ndarray = family.value > family.reference * min_ratio
-    return found | ((family.value > 0) & ~(family.reference > 0))
 
 
 def coverage(family: Family) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.policy import Policy
-from analysis.stats.multiple import benjamini_hochberg, fcr_level, focused_bh
+from analysis.stats.multiple import benjamini_hochberg, fcr_level
 from analysis.telemetry import Metric, Telemetry
 from analysis.telemetry.slices import Slices, slices
 from analysis.telemetry.sql import identifier
@@ -18,8 +18,6 @@ from analysis.views.hotspot_family import (
     coverage,
     detectable_ratio,
     family_of,
-    own_family,
-    worth_listing,
 )
 from analysis.views.hotspot_findings import (
     TABLE_COLUMNS,
@@ -30,11 +28,9 @@ from analysis.views.hotspot_findings import (
     full_table,
     listed,
 )
-from analysis.views.hotspot_folding import Folder
+from analysis.views.hotspot_pursuit import pursue
 from analysis.views.hotspot_tests import Kind
 from analysis.views.result import ViewResult
-
-CONDITIONAL_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -93,13 +89,21 @@ def _judged(
 ) -> ViewResult[HotspotsSection]:
     settings = policy.hotspots
     q = benjamini_hochberg(family.p)
-    final = _found(policy, family, q)
+    pursued = pursue(
+        family,
+        fdr=settings.fdr,
+        min_ratio=settings.min_ratio,
+        min_support=settings.min_support,
+    )
+    final = np.array([f.member for f in pursued], dtype=int)
+    own_q = np.full(len(q), np.nan)
+    own_q[final] = [f.q for f in pursued]
     confidence = fcr_level(len(final), len(family.members), settings.fdr)
     found, *others = describe(
         policy,
         family,
         reduced,
-        [Chosen(final, q, confidence), *listed(policy, family, set(final.tolist()))],
+        [Chosen(final, own_q, confidence), *listed(policy, family, set(final.tolist()))],
     )
     section = HotspotsSection(
         n_tested=len(family.members),
@@ -116,29 +120,6 @@ def _judged(
         series={"found": forest(found)},
         notes=tuple(notes),
     )
-
-
-def _found(policy: Policy, family: Family, q: np.ndarray) -> np.ndarray:
-    """Members that are findings: rejected, worth listing, and left after folding."""
-    settings = policy.hotspots
-    folder = Folder(
-        family.table,
-        family.cells,
-        family.pooled,
-        family.members,
-        family.p,
-        settings.fdr * CONDITIONAL_SHARE,
-        settings.min_support,
-    )
-    rejected = np.flatnonzero((q <= settings.fdr) & worth_listing(family, settings.min_ratio))
-    survivors = folder.keep(rejected)
-
-    def keep(indices: np.ndarray) -> np.ndarray:
-        return indices[np.isin(indices, survivors)]
-
-    kept, threshold = focused_bh(family.p, keep, settings.fdr)
-    kept = own_family(family, kept, keep, settings.fdr)
-    return folder.settle(kept, rejected[family.p[rejected] <= threshold])
 
 
 def _metrics(telemetry: Telemetry, policy: Policy) -> tuple[list[Metric], list[str]]:

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis.alert_windows import load
 from analysis.policy import Policy
 from analysis.stats.alerts import threshold
 from analysis.stats.intervals import clopper_pearson
 from analysis.views.budget import BudgetSection, SloBudget, assess
-from analysis.views.budget_alerts import WINDOWS
 from analysis.views.result import ViewResult
 from tests.views.world import DAY, START, check, dated, evenly, events, opened, policy, traffic
 
@@ -344,12 +344,12 @@ class TestAlerts:
         [(30, [14.4, 6, 3, 1]), (7, [3.36, 1.4, 0.7, 0.7 / 3]), (28, [13.44, 5.6, 2.8, 28 / 30])],
     )
     def test_thresholds_are_the_workbooks(self, period: int, thresholds: list[float]) -> None:
-        found = [threshold(w.budget_share, period, w.long_hours) for w in WINDOWS]
+        found = [threshold(w.budget_share, period, w.long_hours) for w in load()]
         assert found == pytest.approx(thresholds)
-        assert [(w.long_hours, w.short_hours, w.budget_share) for w in WINDOWS] == [
+        assert [(w.long_hours, w.short_hours, w.budget_share) for w in load()] == [
             (1, 1 / 12, 0.02), (6, 0.5, 0.05), (24, 2, 0.10), (72, 6, 0.10),
         ]  # fmt: skip
-        assert [w.severity for w in WINDOWS] == ["page", "page", "ticket", "ticket"]
+        assert [w.severity for w in load()] == ["page", "page", "ticket", "ticket"]
 
     @pytest.mark.parametrize(
         ("target", "feasible"),

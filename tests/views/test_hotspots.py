@@ -16,7 +16,6 @@ from statsmodels.stats.multitest import multipletests
 from analysis.check import Check, RegressionTest
 from analysis.policy import Policy
 from analysis.stats.multiple import simes
-from analysis.views import hotspot_folding
 from analysis.views.hotspots import Found, HotspotsSection, assess
 from analysis.views.result import ViewResult
 from tests.views.world import DAY, START, check, evenly, events, opened, policy, traffic
@@ -357,26 +356,6 @@ class TestWhatIsFound:
         result = assessed(rows, tmp_path)
         assert slices(result.section.found, "regression") == []
         assert slices(result.section.found, "level") == []
-
-    def test_folding_many_at_once_is_folding_one_after_another(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        rows = traffic(6000)
-        rng = np.random.default_rng(12)
-        for name, value, rate in (
-            ("channel", "api", 0.2),
-            ("channel", "mobile", 0.3),
-            ("model_name", "large", 0.1),
-            ("use_case", "coding", 0.05),
-        ):
-            rows = hot(rows, rng, late(rows) & (rows[name] == value), rate)
-        rows = hot(rows, rng, late(rows) & coding_by_api(rows), 0.3)
-        rules = policy(hotspots={"metrics": ["failure", "cost"], "min_support": 30})
-        many = assessed(rows, tmp_path / "a", rules).section
-        monkeypatch.setattr(hotspot_folding, "_FIRST_BATCH", 1)
-        monkeypatch.setattr(hotspot_folding, "_LARGEST_BATCH", 1)
-        assert assessed(rows, tmp_path / "b", rules).section == many
-        assert len(many.found) > 3
 
 
 class TestWhatCannotBeTold:
