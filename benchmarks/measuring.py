@@ -144,6 +144,21 @@ def make(what: str, end: str, out: Path, rules: Sequence[str] = ()) -> Path:
     return out
 
 
+def environment(name: str) -> Path:
+    """A peer's own Python, with what `requirements-<name>.txt` pins; made on first use."""
+    folder = CACHE / name / "venv"
+    python, stamp = folder / "bin" / "python", folder / "installed.txt"
+    requirements = PROJECT / "benchmarks" / f"requirements-{name}.txt"
+    wanted = requirements.read_text()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        say(f"making the environment of {name}")
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, "-r", str(requirements)], check=True)
+        stamp.write_text(wanted)
+    return python
+
+
 def say(text: str) -> None:
     """Progress, on stderr."""
     print(text, file=sys.stderr, flush=True)

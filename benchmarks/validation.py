@@ -43,6 +43,7 @@ from benchmarks.measuring import (
     Cost,
     Limits,
     Stopped,
+    environment,
     machine_mib,
     make,
     median,
@@ -104,25 +105,10 @@ CONTENDERS = (
 
 def command(contender: Contender, data: Path) -> list[str]:
     """How it is run on the tables in `data`."""
-    python = str(_environment(contender) if contender.peer else sys.executable)
+    python = str(environment(contender.name) if contender.peer else sys.executable)
     if contender.module is None:
         return [python, "-m", "analysis", "validate", "--data", str(data), "--format", "json"]
     return [python, "-m", f"benchmarks.validation_peers.{contender.module}", str(data)]
-
-
-def _environment(contender: Contender) -> Path:
-    """The peer's own Python, with what its requirements pin."""
-    folder = CACHE / contender.name / "venv"
-    python, stamp = folder / "bin" / "python", folder / "installed.txt"
-    wanted = (PROJECT / "benchmarks" / f"requirements-{contender.name}.txt").read_text()
-    if not stamp.exists() or stamp.read_text() != wanted:
-        say(f"making the environment of {contender.name}")
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        requirements = PROJECT / "benchmarks" / f"requirements-{contender.name}.txt"
-        subprocess.run([*install, "-r", str(requirements)], check=True)
-        stamp.write_text(wanted)
-    return python
 
 
 def broken_rules(contender: Contender, output: str) -> set[str]:
@@ -197,7 +183,7 @@ def _versions(contender: Contender) -> str:
     if not contender.peer:
         return ", ".join(f"{p} {metadata.version(p)}" for p in contender.packages)
     ask = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
-    python = str(_environment(contender))
+    python = str(environment(contender.name))
     found = subprocess.run(
         [python, "-c", ask, *contender.packages], capture_output=True, text=True, check=True
     ).stdout.split()

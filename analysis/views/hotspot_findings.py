@@ -85,7 +85,7 @@ def describe(
     out = []
     for part in parts:
         chosen = part.members.tolist()
-        intervals = _effect_intervals(family, chosen, part.confidence)
+        intervals = effect_intervals(family, chosen, part.confidence)
         statuses = _statuses(policy, family, chosen) if part.status is None else {}
         ranked = []
         for index in chosen:
@@ -114,7 +114,7 @@ def _by_kind(family: Family, chosen: Sequence[int]) -> dict[tuple[int, Kind], li
     return groups
 
 
-def _effect_intervals(
+def effect_intervals(
     family: Family, chosen: Sequence[int], confidence: float
 ) -> dict[int, tuple[float, float]]:
     """The interval of value − reference of each chosen member, recovered from both their limits."""

@@ -114,6 +114,20 @@ def failing(
     return rows.assign(is_failure=rng.random(len(rows)) < np.minimum(rate, 0.95))
 
 
+def expected(world: World, plant: Plant, kind: str) -> float:
+    """The true effect of a plant's slice in these rows: rate − reference, by STATISTICS section 6."""
+    rows, candidate = world.rows, world.rows["candidate"].to_numpy()
+    rate = np.full(len(rows), BASE)
+    for other in world.plants:
+        hit = other.rows(rows) & (candidate | (other.kind == "level"))
+        rate[hit] *= other.ratio
+    inside = plant.rows(rows)
+    reference = rate[~inside & candidate].mean()
+    if kind == "regression":
+        reference *= rate[inside & ~candidate].mean() / rate[~inside & ~candidate].mean()
+    return float(rate[inside & candidate].mean() - reference)
+
+
 def planted(
     rng: np.random.Generator,
     n_rows: int = 100_000,
@@ -148,7 +162,7 @@ def planted(
                 taken.append(inside)
                 break
         else:
-            raise AssertionError(f"no place for {kind} {ratio} of {least}")
+            return planted(rng, n_rows, levels, regressions)  # no place is left: once more
     return World(failing(rng, rows, plants), tuple(plants))
 
 
@@ -171,9 +185,8 @@ def disguised(rng: np.random.Generator, world: World) -> World:
     return World(renamed.reset_index(drop=True), tuple(plants))
 
 
-@contextmanager
-def opened(world: World, folder: Path, asked: Policy | None = None) -> Iterator[Telemetry]:
-    """Its telemetry, closed afterwards."""
+def written(world: World, folder: Path) -> Path:
+    """The three tables as Parquet."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = world.rows.drop(columns="candidate")
     by_session = rows.groupby("session_id", sort=False)
@@ -190,7 +203,13 @@ def opened(world: World, folder: Path, asked: Policy | None = None) -> Iterator[
         ("users_summary", users),
     ):
         frame.to_parquet(folder / f"llm_system_{name}.parquet", index=False)
-    telemetry = open_telemetry(folder, contract.load(), asked or rules())
+    return folder
+
+
+@contextmanager
+def opened(world: World, folder: Path, asked: Policy | None = None) -> Iterator[Telemetry]:
+    """Its telemetry, closed afterwards."""
+    telemetry = open_telemetry(written(world, folder), contract.load(), asked or rules())
     try:
         yield telemetry
     finally:
@@ -215,26 +234,44 @@ class Score:
         return 1 - self.false / self.n_findings if self.n_findings else 1.0
 
 
-def score(world: World, found: Sequence[Found], alike: float = 0.8) -> Score:
-    """What was found of a world.
+def matched(
+    world: World,
+    found: Sequence[Mapping[str, str | None]],
+    fits: Sequence[Sequence[int]] | None = None,
+    alike: float = 0.8,
+) -> tuple[set[int], int]:
+    """The plants that are described by one of `found`, and how many of these describe none, or one again.
 
-    A finding describes a plant of its kind whose candidate rows it shares (intersection by union
-    `alike` or more); a regression is a level too, for the slice is worse than the rest. A second finding of
-    the same plant and kind is false.
+    A description fits a plant with which it shares the candidate window's rows, intersection by union
+    `alike` or more. fits: the plants that each may describe, all by default.
     """
     rows = world.rows[world.rows["candidate"]]
     masks = [p.rows(rows) for p in world.plants]
-    told: set[tuple[int, str]] = set()
+    told: set[int] = set()
     false = 0
-    for f in found:
-        own = Plant({k: str(v) for k, v in f.slice.items()}, f.kind, 1.0).rows(rows)
+    for place, labels in enumerate(found):
+        own = Plant({k: str(v) for k, v in labels.items()}, "", 1.0).rows(rows)
         shares = [float((own & m).sum() / (own | m).sum()) for m in masks]
-        at = int(np.argmax(shares)) if shares else -1
-        fits = at >= 0 and shares[at] >= alike
-        fits = fits and (f.kind == "level" or world.plants[at].kind == "regression")
-        if not fits or (at, f.kind) in told:
+        allowed = range(len(masks)) if fits is None else fits[place]
+        at = max(allowed, key=lambda k: shares[k], default=-1)
+        if at < 0 or shares[at] < alike or at in told:
             false += 1
         else:
-            told.add((at, f.kind))
-    recovered = sum((at, p.kind) in told for at, p in enumerate(world.plants))
-    return Score(len(masks), recovered, len(found), false)
+            told.add(at)
+    return told, false
+
+
+def score(world: World, found: Sequence[Found]) -> Score:
+    """What was found of a world, levels and regressions apart.
+
+    A regression is a level too, for the slice is worse than the rest.
+    """
+    levels = [f.slice for f in found if f.kind == "level"]
+    regressions = [f.slice for f in found if f.kind == "regression"]
+    own = [k for k, p in enumerate(world.plants) if p.kind == "regression"]
+    hit, false = matched(world, levels)
+    worse, more = matched(world, regressions, [own] * len(regressions))
+    recovered = sum(
+        k in (worse if p.kind == "regression" else hit) for k, p in enumerate(world.plants)
+    )
+    return Score(len(world.plants), recovered, len(found), false + more)
