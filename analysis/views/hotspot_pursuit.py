@@ -33,7 +33,7 @@ from analysis.views.hotspot_tests import Kind, Side, Sides, kind_p
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 
-MOST = 200
+MOST = 60
 """Findings of one metric and kind: more are no list that anybody reads."""
 DESIGNED = 0.6
 """The share of fdr that is used: far out, counts of clusters have heavier tails than any test of them knows."""
