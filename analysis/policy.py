@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -93,7 +94,18 @@ class Quarantine(Model):
     max_share: Rate = 0.05
 
 
+QUANTILES = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p95": 0.95, "latency_p99": 0.99}
+"""Names of hotspot metrics: the share of interactions as slow as this quantile of latency."""
+EXPANDED = ("flags", "slos")
+"""Names of hotspot metrics that stand for several."""
+
+
 class Hotspots(Model):
+    """metrics: `failure`, `latency_breach`, `cost`, `latency_p50|p90|p95|p99` (the share as slow as
+    that quantile of the baseline), a score (`response_quality_score`, `user_feedback_score`), names of SLOs,
+    any true/false column (true is bad); `flags` stands for all of these that are outcomes or feedback,
+    `slos` for all SLOs."""
+
     metrics: tuple[Name, ...] = ("failure", "latency_breach", "cost")
     max_depth: Annotated[int, Field(ge=1, le=4)] = 3
     min_support: Annotated[int, Field(ge=1)] = 60
@@ -104,6 +116,14 @@ class Hotspots(Model):
     def _distinct(self) -> Self:
         refuse(twice("metrics", self.metrics))
         return self
+
+    def columns(self, slos: Sequence[str]) -> frozenset[str]:
+        """Interactions columns that the metrics name. slos: names that are those of SLOs."""
+        named = set(self.metrics) - {"failure", "latency_breach", *slos}
+        columns = named - {"cost", *QUANTILES, *EXPANDED}
+        columns |= {"cost_usd"} if "cost" in self.metrics else set()
+        columns |= {"latency_ms"} if named & set(QUANTILES) else set()
+        return frozenset(columns)
 
 
 class Band(Model):

@@ -7,7 +7,7 @@ Everything that an interval needs of it is additive over clusters, so the engine
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -26,6 +26,7 @@ class Metric:
     numerator, denominator: SQL expressions over `fact`, integer, null read as 0. A row counts in
     neither where its value is unknown. scale: numerator units in one unit of the value (1e9 for
     nano-USD, 1 for rates). counted: 1 for a row that counts, where the denominator is no such count.
+    best: of a mean shortfall, what it is short of, in numerator units.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Metric:
     denominator: str
     scale: Scale = 1
     counted: str | None = None
+    best: int | None = None
 
     @property
     def row(self) -> str:
@@ -84,6 +86,11 @@ class Metric:
             f"CASE WHEN ({value}) IS NULL THEN 0 ELSE 1 END",
             scale,
         )
+
+    @classmethod
+    def shortfall(cls, name: str, value: str, best: int, scale: Scale) -> Metric:
+        """The mean of best − a nullable integer expression: of a score of which more is better."""
+        return replace(cls.mean(name, f"({best} - {value})", scale), best=best)
 
 
 @dataclass(frozen=True)

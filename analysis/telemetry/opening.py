@@ -303,12 +303,11 @@ def policy_columns(policy: Policy) -> frozenset[str]:
         *(column for slo in policy.slos for column in slo.by),
         policy.triage.label,
     }
-    if "cost" in policy.hotspots.metrics or policy.spend.budget_usd_per_day is not None:
+    if policy.spend.budget_usd_per_day is not None:
         names.add("cost_usd")
     if isinstance(policy.drift.columns, tuple):
         names |= set(policy.drift.columns)
-    slos = {slo.name for slo in policy.slos}
-    names |= set(policy.hotspots.metrics) - {"failure", "latency_breach", "cost"} - slos
+    names |= policy.hotspots.columns([slo.name for slo in policy.slos])
     names |= {c for k in policy.routing.candidates for r in k.rules or () for c in r.when}
     rule = policy.triage.rule
     if rule is not None:

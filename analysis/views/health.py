@@ -28,6 +28,7 @@ from analysis.views.result import ViewResult
 __all__ = [
     "MAX_CLUSTER_SHARE",
     "MIN_EFFECTIVE_CLUSTERS",
+    "SCORES",
     "Figures",
     "HealthSection",
     "MissingShare",
@@ -166,7 +167,7 @@ def more_metrics(telemetry: Telemetry) -> list[tuple[Metric, str]]:
         name = identifier(column)
         if declared.type == "boolean" and declared.role in ("outcome", "feedback"):
             found.append((Metric.rate(column, name), "rate"))
-        elif column in ("response_quality_score", "user_feedback_score"):
+        elif column in SCORES:
             value = f"CAST(floor({name} * 1e6 + 0.5) AS BIGINT)"
             found.append((Metric.mean(column, value, 10**6), "difference"))
         elif column in _RATIO_COLUMNS:
@@ -177,6 +178,8 @@ def more_metrics(telemetry: Telemetry) -> list[tuple[Metric, str]]:
     return found
 
 
+SCORES = ("response_quality_score", "user_feedback_score")
+"""Numbers of which more is better."""
 _RATIO_COLUMNS = frozenset(
     {
         "prompt_tokens",

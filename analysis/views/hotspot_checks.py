@@ -101,7 +101,8 @@ def _regression_check(
 
 
 def _name(found: Found) -> str:
-    ratio = "" if found.ratio is None else f", {found.ratio:.1f} times its reference"
+    times = "times as far from the best score as" if found.unit == "score" else "times"
+    ratio = "" if found.ratio is None else f", {found.ratio:.1f} {times} its reference"
     return f"{found.metric} in {where(found)}{ratio}"
 
 

@@ -15,7 +15,7 @@ from analysis.stats.intervals import mover_difference
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry.slices import Slices
 from analysis.views.hotspot_family import Family, effective_clusters
-from analysis.views.hotspot_tests import Kind, figure_limits, kind_p, level_p
+from analysis.views.hotspot_tests import Kind, Unit, figure_limits, kind_p, level_p
 
 MAX_LISTED = 20
 PLAIN_LEVEL = 0.05
@@ -35,10 +35,13 @@ TABLE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Found:
-    """One slice. `value`, `reference` and `effect` are rates, or USD per interaction for cost.
+    """One slice. `value`, `reference` and `effect` are in `unit`: rates, USD per interaction for cost,
+    or mean scores, of which less is worse and so the effect is negative.
 
     low, high: of the effect, at false-coverage-rate confidence. excess: effect × support, in bad
-    interactions or USD. shrunk_ratio: the ratio after empirical-Bayes shrinkage, for ranking.
+    interactions, USD, or points that scores are lower by; above 0 is worse. ratio: value / reference, of
+    scores that of their distances from the best one. shrunk_ratio: the ratio after empirical-Bayes
+    shrinkage, for ranking.
     """
 
     slice: dict[str, str | None]
@@ -57,6 +60,7 @@ class Found:
     excess: float | None
     excess_usd: float | None
     shrunk_ratio: float | None
+    unit: Unit
 
 
 @dataclass(frozen=True)
@@ -153,8 +157,11 @@ def _one(
 ) -> tuple[Found, float]:
     member = family.members[index]
     value, reference = float(family.value[index]), float(family.reference[index])
-    low, high = interval
-    scale = 1.0 if family.pooled[member.metric].is_rate else 1e9
+    figure = family.pooled[member.metric]
+    scale = float(figure.scale)
+    # Tests are on what a score is short of; shown is the score.
+    sign = 1.0 if figure.best is None else -1.0
+    low, high = (sign * end / scale for end in interval[:: int(sign)])
     support = int(family.table.rows[member.slice, 1])
     effect = value - reference
     shrunk, lower = _shrunk(float(family.log_ratio[index]), float(family.variance[index]), prior)
@@ -167,18 +174,19 @@ def _one(
         metric=name,
         kind=member.kind,
         status=status,
-        value=finite(value / scale),
-        reference=finite(reference / scale),
-        effect=finite(effect / scale),
+        value=finite(float(figure.shown(family.value[index]))),
+        reference=finite(float(figure.shown(family.reference[index]))),
+        effect=finite(sign * effect / scale),
         ratio=finite(value / reference) if reference > 0 else None,
-        low=finite(low / scale),
-        high=finite(high / scale),
+        low=finite(low),
+        high=finite(high),
         q_value=finite(q_value),
         support=support,
         n_clusters=n_clusters,
         excess=finite(excess),
         excess_usd=None if usd is None else finite(excess * usd),
         shrunk_ratio=finite(math.exp(shrunk)),
+        unit=figure.unit,
     )
     return found, rank if math.isfinite(rank) else -math.inf
 
@@ -310,8 +318,12 @@ def full_table(family: Family, q: np.ndarray) -> pd.DataFrame:
     """Every tested slice, by p-value: one column a dimension, empty where it is free."""
     order = np.lexsort((np.arange(len(family.p)), family.p))
     at, metric = family.slice[order], family.metric[order]
-    scale = np.array([1.0 if p.is_rate else 1e9 for p in family.pooled])[metric]
-    value, reference = family.value[order], family.reference[order]
+    reference = family.reference[order]
+    value, shown = np.zeros(len(order)), np.zeros(len(order))
+    for place, figure in enumerate(family.pooled):
+        own = metric == place
+        value[own] = figure.shown(family.value[order[own]])
+        shown[own] = figure.shown(reference[own])
     clusters = np.stack(
         [effective_clusters(family.table, m, 1) for m in range(len(family.pooled))], axis=1
     )
@@ -327,8 +339,8 @@ def full_table(family: Family, q: np.ndarray) -> pd.DataFrame:
         | {
             "metric": names[metric].tolist(),
             "kind": kinds[family.regression[order].astype(int)].tolist(),
-            "value": value / scale,
-            "reference": reference / scale,
+            "value": value,
+            "reference": shown,
             "ratio": np.where(reference > 0, family.ratio[order], np.nan),
             "p_value": family.p[order],
             "q_value": q[order],

@@ -23,11 +23,15 @@ from analysis.telemetry.moments import Moments
 from analysis.telemetry.slices import SliceTable
 
 Kind = Literal["level", "regression"]
+Unit = Literal["rate", "usd", "score"]
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """What is taken from a whole window: ρ for rates, squared variation of a row's share for means."""
+    """What is taken from a whole window: ρ for rates, squared variation of a row's share for means.
+
+    scale, best: those of the metric.
+    """
 
     is_rate: bool
     rho: tuple[float, float]
@@ -36,6 +40,19 @@ class Pooled:
     totals_y: tuple[float, float]
     totals_nn: tuple[float, float]
     bad_per_row: float
+    scale: int = 1
+    best: int | None = None
+
+    @property
+    def unit(self) -> Unit:
+        """What its values are shown in."""
+        if self.is_rate:
+            return "rate"
+        return "usd" if self.best is None else "score"
+
+    def shown(self, mean: np.ndarray) -> np.ndarray:
+        """Rates and means in their unit; of a shortfall the score itself."""
+        return mean / self.scale if self.best is None else (self.best - mean) / self.scale
 
 
 def pooled(m: Moments, is_rate: bool, rho: tuple[float, float]) -> Pooled:
@@ -61,6 +78,8 @@ def pooled(m: Moments, is_rate: bool, rho: tuple[float, float]) -> Pooled:
         (float(windows[0].y), float(windows[1].y)),
         (float(windows[0].nn), float(windows[1].nn)),
         min(1.0, bad / y) if y else 1.0,
+        m.metric.scale,
+        m.metric.best,
     )
 
 

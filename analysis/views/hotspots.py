@@ -9,9 +9,8 @@ import pandas as pd
 
 from analysis.policy import Policy
 from analysis.stats.multiple import benjamini_hochberg, fcr_level
-from analysis.telemetry import Metric, Telemetry
+from analysis.telemetry import Telemetry
 from analysis.telemetry.slices import Slices, slices
-from analysis.telemetry.sql import identifier
 from analysis.views.hotspot_checks import checks, untested
 from analysis.views.hotspot_family import (
     Family,
@@ -28,6 +27,7 @@ from analysis.views.hotspot_findings import (
     full_table,
     listed,
 )
+from analysis.views.hotspot_metrics import metrics_of
 from analysis.views.hotspot_pursuit import pursue
 from analysis.views.hotspot_tests import Kind
 from analysis.views.result import ViewResult
@@ -46,7 +46,7 @@ class HotspotsSection:
 def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
     """Slices of every combination of dimensions, tested for level and for regression."""
     settings = policy.hotspots
-    metrics, notes = _metrics(telemetry, policy)
+    metrics, notes = metrics_of(telemetry, policy)
     if not metrics or not telemetry.dimensions:
         what, names = (
             ("dimensions", policy.dimensions) if metrics else ("hotspot metrics", settings.metrics)
@@ -120,41 +120,6 @@ def _judged(
         series={"found": forest(found)},
         notes=tuple(notes),
     )
-
-
-def _metrics(telemetry: Telemetry, policy: Policy) -> tuple[list[Metric], list[str]]:
-    """The policy's metrics that the telemetry can tell, and why the others are left out."""
-    slos = {slo.name: slo for slo in policy.slos}
-    metrics: list[Metric] = []
-    notes: list[str] = []
-    for name in policy.hotspots.metrics:
-        made: Metric | None = None
-        column = {"failure": "is_failure", "cost": "cost_usd"}.get(name, name)
-        if name == "latency_breach":
-            column = policy.latency_slo.rule.column if policy.latency_slo else "latency_ms"
-        elif name in slos:
-            column = slos[name].rule.column
-        reason = telemetry.unusable(column)
-        if reason is None and name == "latency_breach" and policy.latency_slo is None:
-            reason = "the policy names no SLO called latency"
-        if reason is None:
-            if name == "failure":
-                made = Metric.rate(name, "failure")
-            elif name == "latency_breach":
-                made = Metric.rate(name, "breach")
-            elif name == "cost":
-                made = Metric.mean(name, "cost_nano", 10**9)
-            elif name in slos:
-                made = Metric.rate(name, telemetry.bad(slos[name].rule))
-            elif telemetry.types[column] == "BOOLEAN":
-                made = Metric.rate(name, identifier(column))
-            else:
-                reason = f"the metric {name!r} is no rate: expected a true/false column or an SLO"
-        if made is None:
-            notes.append(f"hotspots leave out {name!r}: {reason}")
-        else:
-            metrics.append(made)
-    return metrics, notes
 
 
 def _empty(
