@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.policy import QUANTILES
 from analysis.present import spans
 from analysis.present.blocks import (
     Body,
@@ -31,17 +32,27 @@ from analysis.present.formats import (
     plural,
     points,
     ratio,
+    signed,
     signed_usd,
     tick,
     usd,
 )
 from analysis.present.grid import MAX_ROWS, Column, table, text
+from analysis.present.theme import label
 from analysis.review import Review
 
 MAX_DRAWN = 8
+MAX_FIGURES = 8
 _METRICS = {"failure": "Failure rate", "latency_breach": "Latency breach rate", "cost": "Cost"}
+_SCORES = {"response_quality_score": "Quality score", "user_feedback_score": "Feedback score"}
 _KINDS = {"level": "than the rest", "regression": "than before"}
-_SHORT = {"failure": "Failures", "latency_breach": "Latency", "cost": "Cost"}
+_SHORT = {"failure": "Failures", "latency_breach": "Latency", "cost": "Cost"} | _SCORES
+_FORMS: dict[str, tuple[str, Format, Format, Format]] = {
+    "rate": ("%", percent, points, tick(100)),
+    "usd": ("USD per interaction", usd, signed_usd, tick()),
+    "score": ("mean", number, signed, tick()),
+}
+"""Of a unit: its name on an axis, how levels and changes read, and the axis's ticks."""
 MAX_LISTED = 8
 
 
@@ -84,31 +95,26 @@ def _tested(section: Body) -> tuple[Html, ...]:
 
 
 def _figures(found: Sequence[Body]) -> tuple[Html, ...]:
-    out: list[Html] = []
-    for metric in _METRICS:
-        own = [f for f in found if f["metric"] == metric and f["value"] is not None]
-        if own:
-            out.append(_figure(metric, own, first=not out))
-    return tuple(out)
+    known = [f for f in found if f["value"] is not None]
+    metrics = dict.fromkeys([*_METRICS, *(f["metric"] for f in known)])
+    by = {metric: [f for f in known if f["metric"] == metric] for metric in metrics}
+    drawn = [(metric, own) for metric, own in by.items() if own][:MAX_FIGURES]
+    return tuple(_figure(metric, own, first=not place) for place, (metric, own) in enumerate(drawn))
 
 
 def _figure(metric: str, own: Sequence[Body], *, first: bool) -> Html:
-    money = metric == "cost"
-    form: Format = usd if money else percent
+    unit, form, _, ticks = _FORMS[own[0]["unit"]]
+    title = _title(metric)
     rows = [_row(f, form) for f in own[:MAX_DRAWN]]
-    unit = "USD per interaction" if money else "%"
     drawn = forest(
-        f"{_METRICS[metric]}: the slices that stand out",
-        rows,
-        f"{_METRICS[metric]}, {unit}",
-        tick() if money else tick(100),
+        f"{title}: the slices that stand out", rows, label(f"{title}, {unit}", 60), ticks
     )
     stories = joined(
         (escape(f"{name(f['slice'])}: {form(f['value'])} against {form(f['reference'])} "
                 f"({f['status']}, worse {_KINDS.get(f['kind'], f['kind'])}).", 160)
          for f in own[:3]), " ",
     )  # fmt: skip
-    alt = say("{metric}, {unit}: {stories}", metric=_METRICS[metric], unit=unit, stories=stories)
+    alt = say("{metric}, {unit}: {stories}", metric=title, unit=unit, stories=stories)
     more = f" The first {MAX_DRAWN} of {len(own)}." if len(own) > MAX_DRAWN else ""
     how = (
         "Bars: intervals that hold jointly over all findings (false-coverage rate). Tick: the "
@@ -116,6 +122,17 @@ def _figure(metric: str, own: Sequence[Body], *, first: bool) -> Html:
         "rest. Cross: worse than before; circle: worse than the rest."
     )
     return figure(drawn, alt, f"{how if first else 'To be read as the figure above.'}{more}")
+
+
+def _title(metric: str) -> str:
+    """A metric as a title begins with it; flags and SLOs go by their own names."""
+    if metric in QUANTILES:
+        return f"Share as slow as the {_percentile(metric)}"
+    return _METRICS.get(metric) or _SCORES.get(metric) or f"Rate of {metric}"
+
+
+def _percentile(metric: str) -> str:
+    return metric.removeprefix("latency_")
 
 
 def _row(found: Body, form: Format) -> Row:
@@ -154,7 +171,8 @@ def _found(body: Body, section: Body) -> tuple[Html, ...]:
         return (paragraph("No slice stands out beyond chance."),)
     source = (
         f"{spans.candidate(body)} Effect: value minus reference, with its joint interval. Excess: "
-        "interactions that went wrong beyond the reference, or USD beyond it, in the window. "
+        "interactions that went wrong beyond the reference, USD beyond it, or points that scores lack to it, in "
+        "the window. The ratio of scores is that of their distances from the best one. "
         "Vs rest: against all other traffic; vs before: against its own past. The file has p- and q-values."
     )
     return (
@@ -190,10 +208,8 @@ def _table(
 
 
 def _cells(found: Body) -> list[object]:
-    money = found["metric"] == "cost"
-    level: Format = usd if money else percent
-    change: Format = signed_usd if money else points
-    unit = " USD" if money else ""
+    _, level, change, _ = _FORMS[found["unit"]]
+    unit = " USD" if found["unit"] == "usd" else ""
     effect: object = NONE
     if found["effect"] is not None:
         effect = over(
@@ -201,7 +217,7 @@ def _cells(found: Body) -> list[object]:
         )
     excess = NONE
     if found["excess"] is not None:
-        excess = number(found["excess"], 0) + (" USD" if money else "")
+        excess = number(found["excess"], 0) + (" points" if found["unit"] == "score" else unit)
     return [
         prose(name(found["slice"])),
         over(_measure(found), found["status"]),
@@ -217,7 +233,9 @@ def _cells(found: Body) -> list[object]:
 
 def _measure(found: Body) -> str:
     """What was compared, and with what; a resolved slice stands out no more."""
-    metric = str(_SHORT.get(found["metric"], found["metric"]))
+    name_ = found["metric"]
+    slow = f"Slow as the {_percentile(name_)}" if name_ in QUANTILES else name_
+    metric = str(_SHORT.get(name_, slow))
     if found["status"] == "resolved":
         return metric
     return f"{metric} vs {'before' if found['kind'] == 'regression' else 'rest'}"
