@@ -14,6 +14,7 @@ from analysis.policy import Hotspots, Policy
 from analysis.stats.intervals import mover_difference
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry.slices import Slices
+from analysis.views.hotspot_details import Detail
 from analysis.views.hotspot_family import Family, effective_clusters
 from analysis.views.hotspot_tests import Kind, Unit, figure_limits, kind_p, level_p
 
@@ -41,7 +42,7 @@ class Found:
     low, high: of the effect, at false-coverage-rate confidence. excess: effect × support, in bad
     interactions, USD, or points that scores are lower by; above 0 is worse. ratio: value / reference, of
     scores that of their distances from the best one. shrunk_ratio: the ratio after empirical-Bayes
-    shrinkage, for ranking.
+    shrinkage, for ranking. detail: None beyond the first 20 findings, and of what is listed.
     """
 
     slice: dict[str, str | None]
@@ -61,6 +62,7 @@ class Found:
     excess_usd: float | None
     shrunk_ratio: float | None
     unit: Unit
+    detail: Detail | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from analysis.stats.multiple import benjamini_hochberg, fcr_level
 from analysis.telemetry import Telemetry
 from analysis.telemetry.slices import Slices, slices
 from analysis.views.hotspot_checks import checks, untested
+from analysis.views.hotspot_details import Detail, details
 from analysis.views.hotspot_family import (
     Family,
     coverage,
@@ -81,11 +83,16 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
             return _empty(
                 telemetry, settings.fdr, "no slice has enough evidence to be tested", notes
             )
-        return _judged(telemetry, policy, family, reduced, notes)
+        return _judged(telemetry, policy, metrics, family, reduced, notes)
 
 
 def _judged(
-    telemetry: Telemetry, policy: Policy, family: Family, reduced: Slices, notes: list[str]
+    telemetry: Telemetry,
+    policy: Policy,
+    metrics: Sequence[Metric],
+    family: Family,
+    reduced: Slices,
+    notes: list[str],
 ) -> ViewResult[HotspotsSection]:
     settings = policy.hotspots
     q = benjamini_hochberg(family.p)
@@ -105,6 +112,8 @@ def _judged(
         reduced,
         [Chosen(final, own_q, confidence), *listed(policy, family, set(final.tolist()))],
     )
+    told = details(telemetry, metrics, family, [(f.slice, f.metric) for f in found])
+    found = (*map(_with, found, told), *found[len(told) :])
     section = HotspotsSection(
         n_tested=len(family.members),
         fdr=settings.fdr,
@@ -120,6 +129,10 @@ def _judged(
         series={"found": forest(found)},
         notes=tuple(notes),
     )
+
+
+def _with(found: Found, detail: Detail) -> Found:
+    return replace(found, detail=detail)
 
 
 def _empty(
