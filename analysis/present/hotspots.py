@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from analysis.policy import QUANTILES
 from analysis.present import spans
@@ -30,29 +29,17 @@ from analysis.present.formats import (
     number,
     percent,
     plural,
-    points,
     ratio,
-    signed,
-    signed_usd,
-    tick,
-    usd,
 )
 from analysis.present.grid import MAX_ROWS, Column, table, text
+from analysis.present.hotspot_details import details
+from analysis.present.hotspot_names import FORMS, METRICS, SCORES, measure, name, percentile
 from analysis.present.theme import label
 from analysis.review import Review
 
 MAX_DRAWN = 8
 MAX_FIGURES = 8
-_METRICS = {"failure": "Failure rate", "latency_breach": "Latency breach rate", "cost": "Cost"}
-_SCORES = {"response_quality_score": "Quality score", "user_feedback_score": "Feedback score"}
 _KINDS = {"level": "than the rest", "regression": "than before"}
-_SHORT = {"failure": "Failures", "latency_breach": "Latency", "cost": "Cost"} | _SCORES
-_FORMS: dict[str, tuple[str, Format, Format, Format]] = {
-    "rate": ("%", percent, points, tick(100)),
-    "usd": ("USD per interaction", usd, signed_usd, tick()),
-    "score": ("mean", number, signed, tick()),
-}
-"""Of a unit: its name on an axis, how levels and changes read, and the axis's ticks."""
 MAX_LISTED = 8
 
 
@@ -65,6 +52,7 @@ def parts(review: Review) -> Parts:
         (
             *_figures(section["found"]),
             *_found(body, section),
+            *details(section["found"], result.series["days"]),
             *_listed(body, section),
             *view_notes(body, "hotspots", result.notes),
         ),
@@ -96,14 +84,14 @@ def _tested(section: Body) -> tuple[Html, ...]:
 
 def _figures(found: Sequence[Body]) -> tuple[Html, ...]:
     known = [f for f in found if f["value"] is not None]
-    metrics = dict.fromkeys([*_METRICS, *(f["metric"] for f in known)])
+    metrics = dict.fromkeys([*METRICS, *(f["metric"] for f in known)])
     by = {metric: [f for f in known if f["metric"] == metric] for metric in metrics}
     drawn = [(metric, own) for metric, own in by.items() if own][:MAX_FIGURES]
     return tuple(_figure(metric, own, first=not place) for place, (metric, own) in enumerate(drawn))
 
 
 def _figure(metric: str, own: Sequence[Body], *, first: bool) -> Html:
-    unit, form, _, ticks = _FORMS[own[0]["unit"]]
+    unit, form, _, ticks = FORMS[own[0]["unit"]]
     title = _title(metric)
     rows = [_row(f, form) for f in own[:MAX_DRAWN]]
     drawn = forest(
@@ -127,12 +115,8 @@ def _figure(metric: str, own: Sequence[Body], *, first: bool) -> Html:
 def _title(metric: str) -> str:
     """A metric as a title begins with it; flags and SLOs go by their own names."""
     if metric in QUANTILES:
-        return f"Share as slow as the {_percentile(metric)}"
-    return _METRICS.get(metric) or _SCORES.get(metric) or f"Rate of {metric}"
-
-
-def _percentile(metric: str) -> str:
-    return metric.removeprefix("latency_")
+        return f"Share as slow as the {percentile(metric)}"
+    return METRICS.get(metric) or SCORES.get(metric) or f"Rate of {metric}"
 
 
 def _row(found: Body, form: Format) -> Row:
@@ -152,14 +136,6 @@ def _row(found: Body, form: Format) -> Row:
         base,
         "" if base is None else f"reference {form(base)}",
     )
-
-
-def name(held: Mapping[str, Any], short: bool = False) -> str:
-    """A slice in one line; `short` leaves the columns' names out."""
-    shown = {k: "not known" if v is None else str(v) for k, v in held.items()}
-    if short:
-        return " / ".join(shown.values())
-    return ", ".join(f"{k} = {v}" for k, v in shown.items())
 
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────
@@ -208,7 +184,7 @@ def _table(
 
 
 def _cells(found: Body) -> list[object]:
-    _, level, change, _ = _FORMS[found["unit"]]
+    _, level, change, _ = FORMS[found["unit"]]
     unit = " USD" if found["unit"] == "usd" else ""
     effect: object = NONE
     if found["effect"] is not None:
@@ -220,7 +196,7 @@ def _cells(found: Body) -> list[object]:
         excess = number(found["excess"], 0) + (" points" if found["unit"] == "score" else unit)
     return [
         prose(name(found["slice"])),
-        over(_measure(found), found["status"]),
+        over(measure(found), found["status"]),
         over(
             f"{level(found['value'])}{unit}, {ratio(found['ratio'])}",
             f"reference {level(found['reference'])}{unit}",
@@ -229,13 +205,3 @@ def _cells(found: Body) -> list[object]:
         excess,
         count(found["support"]),
     ]
-
-
-def _measure(found: Body) -> str:
-    """What was compared, and with what; a resolved slice stands out no more."""
-    name_ = found["metric"]
-    slow = f"Slow as the {_percentile(name_)}" if name_ in QUANTILES else name_
-    metric = str(_SHORT.get(name_, slow))
-    if found["status"] == "resolved":
-        return metric
-    return f"{metric} vs {'before' if found['kind'] == 'regression' else 'rest'}"

@@ -76,7 +76,8 @@ class Contributor:
     """The value of a dimension that the slice leaves free which is most over-represented where it is bad.
 
     share: among the slice's bad interactions of the candidate; reference_share: among its good ones. For
-    cost: its share of the slice's USD and of its interactions. excess: share − reference_share. p_value:
+    means: its share of the slice's USD (of scores: of what they are short of) and of its interactions.
+    excess: share − reference_share. p_value:
     one-sided, after Bonferroni over all values of all free dimensions.
     """
 
@@ -95,8 +96,8 @@ class Detail:
     days: of both windows, baseline first. since: None where no change of level is significant.
     failure_types: the five most frequent; empty for cost and without that column. contributors: at
     most three dimensions, the largest excess first, each significant at 1 %. examples: five
-    interactions of the candidate, bad ones by md5 of their id, for cost the dearest: the first 16
-    hexadecimal digits of the id's SHA-256, for the artifact is shared.
+    interactions of the candidate, bad ones by md5 of their id, for cost the dearest, for scores the
+    lowest: the first 16 hexadecimal digits of the id's SHA-256, for the artifact is shared.
     """
 
     days: tuple[Day, ...]
@@ -118,24 +119,26 @@ def details(
     """
     places = [(_place(family, labels), family.table.metrics.index(m)) for labels, m in found]
     places = places[:MAX_DETAILED]
+    distinct = list(dict.fromkeys(places))
     rows = slice_rows(
         telemetry.engine,
         family.table.dimensions,
-        [Asked(family.table.codes[s], metrics[m]) for s, m in places],
+        [Asked(family.table.codes[s], metrics[m]) for s, m in distinct],
         _TYPE if telemetry.has(_TYPE) else None,
         N_TYPES,
     )
     concurrent = telemetry.windows.comparison == "concurrent"
-    return tuple(
-        Detail(
+    told = {
+        (slice_, metric): Detail(
             days=_days(own, metrics[metric]),
             since=_since(family, own, metrics[metric], slice_, metric, candidate_only=concurrent),
             failure_types=_types(own),
             contributors=_contributors(family, slice_, metric),
             examples=tuple(hashed(i) for i in own.examples[:N_EXAMPLES]),
         )
-        for (slice_, metric), own in zip(places, rows, strict=True)
-    )
+        for (slice_, metric), own in zip(distinct, rows, strict=True)
+    }
+    return tuple(told[place] for place in places)
 
 
 def hashed(interaction_id: str) -> str:
@@ -160,10 +163,15 @@ def _days(rows: SliceRows, metric: Metric) -> tuple[Day, ...]:
             _WINDOWS[win],
             n,
             y if rate else None,
-            None if rate else finite(y / n / metric.scale),
+            None if rate else finite(_mean(metric, y / n)),
         )
         for win, day, n, y in rows.days
     )
+
+
+def _mean(metric: Metric, mean: float) -> float:
+    """In the metric's unit; of a shortfall the score itself."""
+    return (mean if metric.best is None else metric.best - mean) / metric.scale
 
 
 def _midnight(day: int) -> str:
@@ -202,12 +210,15 @@ def _since(
         found = mean_change(scaled, n_, variation * (float(scaled.sum()) / sum(n_)) ** 2)
     if found is None:
         return None
+    levels = [found.before, found.after]
+    if metric.scale != 1:
+        levels = [_mean(metric, level * metric.scale) for level in levels]
     return Since(
         _midnight(days[found.first]),
         _midnight(days[found.low]),
         _midnight(days[found.high]),
-        found.before,
-        found.after,
+        levels[0],
+        levels[1],
         found.p_value,
     )
 

@@ -19,6 +19,7 @@ from analysis.views.hotspot_family import Family, effective_clusters
 from analysis.views.hotspot_tests import Kind, Unit, figure_limits, kind_p, level_p
 
 MAX_LISTED = 20
+MAX_DRAWN = 3
 PLAIN_LEVEL = 0.05
 TABLE_COLUMNS = (
     "metric",
@@ -371,3 +372,28 @@ def forest(found: Sequence[Found]) -> pd.DataFrame:
     ]
     columns = ["slice", "metric", "kind", "status", "value", "reference", "low", "high", "support"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def daily(found: Sequence[Found]) -> pd.DataFrame:
+    """place (from 1), slice, metric, window (0, 1), day, value, since: the first 3 slices and metrics."""
+    distinct: dict[tuple[object, ...], tuple[Found, Detail]] = {}
+    for f in found:
+        if f.detail is not None:
+            distinct.setdefault((f.metric, *f.slice.items()), (f, f.detail))
+    rows = [
+        {
+            "place": place,
+            "slice": ", ".join(f"{k}={_short(v)}" for k, v in f.slice.items()),
+            "metric": f.metric,
+            "unit": f.unit,
+            "window": int(day.window == "candidate"),
+            "day": day.day_utc,
+            "value": day.mean if day.bad is None else day.bad / day.n,
+            "since": None if detail.since is None else detail.since.since_utc[:10],
+        }
+        for place, (f, detail) in enumerate(list(distinct.values())[:MAX_DRAWN], 1)
+        for day in detail.days
+    ]
+    columns = ["place", "slice", "metric", "unit", "window", "day", "value", "since"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.assign(day=pd.to_datetime(frame["day"]), since=pd.to_datetime(frame["since"]))

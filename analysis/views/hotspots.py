@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.policy import Policy
 from analysis.stats.multiple import benjamini_hochberg, fcr_level
-from analysis.telemetry import Telemetry
+from analysis.telemetry import Metric, Telemetry
 from analysis.telemetry.slices import Slices, slices
 from analysis.views.hotspot_checks import checks, untested
 from analysis.views.hotspot_details import Detail, details
@@ -24,6 +24,7 @@ from analysis.views.hotspot_findings import (
     TABLE_COLUMNS,
     Chosen,
     Found,
+    daily,
     describe,
     forest,
     full_table,
@@ -126,7 +127,7 @@ def _judged(
         section=section,
         checks=checks(telemetry, found, section.coverage, family),
         tables={"hotspots.csv": full_table(family, q)},
-        series={"found": forest(found)},
+        series={"found": forest(found), "days": daily(found)},
         notes=tuple(notes),
     )
 
@@ -143,7 +144,7 @@ def _empty(
         section=HotspotsSection(0, fdr, None, None, (), ()),
         checks=untested(telemetry, reason),
         tables={"hotspots.csv": pd.DataFrame(columns=list(TABLE_COLUMNS))},
-        series={"found": forest(())},
+        series={"found": forest(()), "days": daily(())},
         notes=(*notes, reason),
     )
 

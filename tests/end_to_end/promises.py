@@ -46,7 +46,7 @@ LISTS = {
     "views.budget.slos": "name target error_budget period_days burn_rate budget_consumed "
     "budget_remaining exhausts_utc alerts episodes",
     "views.hotspots.found": "slice metric kind status value reference effect ratio low high "
-    "q_value support n_clusters excess excess_usd",
+    "q_value support n_clusters excess excess_usd detail",
     "views.routing.candidates": "name estimator unit_cost_usd failure_rate cost_usd saving_usd "
     "saving_usd_per_day bounds effective_sample_size matched_failures overlap max_weight pareto_k "
     "gamma_flip recommendation reason rules",
