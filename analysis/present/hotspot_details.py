@@ -137,14 +137,15 @@ def _by_day(found: Sequence[Body], days: pd.DataFrame) -> tuple[Html, ...]:
     frame["run"] = (
         frame.groupby(["place", "window"])["day"].diff() != pd.Timedelta(days=1)
     ).cumsum()
+    firsts = frame.drop_duplicates("place")
     titles = {
         int(row["place"]): label(
             f"{row['place']}: {row['slice']}, {_unit(row['metric'], row['unit'])}", 56
         )
-        for row in frame.drop_duplicates("place").to_dict("records")
+        for row in firsts.to_dict("records")
     }
     frame["panel"] = pd.Categorical(frame["place"].map(titles), list(titles.values()))
-    since = frame.drop_duplicates("place").dropna(subset=["since"])
+    since = firsts.dropna(subset=["since"])
     plot = (
         ggplot(frame, aes("day", "shown", color="side", shape="side"))
         + geom_line(aes(group="run"), size=0.5)
