@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +16,8 @@ from pydantic import Field, model_validator
 
 from analysis import openslo, strict_yaml
 from analysis.errors import PolicyError, UsageError
+from analysis.policy_hotspots import QUANTILES, Hotspots, bin_problems
+from analysis.policy_hotspots import Quantiles as Quantiles
 from analysis.policy_problems import Checked, again, hint_for, listed, refuse, twice
 from analysis.policy_routing import Routing
 from analysis.policy_routing import RoutingCandidate as RoutingCandidate
@@ -92,38 +93,6 @@ class Quarantine(Model):
 
     allow: bool = False
     max_share: Rate = 0.05
-
-
-QUANTILES = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p95": 0.95, "latency_p99": 0.99}
-"""Names of hotspot metrics: the share of interactions as slow as this quantile of latency."""
-EXPANDED = ("flags", "slos")
-"""Names of hotspot metrics that stand for several."""
-
-
-class Hotspots(Model):
-    """metrics: `failure`, `latency_breach`, `cost`, `latency_p50|p90|p95|p99` (the share as slow as
-    that quantile of the baseline), a score (`response_quality_score`, `user_feedback_score`), names of SLOs,
-    any true/false column (true is bad); `flags` stands for all of these that are outcomes or feedback,
-    `slos` for all SLOs."""
-
-    metrics: tuple[Name, ...] = ("failure", "latency_breach", "cost")
-    max_depth: Annotated[int, Field(ge=1, le=4)] = 3
-    min_support: Annotated[int, Field(ge=1)] = 60
-    fdr: OpenRate = 0.05
-    min_ratio: Annotated[float, Field(ge=1)] = 1.25
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        refuse(twice("metrics", self.metrics))
-        return self
-
-    def columns(self, slos: Sequence[str]) -> frozenset[str]:
-        """Interactions columns that the metrics name. slos: names that are those of SLOs."""
-        named = set(self.metrics) - {"failure", "latency_breach", *slos}
-        columns = named - {"cost", *QUANTILES, *EXPANDED}
-        columns |= {"cost_usd"} if "cost" in self.metrics else set()
-        columns |= {"latency_ms"} if named & set(QUANTILES) else set()
-        return frozenset(columns)
 
 
 class Band(Model):
@@ -216,6 +185,7 @@ class Policy(Model):
             if name == "spend"
         ]
         problems += twice("dimensions", self.dimensions)
+        problems += bin_problems(self.hotspots, self.dimensions, self._measured())
         known = known_check_ids(self)
         for key, chosen in (("severity", self.gate.severity), ("limits", self.gate.limits)):
             problems += [
@@ -246,6 +216,17 @@ class Policy(Model):
     def latency_slo(self) -> Slo | None:
         """The SLO named `latency`, which defines a latency breach everywhere."""
         return next((slo for slo in self.slos if slo.name == "latency"), None)
+
+    def _measured(self) -> list[tuple[str, str]]:
+        """Each metric of the hotspots with the column that it is made of."""
+        slos = {slo.name: slo.rule.column for slo in self.slos}
+        own = {"failure": "is_failure", "cost": "cost_usd"}
+        own["latency_breach"] = slos.get("latency", "latency_ms")
+        own |= dict.fromkeys(QUANTILES, "latency_ms")
+        measured = [(name, slos.get(name, own.get(name, name))) for name in self.hotspots.metrics]
+        if "slos" in self.hotspots.metrics and "slos" not in slos:
+            measured += [("slos", column) for column in slos.values()]
+        return measured
 
     def settings(self) -> dict[str, Any]:
         """The whole policy, defaults included, as JSON values."""

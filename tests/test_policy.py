@@ -403,6 +403,68 @@ WRONG = {
     ),
     "a dimension twice": ("dimensions: [a, b, a]", "dimensions[2]", "stands twice"),
     "a metric twice": ("hotspots: {metrics: [cost, cost]}", "hotspots.metrics[1]", "stands twice"),
+    "edges that fall": (
+        "hotspots: {bins: {prompt_tokens: [1, 3, 3]}}",
+        "hotspots.bins.prompt_tokens[2]",
+        "edges must rise (found 3 after 3)",
+    ),
+    "an hour that no day has": (
+        "hotspots: {bins: {hour: [6, 24]}}",
+        "hotspots.bins.hour[1]",
+        "expected an hour after 0 and up to 23",
+    ),
+    "no edges": (
+        "hotspots: {bins: {a: []}}",
+        "hotspots.bins.a",
+        "expected 1 to 20 edges (found 0)",
+    ),
+    "too many edges": (
+        f"hotspots: {{bins: {{a: {list(range(21))}}}}}",
+        "hotspots.bins.a",
+        "expected 1 to 20 edges (found 21)",
+    ),
+    "one quantile": (
+        "hotspots: {bins: {a: {quantiles: 1}}}",
+        "hotspots.bins.a.quantiles",
+        "greater than or equal to 2",
+    ),
+    "too many quantiles": (
+        "hotspots: {bins: {a: {quantiles: 11}}}",
+        "hotspots.bins.a.quantiles",
+        "less than or equal to 10",
+    ),
+    "an endless edge": ("hotspots: {bins: {a: [.inf]}}", "hotspots.bins.a[0]", "finite number"),
+    "bins of another form": (
+        "hotspots: {bins: {a: 4}}",
+        "hotspots.bins.a",
+        "expected a list or keys and values",
+    ),
+    "a key of bins that nobody knows": (
+        "hotspots: {bins: {a: {quantiles: 4, quantile: 4}}}",
+        "hotspots.bins.a.quantile",
+        "did you mean 'quantiles'?",
+    ),
+    "bins of a dimension": (
+        "{dimensions: [retry_index], hotspots: {bins: {retry_index: [1]}}}",
+        "hotspots.bins.retry_index",
+        "is one of dimensions too",
+    ),
+    "bins of what a metric is made of": (
+        "hotspots: {bins: {latency_ms: [500]}}",
+        "hotspots.bins.latency_ms",
+        "the metric 'latency_breach' is made of this column",
+    ),
+    "bins of what the cost is": (
+        "hotspots: {bins: {cost_usd: {quantiles: 4}}}",
+        "hotspots.bins.cost_usd",
+        "'cost' out of hotspots.metrics",
+    ),
+    "bins of what an objective judges": (
+        "{slos: [{name: long, bad: {column: completion_tokens, above: 9}, target: 0.9}],"
+        " hotspots: {metrics: [long], bins: {completion_tokens: [5]}}}",
+        "hotspots.bins.completion_tokens",
+        "the metric 'long' is made of this column",
+    ),
     "a drift column twice": ("drift: {columns: [a, a]}", "drift.columns[1]", "stands twice"),
     "a price twice": (
         "spend: {prices: [{model_name: a, start: 2026-01-01, prompt_usd_per_million: 1, completion_usd_per_million: 1},"

@@ -103,6 +103,7 @@ RANKS = [
         "policy_slos",
         "policy_windows",
         "policy_routing",
+        "policy_hotspots",
         "openslo_document",
         "openslo",
         "alert_windows",

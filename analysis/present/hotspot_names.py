@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.policy import QUANTILES
+from analysis.policy_hotspots import QUANTILES
 from analysis.present.blocks import Body
 from analysis.present.formats import (
     Format,

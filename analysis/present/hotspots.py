@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.policy import QUANTILES
+from analysis.policy_hotspots import QUANTILES
 from analysis.present import spans
 from analysis.present.blocks import (
     Body,

@@ -22,6 +22,7 @@ from analysis.telemetry.slice_codes import (
     WINDOW,
     WINDOW_MASK,
     Coding,
+    Crowded,
     Dimension,
     coding_of,
     drop_values,
@@ -97,12 +98,12 @@ class CellTable:
 
 @dataclass(frozen=True)
 class Slices:
-    """The slices with support, the full cells, and the dimensions left out because they have more
-    than `MAX_CATEGORIES` values."""
+    """The slices with support, the full cells, and the dimensions that have more than
+    `MAX_CATEGORIES` values: grouped, or left out."""
 
     table: SliceTable
     cells: CellTable
-    left_out: tuple[str, ...]
+    crowded: tuple[Crowded, ...]
     _engine: Engine
     _coding: Coding
     _layout: Layout
@@ -163,17 +164,18 @@ def slices(
     *,
     max_depth: int,
     min_support: int,
+    binned: Sequence[Dimension] = (),
     max_cells: int = MAX_CELLS,
     part_rows: int = _PART_ROWS,
 ) -> Iterator[Slices]:
     """All slices to `max_depth` with at least `min_support` rows in a window.
 
-    max_cells, part_rows: which clusters are reduced in which way, and in how many parts; the sums
-    are the same whatever they are.
+    binned: further dimensions, numbers in bins. max_cells, part_rows: which clusters are reduced in which
+    way, and in how many parts; the sums are the same whatever they are.
     """
     engine = telemetry.engine
-    coded, left_out = read_dimensions(engine, dimensions)
-    coding = coding_of(coded)
+    coded, crowded = read_dimensions(engine, dimensions)
+    coding = coding_of([*coded, *binned])
     n_rows, layout = _layout(engine, metrics)
     # Only the engine within this process has to do with little memory.
     parts = max(1, -(-n_rows // part_rows)) if engine.name == "duckdb" else 1
@@ -192,7 +194,7 @@ def slices(
         yield Slices(
             _slice_table(metrics, totals, groups, layout),
             cells,
-            left_out,
+            crowded,
             engine,
             coding,
             layout,
@@ -413,6 +415,7 @@ __all__ = [
     "MAX_CELLS",
     "SUMS",
     "CellTable",
+    "Crowded",
     "Dimension",
     "SliceTable",
     "Slices",

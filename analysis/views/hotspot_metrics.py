@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from analysis.policy import EXPANDED, QUANTILES, Policy
+from analysis.policy import Policy
+from analysis.policy_hotspots import EXPANDED, QUANTILES
 from analysis.stats.sketch import quantile_bin
 from analysis.telemetry import Metric, Telemetry
 from analysis.telemetry.latency import beyond_us

@@ -11,7 +11,8 @@ import pandas as pd
 from analysis.policy import Policy
 from analysis.stats.multiple import benjamini_hochberg, fcr_level
 from analysis.telemetry import Metric, Telemetry
-from analysis.telemetry.slices import Slices, slices
+from analysis.telemetry.slice_bins import Bins, NoBins, Origin, bins
+from analysis.telemetry.slices import MAX_CATEGORIES, Crowded, Slices, slices
 from analysis.views.hotspot_checks import checks, untested
 from analysis.views.hotspot_details import Detail, details
 from analysis.views.hotspot_family import (
@@ -37,6 +38,17 @@ from analysis.views.result import ViewResult
 
 
 @dataclass(frozen=True)
+class BinsTold:
+    """Where the bins of a column lie. edges: rising, each the first value of the bin above it. of: the
+    policy gave them, or the window that they are quantiles of: the baseline, or in a first release the
+    candidate."""
+
+    column: str
+    edges: tuple[float, ...]
+    of: Origin
+
+
+@dataclass(frozen=True)
 class HotspotsSection:
     n_tested: int
     fdr: float
@@ -44,13 +56,16 @@ class HotspotsSection:
     detectable_ratio: float | None
     listed: tuple[Found, ...]
     found: tuple[Found, ...]
+    bins: tuple[BinsTold, ...] = ()
 
 
 def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
     """Slices of every combination of dimensions, tested for level and for regression."""
     settings = policy.hotspots
     metrics, notes = metrics_of(telemetry, policy)
-    if not metrics or not telemetry.dimensions:
+    binned, told = _binned(telemetry, policy)
+    notes += told
+    if not metrics or not (telemetry.dimensions or binned):
         what, names = (
             ("dimensions", policy.dimensions) if metrics else ("hotspot metrics", settings.metrics)
         )
@@ -67,11 +82,9 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
         metrics,
         max_depth=settings.max_depth,
         min_support=settings.min_support,
+        binned=[b.dimension for b in binned],
     ) as reduced:
-        notes += [
-            f"the dimension {d!r} has too many values to be sliced: left out"
-            for d in reduced.left_out
-        ]
+        notes += map(_crowded, reduced.crowded)
         kinds: list[Kind] = ["level"] if telemetry.baseline is None else ["level", "regression"]
         family = family_of(
             metrics,
@@ -84,7 +97,7 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
             return _empty(
                 telemetry, settings.fdr, "no slice has enough evidence to be tested", notes
             )
-        return _judged(telemetry, policy, metrics, family, reduced, notes)
+        return _judged(telemetry, policy, metrics, family, reduced, binned, notes)
 
 
 def _judged(
@@ -93,6 +106,7 @@ def _judged(
     metrics: Sequence[Metric],
     family: Family,
     reduced: Slices,
+    binned: Sequence[Bins],
     notes: list[str],
 ) -> ViewResult[HotspotsSection]:
     settings = policy.hotspots
@@ -122,6 +136,7 @@ def _judged(
         detectable_ratio=detectable_ratio(family, settings.fdr, len(final)),
         listed=tuple(f for part in others for f in part),
         found=found,
+        bins=tuple(BinsTold(b.column, b.edges, b.of) for b in binned),
     )
     return ViewResult(
         section=section,
@@ -134,6 +149,38 @@ def _judged(
 
 def _with(found: Found, detail: Detail) -> Found:
     return replace(found, detail=detail)
+
+
+def _binned(telemetry: Telemetry, policy: Policy) -> tuple[list[Bins], list[str]]:
+    """The policy's bins that the telemetry can fill, and why the others are left out."""
+    found = bins(telemetry, policy.hotspots.bins)
+    notes = [
+        f"hotspots leave out the bins of {b.column!r}: {b.reason}"
+        for b in found
+        if isinstance(b, NoBins)
+    ]
+    return [b for b in found if isinstance(b, Bins)], notes
+
+
+def _crowded(column: Crowded) -> str:
+    """What became of a dimension with many values."""
+    many = f"the dimension {column.name!r} has {column.n_values:,} values"
+    if column.grouped:
+        assert column.share is not None
+        return (
+            f"{many}: the {MAX_CATEGORIES} with the most interactions, {100 * column.share:.1f} % of them, "
+            "are told apart; the others count as one"
+        )
+    why = (
+        "most of them unique"
+        if column.share is None
+        else f"of which the {MAX_CATEGORIES} most frequent hold {100 * column.share:.1f} % of the "
+        "interactions"
+    )
+    return (
+        f"{many}, {why}, too many to be sliced: left out; bin it (hotspots.bins), hash it into a few, or "
+        "name a column with fewer values"
+    )
 
 
 def _empty(
@@ -149,4 +196,4 @@ def _empty(
     )
 
 
-__all__ = ["Found", "HotspotsSection", "assess"]
+__all__ = ["BinsTold", "Found", "HotspotsSection", "assess"]

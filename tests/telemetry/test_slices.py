@@ -23,6 +23,7 @@ from analysis.telemetry.slices import (
     MAX_CATEGORIES,
     SUMS,
     CellTable,
+    Crowded,
     SliceTable,
     slices,
 )
@@ -44,11 +45,11 @@ def reduced(
     max_depth: int = 3,
     min_support: int = 1,
     **ways: int,
-) -> tuple[SliceTable, CellTable, tuple[str, ...]]:
+) -> tuple[SliceTable, CellTable, tuple[Crowded, ...]]:
     with slices(
         telemetry, dimensions, METRICS, max_depth=max_depth, min_support=min_support, **ways
     ) as found:
-        return found.table, found.cells, found.left_out
+        return found.table, found.cells, found.crowded
 
 
 def tidy(rows: pd.DataFrame, dimensions: tuple[str, ...] = DIMENSIONS) -> pd.DataFrame:
@@ -96,10 +97,10 @@ def inside(own: pd.DataFrame, label: dict[str, str | None]) -> pd.DataFrame:
 
 def test_every_slice_has_the_sums_of_its_rows(tmp_path: Path) -> None:
     telemetry = made(tmp_path).opened(policy=POLICY)
-    table, _, left_out = reduced(telemetry)
+    table, _, crowded = reduced(telemetry)
     own = tidy(frame(telemetry))
     telemetry.close()
-    assert left_out == ()
+    assert crowded == ()
     labels = [tuple(sorted(table.label(k).items())) for k in range(len(table.codes))]
     assert len(set(labels)) == len(labels)
     groups = [
@@ -343,19 +344,81 @@ def test_null_is_a_value_and_the_text_NA_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_values", "kept"),
-    [(1, False), (2, True), (MAX_CATEGORIES, True), (MAX_CATEGORIES + 1, False)],
+    ("n_values", "kept"), [(1, False), (2, True), (MAX_CATEGORIES, True), (81, False), (160, False)]
 )
-def test_a_dimension_needs_two_values_and_at_most_fifty(
+def test_a_dimension_needs_two_values_and_few_or_some_that_are_frequent(
     tmp_path: Path, n_values: int, kept: bool
 ) -> None:
     world = made(tmp_path)
     world.add(INTERACTIONS, "region", [f"v{k % n_values:02d}" for k in range(160)])
     telemetry = world.opened(policy=POLICY)
-    table, _, left_out = reduced(telemetry, max_depth=1)
+    table, _, crowded = reduced(telemetry, max_depth=1)
     telemetry.close()
     assert ("region" in [d.name for d in table.dimensions]) == kept
-    assert left_out == (("region",) if n_values > MAX_CATEGORIES else ())
+    if n_values <= MAX_CATEGORIES:
+        assert crowded == ()
+    else:
+        (told,) = crowded
+        assert (told.name, told.share, told.grouped) == ("region", None, False)
+
+
+def many(world: World, n_rows: int, rare: int) -> list[str | None]:
+    """Fifty values of four rows and more, rare ones, and nulls; places are mixed."""
+    values: list[str | None] = [f"v{k % 50:02d}" for k in range(n_rows - 2 * rare)]
+    values += [f"rare {k}" for k in range(rare)] * 2
+    values[:4] = [None] * 4
+    return [values[k] for k in np.random.default_rng(5).permutation(n_rows)]
+
+
+def test_rare_values_are_one_and_nulls_stay_apart(tmp_path: Path) -> None:
+    world = world_of(random_rows(np.random.default_rng(2), n=400, days=17), tmp_path / "data")
+    world.add(INTERACTIONS, "region", many(world, 400, 30))
+    telemetry = world.opened(policy=POLICY)
+    table, cells, crowded = reduced(telemetry, max_depth=2)
+    rows = frame(telemetry)
+    telemetry.close()
+    held = rows[rows["win"].notna()]["region"]
+    n_values = held.nunique()
+    frequent = [v for _, v in sorted((-n, v) for v, n in held.value_counts().items())][:50]
+    rest = f"(other: {n_values - 50} values)"
+    assert crowded == (Crowded("region", n_values, held.isin(frequent).sum() / held.count()),)
+    (dimension,) = [d for d in table.dimensions if d.name == "region"]
+    assert dimension.values == (*sorted(frequent), rest, None)
+    region = rows["region"].astype(object)
+    shown = region.where(region.isin(frequent), rest).where(region.notna(), None)
+    compared(table, tidy(rows.assign(region=shown)))
+    assert cells.rows.sum() == len(held)
+
+
+def compared(table: SliceTable, own: pd.DataFrame) -> None:
+    """Every slice has the rows and failures that the labels say."""
+    for k in range(len(table.codes)):
+        part = inside(own, table.label(k))
+        for win in (0, 1):
+            assert table.rows[k, win] == (part["win"] == win).sum()
+            assert table.sums["y"][k, 0, win] == part[part["win"] == win]["y0"].sum()
+
+
+def test_a_value_that_looks_like_the_rest_is_quoted(tmp_path: Path) -> None:
+    world = world_of(random_rows(np.random.default_rng(2), n=400, days=17), tmp_path / "data")
+    spoof = ["(other: 32 values)", '"(other: 32 values)"', "(other: 1,000 values) ", "(other"]
+    values = many(world, 400, 30)
+    values[10:90] = [spoof[k % 4] for k in range(80)]
+    world.add(INTERACTIONS, "region", values)
+    telemetry = world.opened(policy=POLICY)
+    table, _, _ = reduced(telemetry, max_depth=1)
+    rows = frame(telemetry)
+    telemetry.close()
+    (dimension,) = [d for d in table.dimensions if d.name == "region"]
+    assert len(set(dimension.values)) == len(dimension.values) == 52
+    assert {v for v in dimension.values[:-2] if v is not None and "(other" in v} == {
+        '""(other: 32 values)""', '"(other: 32 values)"', "(other", "(other: 1,000 values) ",
+    }  # fmt: skip
+    place = table.dimensions.index(dimension)
+    spoofed = dimension.values.index('"(other: 32 values)"')
+    (at,) = np.flatnonzero(table.codes[:, place] == spoofed)
+    real = rows[rows["win"].notna()]["region"] == "(other: 32 values)"
+    assert table.rows[at].sum() == real.sum()
 
 
 def test_without_dimensions_there_is_one_cell_and_no_slice(tmp_path: Path) -> None:

@@ -394,13 +394,6 @@ class TestWhatCannotBeTold:
         assert result.section.n_tested == 0
         assert len(result.tables["hotspots.csv"]) == 0
 
-    def test_a_dimension_with_too_many_values_is_left_out_and_said(self, tmp_path: Path) -> None:
-        rows = independent()
-        rows["use_case"] = [f"t{k % 60}" for k in range(len(rows))]
-        result = assessed(rows, tmp_path)
-        assert any("'use_case' has too many values" in note for note in result.notes)
-        assert "use_case" not in result.tables["hotspots.csv"]
-
     def test_metrics_that_the_telemetry_lacks_are_left_out_and_said(self, tmp_path: Path) -> None:
         result = assessed(independent(), tmp_path, policy())
         assert set(result.tables["hotspots.csv"]["metric"]) == {"failure", "cost"}
@@ -417,3 +410,145 @@ class TestWhatCannotBeTold:
         assert found.passes
         assert not found.material
         assert found.limit == 0.0
+
+
+def drawn(rows: pd.DataFrame, seed: int, low: int, high: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(low, high, len(rows))
+
+
+class TestBins:
+    RULES = policy(
+        hotspots={
+            "metrics": ["failure"],
+            "max_depth": 2,
+            "bins": {"prompt_tokens": [500, 2000], "hour": [6, 12, 18]},
+        }
+    )
+
+    def test_failures_of_long_prompts_alone_are_found_under_their_bin(self, tmp_path: Path) -> None:
+        rows = independent(a_day=120)
+        rows["prompt_tokens"] = drawn(rows, 7, 1, 2500)
+        long = late(rows) & (rows["prompt_tokens"] >= 2000)
+        rows = hot(rows, np.random.default_rng(3), long, 0.3)
+        result = assessed(rows, tmp_path, self.RULES)
+        assert slices(result.section.found, "regression") == [
+            ("failure", {"prompt_tokens": "≥ 2,000"}, "new")
+        ]
+        (found,) = [f for f in result.section.found if f.kind == "regression"]
+        assert found.support == int(long.sum())
+        assert found.value == pytest.approx(rows[long]["is_failure"].mean())
+
+    def test_failures_at_night_alone_are_found_under_their_hours(self, tmp_path: Path) -> None:
+        rows = independent(a_day=120)
+        night = late(rows) & (rows["timestamp_utc"].dt.hour >= 18)
+        result = assessed(hot(rows, np.random.default_rng(3), night, 0.3), tmp_path, self.RULES)
+        assert slices(result.section.found, "regression") == [("failure", {"hour": "≥ 18"}, "new")]
+        # The prompts' lengths are not there.
+        assert [b.column for b in result.section.bins] == ["hour"]
+
+    def test_edges_from_the_baseline_do_not_move_with_the_candidate(self, tmp_path: Path) -> None:
+        rows = independent()
+        rows["prompt_tokens"] = drawn(rows, 7, 1, 1001)
+        rules = policy(
+            hotspots={"metrics": ["failure"], "bins": {"prompt_tokens": {"quantiles": 4}}}
+        )
+        first = assessed(rows, tmp_path / "a", rules).section.bins
+        rows.loc[late(rows), "prompt_tokens"] *= 9
+        again = assessed(rows, tmp_path / "b", rules)
+        assert again.section.bins == first
+        (told,) = first
+        assert (told.column, told.of) == ("prompt_tokens", "baseline")
+        labels = set(again.tables["hotspots.csv"]["prompt_tokens"].dropna())
+        edges = [int(e) for e in told.edges]
+        assert f"≥ {edges[-1]:,}" in labels
+        ordered = np.sort(rows.loc[~late(rows), "prompt_tokens"].to_numpy())
+        ranks = [-(-len(ordered) * k // 4) for k in (1, 2, 3)]
+        assert [np.searchsorted(ordered, e) >= r for e, r in zip(edges, ranks, strict=True)] == [
+            True, True, True,
+        ]  # fmt: skip
+
+    def test_a_first_release_cuts_its_own_window(self, tmp_path: Path) -> None:
+        rules = policy(
+            windows={"candidate": {"days": 14}, "baseline": "none"},
+            hotspots={"metrics": ["failure"], "bins": {"hour": {"quantiles": 4}}},
+        )
+        (told,) = assessed(independent(a_day=24), tmp_path, rules).section.bins
+        assert (told.edges, told.of) == ((6.0, 12.0, 18.0), "candidate")
+
+    def test_unknown_numbers_are_a_slice_of_their_own(self, tmp_path: Path) -> None:
+        rows = independent(a_day=120)
+        known = drawn(rows, 7, 0, 10) > 2
+        rows["prompt_tokens"] = pd.Series(drawn(rows, 8, 1, 2500)).where(known).astype("Int64")
+        rows = hot(rows, np.random.default_rng(3), late(rows) & ~pd.Series(known), 0.3)
+        found = slices(assessed(rows, tmp_path, self.RULES).section.found, "regression")
+        assert found == [("failure", {"prompt_tokens": None}, "new")]
+
+    @pytest.mark.parametrize(
+        ("column", "edit", "reason"),
+        [
+            ("channel", lambda r: r, "it holds no numbers"),
+            ("timestamp_utc", lambda r: r, "it holds times; its hour of the day is 'hour'"),
+            ("prompt_tokens", lambda r: r.assign(prompt_tokens=7), "all its values are in one bin"),
+            ("prompt_tokens", lambda r: r.assign(prompt_tokens=None), "no value of it is known"),
+        ],
+    )
+    def test_what_cannot_be_cut_is_left_out_and_said(
+        self, tmp_path: Path, column: str, edit: Any, reason: str
+    ) -> None:
+        rules = policy(
+            dimensions=["use_case"],
+            hotspots={"metrics": ["failure"], "bins": {column: {"quantiles": 3}}},
+        )
+        result = assessed(edit(independent()), tmp_path, rules)
+        assert f"hotspots leave out the bins of {column!r}: {reason}" in result.notes
+        assert result.section.bins == ()
+        assert result.section.n_tested > 0
+
+    def test_a_column_that_the_telemetry_lacks_is_warned_of(self, tmp_path: Path) -> None:
+        rules = policy(hotspots={"metrics": ["failure"], "bins": {"tool_calls_count": [1]}})
+        with opened(independent(), tmp_path, rules) as telemetry:
+            assert any("'tool_calls_count'" in warning for warning in telemetry.warnings)
+            assert assess(telemetry, rules).section.bins == ()
+
+    def test_bins_are_enough_where_no_dimension_is_there(self, tmp_path: Path) -> None:
+        rules = policy(dimensions=[], hotspots={"metrics": ["failure"], "bins": {"hour": [12]}})
+        table = assessed(independent(), tmp_path, rules).tables["hotspots.csv"]
+        assert set(table["hour"]) == {"< 12", "≥ 12"}
+
+
+class TestManyValues:
+    RULES = policy(dimensions=["scenario", "channel"], hotspots=FAILURES)
+
+    def test_free_text_is_refused_with_a_hint(self, tmp_path: Path) -> None:
+        rows = independent(a_day=180)
+        rows["scenario"] = [f"please do {k}" for k in drawn(rows, 7, 0, 5000)]
+        n_values = rows["scenario"].nunique()
+        result = assessed(rows, tmp_path, self.RULES)
+        (note,) = [n for n in result.notes if "'scenario'" in n]
+        assert f"has {n_values:,} values" in note
+        assert "bin it (hotspots.bins), hash it into a few, or name a column with fewer" in note
+        assert "please" not in note
+        assert "scenario" not in result.tables["hotspots.csv"]
+
+    def test_ids_are_refused_however_few(self, tmp_path: Path) -> None:
+        rows = independent(a_day=60)
+        rows["scenario"] = np.where(rows.index % 56 == 0, rows["interaction_id"], None)
+        (note,) = [n for n in assessed(rows, tmp_path, self.RULES).notes if "'scenario'" in n]
+        assert "has 60 values, most of them unique" in note
+
+    def test_rare_values_are_grouped_where_the_frequent_ones_cover_most(
+        self, tmp_path: Path
+    ) -> None:
+        rows = independent(a_day=240)
+        often, rare = drawn(rows, 7, 0, 50), drawn(rows, 8, 50, 200)
+        rows["scenario"] = [f"s{k:03d}" for k in np.where(drawn(rows, 9, 0, 10) < 8, often, rare)]
+        few = late(rows) & (rows["scenario"] >= "s050")
+        rows = hot(rows, np.random.default_rng(3), few, 0.3)
+        result = assessed(rows, tmp_path, self.RULES)
+        assert slices(result.section.found, "regression") == [
+            ("failure", {"scenario": "(other: 150 values)"}, "new")
+        ]
+        (found,) = [f for f in result.section.found if f.kind == "regression"]
+        assert found.support == int(few.sum())
+        (note,) = [n for n in result.notes if "'scenario'" in n]
+        assert "has 200 values: the 50 with the most interactions" in note
