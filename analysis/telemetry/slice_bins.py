@@ -16,7 +16,6 @@ from typing import Literal
 from analysis.policy import Quantiles
 from analysis.policy_hotspots import HOUR
 from analysis.telemetry.bin_cuts import is_moment, is_numeric, number
-from analysis.telemetry.bins import natural_types
 from analysis.telemetry.engine import Engine
 from analysis.telemetry.slice_codes import Dimension
 from analysis.telemetry.sql import identifier, literal
@@ -53,15 +52,16 @@ def bins(
         return ()
     engine = telemetry.engine
     held = engine.types("fact")
-    natural = natural_types(engine, [c for c in there if c != HOUR])
-    values = {c: _hour() if c == HOUR else number(f"f.{identifier(c)}", held[c]).raw
-              for c in there if c == HOUR or is_numeric(natural[c])}  # fmt: skip
+    numbers = _numbers(telemetry, held, [c for c in there if c != HOUR])
+    values = {c: _hour() for c in there if c == HOUR} | {
+        c: number(f"f.{identifier(c)}", held[c]).raw for c in numbers
+    }
     ranges = _ranges(engine, values)
     of: Origin = "candidate" if telemetry.baseline is None else "baseline"
     found: list[Bins | NoBins] = []
     for column in there:
         if column not in values:
-            kind = "times" if is_moment(natural[column]) else "no numbers"
+            kind = "times" if is_moment(held[column]) else "no numbers"
             hint = f"; its hour of the day is {HOUR!r}" if column == "timestamp_utc" else ""
             found.append(NoBins(column, f"it holds {kind}{hint}"))
             continue
@@ -88,6 +88,20 @@ def bins(
             )
         )
     return tuple(found)
+
+
+def _numbers(telemetry: Telemetry, held: Mapping[str, str], columns: Sequence[str]) -> list[str]:
+    """The columns of numbers: of a column that the contract does not know, a file may hold the text."""
+    contract = telemetry.contract
+    texts = [c for c in columns if held[c].upper() == "VARCHAR" and contract.column(c) is None]
+    read = set()
+    if texts:
+        counts = ", ".join(
+            f"count({identifier(c)}), count(TRY_CAST({identifier(c)} AS DOUBLE))" for c in texts
+        )
+        row = telemetry.engine.row(f"SELECT {counts} FROM fact")
+        read = {c for i, c in enumerate(texts) if 0 < int(row[2 * i]) == int(row[2 * i + 1])}
+    return [c for c in columns if is_numeric(held[c]) or c in read]
 
 
 def _hour() -> str:

@@ -121,23 +121,30 @@ class _Scan:
                 for code in range(len(dimension.values))
             ]
             rest = sum(1 << k for k, a in enumerate(self._asked) if a.codes[index] < 0)
-            known = [v for v in dimension.values if v is not None]
-            unknown = held[len(known)] if len(held) > len(known) else rest
+            if dimension.code is not None:
+                codes = " ".join(f"WHEN {code} THEN {bits}" for code, bits in enumerate(held))
+                flags.append(f"(CASE {dimension.code} {codes} ELSE {rest} END)")
+                continue
+            texts, column = dimension.joined, f"f.{identifier(dimension.name)}"
+            unknown = str(held[-1] if dimension.values[-1:] == (None,) else rest)
+            if dimension.rest is not None:
+                others = held[dimension.rest]
+                unknown = f"CASE WHEN {column} IS NULL THEN {unknown} ELSE {others} END"
             table = f"slice_flags_{index}"
             self._tables.append(table)
             self._engine.put(
                 table,
                 pd.DataFrame(
                     {
-                        f"flag_value_{index}": pd.array(known, dtype="string"),
-                        f"flag_slices_{index}": np.array(held[: len(known)], dtype=np.int64),
+                        f"flag_value_{index}": pd.array(list(texts), dtype="string"),
+                        f"flag_slices_{index}": np.array(held[: len(texts)], dtype=np.int64),
                     }
                 ),
             )
             flags.append(f"coalesce(v{index}.flag_slices_{index}, {unknown})")
             joins.append(
                 f"LEFT JOIN {table} AS v{index} "
-                f"ON CAST(f.{identifier(dimension.name)} AS VARCHAR) = v{index}.flag_value_{index}"
+                f"ON CAST({column} AS VARCHAR) = v{index}.flag_value_{index}"
             )
         return f"CAST({' & '.join(flags) or every} AS BIGINT)", " ".join(joins)
 

@@ -118,7 +118,7 @@ def odd(rng: Random, span: int = 8) -> dict[str, Any]:
             "metrics": list(
                 dict.fromkeys([*some(("failure", "latency_breach", "cost")), column()])
             ),
-            "bins": rng.choice([{}, {"hour": [6, 18], "prompt_tokens": {"quantiles": 3}}]),
+            "bins": rng.choice([{}, {"hour": [6, 18], "completion_tokens": {"quantiles": 3}}]),
             "max_depth": rng.choice([1, 2, 3, 4]),
             "min_support": rng.choice([1, 5, 60]),
             "fdr": rng.choice([0.05, 0.9]),

@@ -78,6 +78,8 @@ def hostile(rows: pd.DataFrame) -> pd.DataFrame:
         ],
         grade=rng.integers(-3, 9, n),
         day=rng.integers(0, 3, n),
+        # Most in fifty of a hundred and some, with many ties; the rest is grouped.
+        segment=[f"{texts[j % 7]} {j}" for j in (k % 45 if k % 3 else k % 113 for k in range(n))],
         **{'odd "name"\\': texts[rng.integers(0, 4, n)]},
     )
     # A session has one user, whoever it was.
@@ -103,7 +105,7 @@ HOSTILE_WORLD = Odd(
                 {"start": "2026-10-20T06:00:00Z", "end": "2026-10-21", "reason": "it's out"}
             ],
         },
-        "dimensions": ["use_case", "region", "account_tier", 'odd "name"\\', "grade"],
+        "dimensions": ["use_case", "region", "account_tier", 'odd "name"\\', "grade", "segment"],
         "slos": [
             {"name": "availability", "bad": "is_failure", "target": 0.95},
             {"name": "latency", "bad": {"column": "latency_ms", "above": 2200}, "target": 0.95},
@@ -116,7 +118,16 @@ HOSTILE_WORLD = Odd(
             {"name": "graded", "bad": "grade", "target": 0.5},
         ],
         "missing": {"max_rate": 0.5},
-        "hotspots": {"min_support": 20},
+        "hotspots": {
+            "min_support": 20,
+            "bins": {
+                "prompt_tokens": [200.5, 900],
+                "hour": {"quantiles": 3},
+                "time_to_first_token_ms": {"quantiles": 4},
+                "scenario": [1],
+                "mood": [1],
+            },
+        },
     },
     datetime(2026, 11, 13, 7, tzinfo=UTC),
 )
