@@ -95,7 +95,7 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
         )
         if not family.members:
             return _empty(
-                telemetry, settings.fdr, "no slice has enough evidence to be tested", notes
+                telemetry, settings.fdr, "no slice has enough evidence to be tested", notes, binned
             )
         return _judged(telemetry, policy, metrics, family, reduced, binned, notes)
 
@@ -136,7 +136,7 @@ def _judged(
         detectable_ratio=detectable_ratio(family, settings.fdr, len(final)),
         listed=tuple(f for part in others for f in part),
         found=found,
-        bins=tuple(BinsTold(b.column, b.edges, b.of) for b in binned),
+        bins=_told(binned),
     )
     return ViewResult(
         section=section,
@@ -162,6 +162,10 @@ def _binned(telemetry: Telemetry, policy: Policy) -> tuple[list[Bins], list[str]
     return [b for b in found if isinstance(b, Bins)], notes
 
 
+def _told(binned: Sequence[Bins]) -> tuple[BinsTold, ...]:
+    return tuple(BinsTold(b.column, b.edges, b.of) for b in binned)
+
+
 def _crowded(column: Crowded) -> str:
     """What became of a dimension with many values."""
     many = f"the dimension {column.name!r} has {column.n_values:,} values"
@@ -184,11 +188,15 @@ def _crowded(column: Crowded) -> str:
 
 
 def _empty(
-    telemetry: Telemetry, fdr: float, reason: str, notes: list[str]
+    telemetry: Telemetry,
+    fdr: float,
+    reason: str,
+    notes: list[str],
+    binned: Sequence[Bins] = (),
 ) -> ViewResult[HotspotsSection]:
     """A view that could not test anything."""
     return ViewResult(
-        section=HotspotsSection(0, fdr, None, None, (), ()),
+        section=HotspotsSection(0, fdr, None, None, (), (), _told(binned)),
         checks=untested(telemetry, reason),
         tables={"hotspots.csv": pd.DataFrame(columns=list(TABLE_COLUMNS))},
         series={"found": forest(()), "days": daily(())},
