@@ -16,7 +16,14 @@ from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry.slices import Slices
 from analysis.views.hotspot_details import Detail
 from analysis.views.hotspot_family import Family, effective_clusters
-from analysis.views.hotspot_tests import Kind, Unit, figure_limits, kind_p, level_p
+from analysis.views.hotspot_tests import (
+    Kind,
+    Unit,
+    figure_limits,
+    kind_p,
+    level_p,
+    like_its_own,
+)
 
 MAX_LISTED = 20
 MAX_DRAWN = 3
@@ -127,10 +134,11 @@ def effect_intervals(
     """The interval of value − reference of each chosen member, recovered from both their limits."""
     out: dict[int, tuple[float, float]] = {}
     for (metric, kind), indices in _by_kind(family, chosen).items():
-        s = family.sides[metric].at(family.slice[indices])
-        layout = [(s.rest1, 1)] if kind == "level" else [(s.own0, 1), (s.rest1, 1), (s.rest0, -1)]
-        own_low, own_high = figure_limits(family.pooled[metric], [(s.own1, 1)], confidence)
-        ref_low, ref_high = figure_limits(family.pooled[metric], layout, confidence)
+        figure, s = family.pooled[metric], family.sides[metric].at(family.slice[indices])
+        own1, own0 = like_its_own(figure, s.own1, 1), like_its_own(figure, s.own0, 0)
+        layout = [(s.rest1, 1)] if kind == "level" else [(own0, 1), (s.rest1, 1), (s.rest0, -1)]
+        own_low, own_high = figure_limits(figure, [(own1, 1)], confidence)
+        ref_low, ref_high = figure_limits(figure, layout, confidence)
         for k, index in enumerate(indices):
             out[index] = mover_difference(
                 float(family.value[index]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -209,6 +209,20 @@ def _deff(n: np.ndarray, nn: np.ndarray, rho: float) -> np.ndarray:
 
 
 # ── intervals ────────────────────────────────────────────────────────────────────────────
+
+
+def like_its_own(p: Pooled, side: Side, win: int) -> Side:
+    """A side of a window whose clusters hang together as much as they do at its own rate.
+
+    Where clusters differ by a factor, ρ goes with the odds: what is pooled over the window is too small
+    for a slice that fails more. Tests take the pooled one, which holds where the slice is as the rest.
+    """
+    if not p.is_rate or not 0 < p.totals_y[win] < p.totals_n[win] or p.rho[win] <= 0:
+        return side
+    usual = p.totals_y[win] / (p.totals_n[win] - p.totals_y[win])
+    own = np.minimum(np.nan_to_num(side.mean), 0.99)
+    factor = np.clip(own / (1 - own) / usual, 1.0, max(1.0, 1 / p.rho[win]))
+    return replace(side, deff=1 + (side.deff - 1) * factor)
 
 
 def _term(p: Pooled, counts: Side, side: int, sign: int) -> LogTerm:

@@ -32,7 +32,8 @@ def found(**changes: Any) -> dict[str, Any]:
         ],
         "examples": ["00ff", "11ee"],
     }  # fmt: skip
-    held = {"slice": {"channel": "api"}, "metric": "failure", "kind": "level", "status": "new"}
+    held = {"slice": {"channel": "api"}, "metric": "failure", "kind": "level", "status": "new",
+            "unit": "rate"}  # fmt: skip
     return {**held, "detail": {**detail, **changes}}
 
 
@@ -66,7 +67,11 @@ def test_two_findings_of_one_slice_are_told_once() -> None:
 
 def test_of_cost_levels_are_usd() -> None:
     since = {**found()["detail"]["since"], "before": 0.2, "after": 0.1}
-    told = read(details([{**found(since=since, failure_types=[]), "metric": "cost"}], NO_DAYS))
+    told = read(
+        details(
+            [{**found(since=since, failure_types=[]), "metric": "cost", "unit": "usd"}], NO_DAYS
+        )
+    )
     assert "fell from 0.2000 USD to 0.1000 USD" in told
     assert "80 % of its USD, 30 % of its interactions" in told
     assert "The dearest:" in told
@@ -98,6 +103,7 @@ def test_days_are_drawn_with_their_numbers_as_text() -> None:
             "place": 1,
             "slice": "channel=$x$ \\alpha",
             "metric": "failure",
+            "unit": "rate",
             "window": [0, 0, 1, 1],
             "day": pd.to_datetime(["2026-11-01", "2026-11-02", "2026-11-03", "2026-11-05"]),
             "value": [0.02, 0.03, 0.3, 0.31],

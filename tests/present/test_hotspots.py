@@ -16,6 +16,7 @@ from analysis.review import Review
 FOUND = {
     "slice": {"channel": "api"}, "kind": "regression", "status": "new", "ratio": 2.0,
     "q_value": 0.001, "support": 500, "n_clusters": 400, "excess_usd": None, "shrunk_ratio": 1.9,
+    "detail": None,
 }  # fmt: skip
 RATE = {"unit": "rate", "value": 0.1, "reference": 0.05, "effect": 0.05, "low": 0.03, "high": 0.07,
         "excess": 25.0}  # fmt: skip

@@ -224,3 +224,34 @@ def test_of_releases_that_run_at_once_the_candidate_alone_says_since_when(tmp_pa
     assert detail.since is not None
     assert detail.since.before == pytest.approx(own[early]["is_failure"].mean(), rel=0.1)
     assert {d.window for d in detail.days} == {"baseline", "candidate"}
+
+
+def test_rows_of_bins_and_of_grouped_values_are_those_of_the_slice(tmp_path: Path) -> None:
+    """Long prompts break, and all of a column's rare values."""
+    rng = np.random.default_rng(8)
+    rows = traffic(9000)
+    late = rows["timestamp_utc"] >= START + 42 * DAY
+    frequent = rng.integers(0, 55, len(rows))
+    rare = rng.random(len(rows)) < 0.2
+    rows["plan"] = np.where(rare, "rare-" + pd.Series(rng.integers(0, 400, len(rows))).astype(str),
+                            "plan-" + pd.Series(frequent).astype(str))  # fmt: skip
+    long = rows["prompt_tokens"] >= 1500
+    rows["is_failure"] |= late & long & (rng.random(len(rows)) < 0.2)
+    rows["is_failure"] |= late & rare & ~long & (rng.random(len(rows)) < 0.2)
+    rules = policy(
+        dimensions=["channel", "plan"],
+        hotspots={**RULES, "bins": {"prompt_tokens": [500, 1500]}, "max_depth": 1},
+    )
+    told = {next(iter(f.slice.items())): f for f in found(rows, tmp_path, rules)}
+    new = window(rows, 42, 56)
+    for (column, value), f in told.items():
+        assert f.detail is not None
+        assert sum(d.n for d in f.detail.days if d.window == "candidate") == f.support
+        if column == "prompt_tokens":
+            assert value == "≥ 1,500"
+            bad = new[(new["prompt_tokens"] >= 1500) & new["is_failure"]]
+            assert set(f.detail.examples) <= {hashed(i) for i in bad["interaction_id"]}
+        else:
+            assert column == "plan"
+            assert str(value).startswith("(other")
+    assert {column for column, _ in told} == {"prompt_tokens", "plan"}

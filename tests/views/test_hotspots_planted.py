@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.views import hotspots
+from analysis.views.hotspot_family import Family
 from analysis.views.hotspot_findings import Found, effect_intervals
 from tests.views.hotspot_worlds import (
     LEVELS,
@@ -86,7 +87,7 @@ def held(seed: int, n: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> di
     judged = hotspots._judged
 
     def seen(*given: object) -> object:
-        families.append(given[2])
+        families.extend(g for g in given if isinstance(g, Family))
         return judged(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(hotspots, "_judged", seen)
