@@ -149,7 +149,9 @@ def _found(body: Body, section: Body) -> tuple[Html, ...]:
         f"{spans.candidate(body)} Effect: value minus reference, with its joint interval. Excess: "
         "interactions that went wrong beyond the reference, USD beyond it, or points that scores lack to it, in "
         "the window. The ratio of scores is that of their distances from the best one. "
-        "Vs rest: against all other traffic; vs before: against its own past. The file has p- and q-values."
+        "Vs rest: against all other traffic; vs before: against its own past. Shrunk: what is left of the ratio "
+        "after the luck of being found. Given the others: against what is in no other finding, which decides. "
+        "The file has p- and q-values."
     )
     return (
         _table("Slices that stand out, the costliest certain excess first", found, source, section),
@@ -183,6 +185,17 @@ def _table(
     )  # fmt: skip
 
 
+def _ratios(found: Body) -> Html:
+    """The ratio as far as evidence carries it, and beside the other findings where that is another."""
+    if found["shrunk_ratio"] is None or found["status"] in ("resolved", "better"):
+        return Html("")
+    given = found["ratio_given"]
+    told = say("<br>shrunk {shrunk}", shrunk=ratio(found["shrunk_ratio"]))
+    if given is None or found["ratio"] is None or 0.9 <= given / found["ratio"] <= 1.1:
+        return told
+    return say("{told}<br>{given} given the others", told=told, given=ratio(given))
+
+
 def _cells(found: Body) -> list[object]:
     _, level, change, _ = FORMS[found["unit"]]
     unit = " USD" if found["unit"] == "usd" else ""
@@ -197,9 +210,13 @@ def _cells(found: Body) -> list[object]:
     return [
         prose(name(found["slice"])),
         over(measure(found), found["status"]),
-        over(
-            f"{level(found['value'])}{unit}, {ratio(found['ratio'])}",
-            f"reference {level(found['reference'])}{unit}",
+        say(
+            '{value}{unit}, {ratio}<br><span class="rr-range">reference {reference}{unit}{more}</span>',
+            value=level(found["value"]),
+            unit=unit,
+            ratio=ratio(found["ratio"]),
+            reference=level(found["reference"]),
+            more=_ratios(found),
         ),
         effect,
         excess,

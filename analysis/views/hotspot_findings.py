@@ -50,7 +50,9 @@ class Found:
     low, high: of the effect, at false-coverage-rate confidence. excess: effect × support, in bad
     interactions, USD, or points that scores are lower by; above 0 is worse. ratio: value / reference, of
     scores that of their distances from the best one. shrunk_ratio: the ratio after empirical-Bayes
-    shrinkage, for ranking. detail: None beyond the first 20 findings, and of what is listed.
+    shrinkage, for ranking. ratio_given: to the rest of what lies in the same findings as its rows do,
+    which is what was tested; None of what is listed. detail: None beyond the first 20 findings, and of
+    what is listed.
     """
 
     slice: dict[str, str | None]
@@ -69,18 +71,21 @@ class Found:
     excess: float | None
     excess_usd: float | None
     shrunk_ratio: float | None
+    ratio_given: float | None
     unit: Unit
     detail: Detail | None = None
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Members to be described: status None is told from the data; q of each member tested."""
+    """Members to be described: status None is told from the data; q of each member tested, and of
+    findings the ratio given the others."""
 
     members: np.ndarray
     q: np.ndarray
     confidence: float
     status: str | None = None
+    given: np.ndarray | None = None
 
 
 def describe(
@@ -112,6 +117,7 @@ def describe(
                 interval=intervals[index],
                 prior=priors[member.metric, member.kind],
                 status=part.status or statuses[index],
+                given=None if part.given is None else float(part.given[index]),
                 n_clusters=n_clusters[member.slice, slices.denominator(member.metric)],
             )
             ranked.append((rank, found))
@@ -164,6 +170,7 @@ def _one(
     interval: tuple[float, float],
     prior: float,
     status: str,
+    given: float | None,
     n_clusters: int,
 ) -> tuple[Found, float]:
     member = family.members[index]
@@ -197,6 +204,7 @@ def _one(
         excess=finite(excess),
         excess_usd=None if usd is None else finite(excess * usd),
         shrunk_ratio=finite(math.exp(shrunk)),
+        ratio_given=None if given is None else finite(given),
         unit=figure.unit,
     )
     return found, rank if math.isfinite(rank) else -math.inf

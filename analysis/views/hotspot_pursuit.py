@@ -5,7 +5,7 @@ and every slice that shares rows with a broken one looks broken. So slices are t
 (forward selection; as in the matching pursuit of Mallat & Zhang 1993). Which of the found slices a row
 lies in is its stratum, and a slice is tested against the rest of its rows' own strata: one inside a
 found slice against the rest of that, one around it by what else it holds, and any other against rows that are in
-none. Where nothing is found this is the test of the table.
+none. Where nothing is found this is the test of the table. A level is worse than all of the rest at any rate.
 
 Of the descriptions that fit, one is taken: that with the highest posterior probability where every depth
 is as likely as any other, and each slice of a depth: the largest −log p − log(slices of its depth). Then
@@ -46,11 +46,13 @@ _EXACT_TO = 600.0  # p below exp(−600) is 0 in floats: there the normal approx
 
 @dataclass(frozen=True)
 class Finding:
-    """A member of the family that was found; p given all others, and what it is after correction."""
+    """A member of the family that was found; given all others: p, what it is after correction, and the
+    ratio to what it was held against (∞ where that has nothing)."""
 
     member: int
     p: float
     q: float
+    ratio: float
 
 
 def pursue(family: Family, *, fdr: float, min_ratio: float, min_support: int) -> list[Finding]:
@@ -104,9 +106,10 @@ def _advance(searches: Sequence[_Search], m: int, before: int, fdr: float) -> li
             search.judge()
     out: list[Finding] = []
     q = 1.0
-    for place, (p, _, member) in reversed(list(enumerate(ranked, 1))):
+    for place, (p, metric, member) in reversed(list(enumerate(ranked, 1))):
         q = min(q, p * m / (before + place) / DESIGNED)
-        out.append(Finding(member, p, q))
+        ratio = next(s for s in searches if s.metric == metric).ratio(member)
+        out.append(Finding(member, p, q, ratio))
     return out[::-1]
 
 
@@ -197,7 +200,9 @@ class _Search:
         self._family, self._rolls = family, rolls
         self._min_ratio, self._min_support = min_ratio, min_support
         self._pooled = family.pooled[metric]
-        self._members = family.of(metric, kind)
+        # What is better than the rest is not worse, whatever else is found.
+        own = family.of(metric, kind)
+        self._members = own[family.ratio[own] > 1]
         self._slices = family.slice[self._members]
         cells, table = family.cells, family.table
         y, n = cells.y[:, metric], cells.n[:, metric]
@@ -219,6 +224,12 @@ class _Search:
     def found(self) -> list[tuple[int, float]]:
         """The members found so far, and their p-values."""
         return [(h.member, h.p) for h in self._held if h.member is not None]
+
+    def ratio(self, member: int) -> float:
+        """A finding's value by what it is held against, given all others."""
+        which = self._family.slice[[member]]
+        own, rest = self._question(int(which[0]))
+        return float(self._ratio(self._sides(own[None], rest[None], which))[0])
 
     def begin_with(self, other: _Search) -> None:
         """Holds the slices that another search found: they are looked at first, and others given them."""
@@ -398,11 +409,14 @@ class _Search:
         asked = [self._question(int(index)) for index in which]
         own, rest = np.array([a[0] for a in asked]), np.array([a[1] for a in asked])
         sides = self._sides(own, rest, which)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = sides.own1.mean / sides.reference(self.kind)
-        low = ~(ratio >= self._min_ratio) | (own[:, _ROWS] < self._min_support)
+        low = ~(self._ratio(sides) >= self._min_ratio) | (own[:, _ROWS] < self._min_support)
         values = kind_p(self._pooled, self.kind, sides)
         return np.where(np.isnan(values) | low, 1.0, values)
+
+    def _ratio(self, sides: Sides) -> Floats:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio: Floats = sides.own1.mean / sides.reference(self.kind)
+        return ratio
 
     def _question(self, index: int) -> tuple[Floats, Floats]:
         """A slice's counts, and those that it is held against: what all strata are worth.

@@ -118,14 +118,18 @@ def _judged(
         min_support=settings.min_support,
     )
     final = np.array([f.member for f in pursued], dtype=int)
-    own_q = np.full(len(q), np.nan)
+    own_q, given = np.full((2, len(q)), np.nan)
     own_q[final] = [f.q for f in pursued]
+    given[final] = [f.ratio for f in pursued]
     confidence = fcr_level(len(final), len(family.members), settings.fdr)
     found, *others = describe(
         policy,
         family,
         reduced,
-        [Chosen(final, own_q, confidence), *listed(policy, family, set(final.tolist()))],
+        [
+            Chosen(final, own_q, confidence, given=given),
+            *listed(policy, family, set(final.tolist())),
+        ],
     )
     told = details(telemetry, metrics, family, [(f.slice, f.metric) for f in found])
     found = (*map(_with, found, told), *found[len(told) :])

@@ -16,6 +16,7 @@ from analysis.review import Review
 FOUND = {
     "slice": {"channel": "api"}, "kind": "regression", "status": "new", "ratio": 2.0,
     "q_value": 0.001, "support": 500, "n_clusters": 400, "excess_usd": None, "shrunk_ratio": 1.9,
+    "ratio_given": 2.9,
     "detail": None,
 }  # fmt: skip
 RATE = {"unit": "rate", "value": 0.1, "reference": 0.05, "effect": 0.05, "low": 0.03, "high": 0.07,
@@ -42,7 +43,8 @@ def alts(blocks: tuple[Html, ...]) -> list[str]:
     ("metric", "figures", "title", "cells"),
     [
         ("response_quality_score", SCORE, "Quality score, mean",
-         ["Quality score vs before", "0.61, 2.00×", "reference 0.81", "−0.20", "−0.25 to −0.12",
+         ["Quality score vs before", "0.61, 2.00×", "reference 0.81", "shrunk 1.90×",
+          "2.90× given the others", "−0.20", "−0.25 to −0.12",
           "98 points"]),
         ("user_feedback_score", SCORE, "Feedback score, mean", ["Feedback score vs before"]),
         ("latency_p95", RATE, "Share as slow as the p95, %",

@@ -159,6 +159,9 @@ class TestDescriptions:
         world = World(failing(rng, skeleton(rng, 80_000), plants), plants)
         found = found_in(world, tmp_path)
         assert {f.slice["scenario"] for f in found} == {p.slice["scenario"] for p in plants}
+        # Of what is in none of them each is twice as bad; of all others, less.
+        assert all(1.6 <= (f.ratio_given or 0) <= 2.5 for f in found)
+        assert all((f.ratio or 0) < (f.ratio_given or 0) for f in found)
         assert len(found) == 4
 
 
