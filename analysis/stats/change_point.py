@@ -29,7 +29,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 from scipy.special import xlogy
-from scipy.stats import t as student
 
 LEVEL = 0.05
 MIN_DAYS = 5
@@ -136,7 +135,7 @@ def _changed(
     reach = math.sqrt(2 * max(float(profile[best]), 0.0))
     p = max(
         float(special.erfc(reach / math.sqrt(2 * known))),
-        2 * float(student.sf(reach / math.sqrt(max(of_days, _TINY)), df)),
+        2 * float(special.stdtr(df, -reach / math.sqrt(max(of_days, _TINY)))),
     )
     p = min(p * len(profile), 1.0)
     if p > level:
