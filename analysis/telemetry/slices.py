@@ -67,6 +67,12 @@ class SliceTable:
     sums: dict[str, np.ndarray]
     cross: dict[str, np.ndarray]
 
+    def keys(self, codes: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+        """One number for the values of the fixed dimensions, (len(codes),); fixed: (D,) booleans."""
+        sizes = [len(d.values) for d, f in zip(self.dimensions, fixed, strict=True) if f]
+        keys: np.ndarray = np.ravel_multi_index(tuple(codes[:, fixed].T), sizes)
+        return keys
+
     def label(self, index: int) -> dict[str, str | None]:
         """{dimension: value} of one slice."""
         return {

@@ -12,7 +12,15 @@ from scipy import special
 from analysis.stats.moments import intraclass_correlation
 from analysis.telemetry import Metric, Moments
 from analysis.telemetry.slices import CellTable, Slices, SliceTable
-from analysis.views.hotspot_tests import Kind, Pooled, Sides, kind_p, pooled, slice_sides
+from analysis.views.hotspot_tests import (
+    Kind,
+    Pooled,
+    Sides,
+    kind_p,
+    log_variance,
+    pooled,
+    slice_sides,
+)
 
 MIN_BAD_CLUSTERS = 10
 MIN_EFFECTIVE_CLUSTERS = 30
@@ -191,12 +199,7 @@ def _log_ratio(figure: Pooled, kind: Kind, sides: Sides) -> tuple[np.ndarray, np
     used = [sides.own1, sides.rest1]
     if kind == "regression":
         used = [sides.own1, sides.own0, sides.rest1, sides.rest0]
-    variance = np.zeros(len(sides.own1.n))
-    for side in used:
-        if figure.is_rate:
-            variance += side.deff / np.maximum(side.y, 0.5)
-        else:
-            variance += side.cv2 / np.maximum(side.n, 1.0)
+    variance = np.sum([log_variance(figure, side) for side in used], axis=0)
     # Without a bad event in the rest's baseline, a regression's reference is infinite.
     value, reference = (
         np.where(x > 1e-12, np.minimum(x, 1e16), 1e-12)
@@ -214,10 +217,9 @@ def coverage(family: Family) -> float | None:
     codes = family.table.codes[np.unique(tested)]
     covered = np.zeros(len(family.cells.rows), dtype=bool)
     for fixed in np.unique(codes >= 0, axis=0):
-        own = codes[((codes >= 0) == fixed).all(axis=1)][:, fixed]
-        sizes = [len(d.values) for d, f in zip(family.table.dimensions, fixed, strict=True) if f]
-        keys = np.ravel_multi_index(tuple(own.T), sizes)
-        covered |= np.isin(np.ravel_multi_index(tuple(family.cells.codes[:, fixed].T), sizes), keys)
+        own = codes[((codes >= 0) == fixed).all(axis=1)]
+        keys = family.table.keys(own, fixed)
+        covered |= np.isin(family.table.keys(family.cells.codes, fixed), keys)
     return float(family.cells.rows[covered, 1].sum() / total)
 
 

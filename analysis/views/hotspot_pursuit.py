@@ -28,7 +28,7 @@ import numpy.typing as npt
 from analysis.stats.stratified import pooled
 from analysis.telemetry.slices import CellTable, SliceTable
 from analysis.views.hotspot_family import Family
-from analysis.views.hotspot_tests import Kind, Side, Sides, kind_p
+from analysis.views.hotspot_tests import Kind, Side, Sides, kind_p, log_variance
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -123,16 +123,14 @@ class _Rolls:
         self.table, self.cells = table, cells
         depth = (table.codes >= 0).sum(axis=1)
         self.penalty = np.log(np.maximum(np.bincount(depth), 1))[depth]
-        sizes = [len(d.values) for d in table.dimensions]
         fixed, group = np.unique(table.codes >= 0, axis=0, return_inverse=True)
         # The slice of each group that a cell lies in; where it has too little support, none: K.
         self._slices = np.full((len(cells.codes), len(fixed)), len(table.codes), dtype=np.int32)
         for place, which in enumerate(fixed):
-            dims = np.flatnonzero(which)
             slices = np.flatnonzero(group.ravel() == place)
-            keys = _packed(table.codes[slices], dims, sizes)
+            keys = table.keys(table.codes[slices], which)
             order = np.argsort(keys)
-            keys, own = keys[order], _packed(cells.codes, dims, sizes)
+            keys, own = keys[order], table.keys(cells.codes, which)
             at = np.minimum(np.searchsorted(keys, own), len(keys) - 1)
             inside = keys[at] == own
             self._slices[inside, place] = slices[order][at[inside]]
@@ -157,13 +155,6 @@ class _Rolls:
     def cells_of(self, index: int) -> Ints:
         """Places of a slice's cells."""
         return np.flatnonzero(self.cells.mask(self.table.codes[index]))
-
-
-def _packed(codes: np.ndarray, dims: Ints, sizes: Sequence[int]) -> np.ndarray:
-    key = np.zeros(len(codes), dtype=np.int64)
-    for d in dims:
-        key = key * sizes[d] + codes[:, d]
-    return key
 
 
 @dataclass
@@ -317,16 +308,12 @@ class _Search:
     # ── choosing ─────────────────────────────────────────────────────────────────────────
 
     def _next(self) -> tuple[int, float] | None:
-        found = {h.member for h in self._held if h.member is not None}
-        if len(found) >= MOST or not len(self._members):
+        if len(self.found) >= MOST:
             return None
-        held = {h.slice for h in self._held}
-        free: list[int] = []
-        again: list[int] = []
-        for member in self._members.tolist():
-            if member not in found:
-                (again if int(self._family.slice[member]) in held else free).append(member)
-        best = self._best(np.array(free, dtype=np.intp))
+        held = [h.slice for h in self._held]
+        silent = [h.slice for h in self._held if h.member is None]
+        best = self._best(self._members[~np.isin(self._slices, held)])
+        again = self._members[np.isin(self._slices, silent)].tolist()
         # What regressed is told as a level in the same words.
         for member, p in zip(again, self._exact(again).tolist(), strict=True):
             if best is None or p < best[1]:
@@ -382,12 +369,7 @@ class _Search:
             held = self._sides(own, rest, which)
             sides = [held.own1, held.own0, held.rest1, held.rest0]
             log = [np.log(np.maximum(s.y, 0.5) / s.n) for s in sides]
-            variance = [
-                s.deff / np.maximum(s.y, 0.5)
-                if self._pooled.is_rate
-                else s.cv2 / np.maximum(s.n, 1.0)
-                for s in sides
-            ]
+            variance = [log_variance(self._pooled, s) for s in sides]
             ratio = log[0] - log[2]
             z = ratio / np.sqrt(variance[0] + variance[2])
             if self.kind == "regression":

@@ -123,6 +123,13 @@ class Sides:
             return self.own0.mean * self.rest1.mean / self.rest0.mean
 
 
+def log_variance(p: Pooled, side: Side) -> np.ndarray:
+    """The variance of the log of a side's rate or mean (delta method, effective counts)."""
+    if p.is_rate:
+        return np.asarray(side.deff / np.maximum(side.y, 0.5))
+    return np.asarray(side.cv2 / np.maximum(side.n, 1.0))
+
+
 def kind_p(p: Pooled, kind: Kind, sides: Sides) -> np.ndarray:
     """One-sided p-values of slices against their references."""
     if kind == "level":

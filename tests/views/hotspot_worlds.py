@@ -20,7 +20,7 @@ from analysis import contract
 from analysis.policy import Policy
 from analysis.telemetry import Telemetry, open_telemetry
 from analysis.views.hotspot_findings import Found
-from tests.views.world import START, policy
+from tests.views.world import START, policy, tables
 
 BASE = 0.08
 DAYS, CANDIDATE_FROM = 56, 42
@@ -188,20 +188,7 @@ def disguised(rng: np.random.Generator, world: World) -> World:
 def written(world: World, folder: Path) -> Path:
     """The three tables as Parquet."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = world.rows.drop(columns="candidate")
-    by_session = rows.groupby("session_id", sort=False)
-    sessions = pd.DataFrame(
-        {
-            "user_id": by_session["user_id"].first(),
-            "start_timestamp_utc": by_session["timestamp_utc"].min(),
-        }
-    ).reset_index()
-    users = rows.groupby("user_id").size().rename("user_total_requests").reset_index()
-    for name, frame in (
-        ("interactions", rows),
-        ("sessions_summary", sessions),
-        ("users_summary", users),
-    ):
+    for name, frame in tables(world.rows.drop(columns="candidate")).items():
         frame.to_parquet(folder / f"llm_system_{name}.parquet", index=False)
     return folder
 

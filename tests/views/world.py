@@ -90,9 +90,8 @@ def evenly(n_days: int, a_day: int, first_day: float = 0.0) -> list[pd.Timestamp
     return [START + (first_day + d) * DAY + k * step for d in range(n_days) for k in range(a_day)]
 
 
-def written(rows: pd.DataFrame, folder: Path) -> Path:
-    """The three tables as CSV."""
-    folder.mkdir(parents=True, exist_ok=True)
+def tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The three tables of these interactions, by the ends of their names."""
     by_session = rows.groupby("session_id", sort=False)
     sessions = pd.DataFrame(
         {
@@ -101,11 +100,13 @@ def written(rows: pd.DataFrame, folder: Path) -> Path:
         }
     ).reset_index()
     users = rows.groupby("user_id").size().rename("user_total_requests").reset_index()
-    for name, frame in (
-        ("interactions", rows),
-        ("sessions_summary", sessions),
-        ("users_summary", users),
-    ):
+    return {"interactions": rows, "sessions_summary": sessions, "users_summary": users}
+
+
+def written(rows: pd.DataFrame, folder: Path) -> Path:
+    """The three tables as CSV."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in tables(rows).items():
         frame = frame.copy()
         for column in frame.columns[frame.columns.str.endswith("_utc")]:
             frame[column] = frame[column].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
