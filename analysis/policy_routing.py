@@ -11,8 +11,11 @@ from analysis.policy_types import Model, Name, NonNegative, Rate, Scalar, Slug
 
 
 class RoutingRule(Model):
+    """Of what it matches and no earlier rule took, `share` goes to `use`; the rest goes on."""
+
     when: dict[Name, Scalar | tuple[Scalar, ...]]
     use: dict[Name, Scalar]
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class RoutingCandidate(Model):
@@ -35,6 +38,7 @@ class RoutingCandidate(Model):
 class Routing(Model):
     action: Annotated[tuple[Name, ...], Field(min_length=1)] = ("model_provider", "model_name")
     context: tuple[Name, ...] = ("use_case", "account_tier")
+    propensity: Literal["auto", "logged", "estimated"] = "auto"
     failure_cost_usd: NonNegative = 40.0
     latency_breach_cost_usd: NonNegative = 5.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95

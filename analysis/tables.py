@@ -24,6 +24,7 @@ TABLES = (
     "hotspots.csv",
     "routing_policy.csv",
     "routing_backtest.csv",
+    "routing_slices.csv",
     "drift_report.csv",
     "triage_threshold_curve.csv",
     "triage_actions.csv",

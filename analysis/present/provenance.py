@@ -21,6 +21,7 @@ _SAID = {
     "hotspots.csv": "every tested slice",
     "routing_policy.csv": "what each rule of a routing candidate changes",
     "routing_backtest.csv": "every candidate under every estimator",
+    "routing_slices.csv": "what each routing candidate does to each part of the traffic",
     "drift_report.csv": "every column's drift",
     "triage_threshold_curve.csv": "what each review threshold would have done",
     "triage_actions.csv": "the queue of interactions to review",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,101 +11,52 @@ import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from analysis.check import Check, Interval, Outcome, finite, rounded
-from analysis.policy import Policy, RoutingCandidate, RoutingRule, Scalar
+from analysis.check import Check, Interval, Outcome, finite
+from analysis.policy import Policy, RoutingCandidate, RoutingRule
+from analysis.stats.clustered_mean import ClusteredMean, GuardedMean, clustered_mean
 from analysis.stats.intervals import rate_interval
 from analysis.stats.moments import WindowMoments
 from analysis.stats.multiple import holm
-from analysis.stats.offpolicy import ClusteredMean, GuardedMean, clustered_mean
 from analysis.telemetry import Telemetry
 from analysis.telemetry.requests import logical_requests
-from analysis.views import routing_tables
+from analysis.views import routing_cascade, routing_tables
 from analysis.views.result import ViewResult
-from analysis.views.routing_backtest import Backtest, backtest
+from analysis.views.routing_backtest import Backtest, Slice, backtest, by_cell
+from analysis.views.routing_decision import (
+    Recommendation,
+    Verdict,
+    gamma_flip,
+    in_words,
+    recommend,
+)
+from analysis.views.routing_doubts import Doubts, doubts
+from analysis.views.routing_learned import cascade, learn
 from analysis.views.routing_log import (
+    BREACH,
     COST,
     FAILURE,
     UNIT_COST,
     Log,
     missing_for_routing,
-    plan,
     read_log,
-    refuse_rules,
+)
+from analysis.views.routing_needs import Exploration, exploration, needs
+from analysis.views.routing_plan import plan, refuse_rules
+from analysis.views.routing_section import (
+    Balance,
+    Bounds,
+    Candidate,
+    NegativeControl,
+    OnPolicy,
+    RoutingSection,
+    Rule,
+    SliceEffect,
 )
 
-Recommendation = Literal["adopt", "keep", "insufficient_evidence"]
 Floats = npt.NDArray[np.float64]
 
-MIN_EFFECTIVE_SAMPLE_SIZE = 200
-MIN_MATCHED_FAILURES = 50
-PROTECTED_POINTS = 0.03
-WORTH_SHARE = 0.01
-"""A saving below this share of the present unit cost is no gain."""
-NOT_LEARNED = "learned policies are not there yet: only explicit rules are backtested"
-NO_GAMMA = "the sensitivity to unmeasured confounding is not computed yet"
-
-
-@dataclass(frozen=True)
-class OnPolicy:
-    """Means per logical request, as routed."""
-
-    unit_cost_usd: Interval
-    failure_rate: Interval
-    cost_usd: Interval
-
-
-@dataclass(frozen=True)
-class Bounds:
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Rule:
-    when: dict[str, Scalar | tuple[Scalar, ...]]
-    use: dict[str, Scalar]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One backtested policy.
-
-    effective_sample_size: over clusters, of the weights of the requests that it changes.
-    matched_failures: failures of requests whose logged choice is the candidate's, those that it
-    leaves alone included. overlap: share of the changed requests that lie in a cell of
-    routing.context in which the target was logged. bounds: of the saving, where that share is
-    below 1. gamma_flip is null: it comes with its own issue.
-    """
-
-    name: str
-    estimator: str | None
-    unit_cost_usd: Interval
-    failure_rate: Interval
-    cost_usd: Interval
-    saving_usd: Interval
-    saving_usd_per_day: float | None
-    bounds: Bounds | None
-    effective_sample_size: float | None
-    matched_failures: int | None
-    overlap: float | None
-    max_weight: float | None
-    pareto_k: float | None
-    gamma_flip: float | None
-    recommendation: Recommendation
-    reason: str
-    rules: tuple[Rule, ...]
-    changed_share: float | None
-
-
-@dataclass(frozen=True)
-class RoutingSection:
-    """`propensity` is null where nothing was backtested, for `reason`."""
-
-    propensity: Literal["logged", "estimated"] | None
-    on_policy: OnPolicy
-    candidates: tuple[Candidate, ...]
-    n_requests: int
-    reason: str | None
+MAX_SLICES = 12
+NO_BASELINE = "it is learned on the baseline window, and this release has none"
 
 
 def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
@@ -118,42 +69,129 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
         return _assess(telemetry, policy)
 
 
+@dataclass(frozen=True)
+class _Steps:
+    """A cascade: `first`, then `second` where that fails; bounds of its saving."""
+
+    first: str
+    second: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A candidate with its rules as they were written or learned, and what the log says of them."""
+
+    candidate: RoutingCandidate
+    result: Backtest
+    doubts: Doubts
+    cells: tuple[Slice, ...]
+    cascade: _Steps | None = None
+
+
 def _assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
     log = read_log(telemetry, policy)
     if not len(log.frame):
         return _without(telemetry, policy, "no request has a known outcome, choice and propensity")
     support = int(log.frame["attempts"].sum())
-    refused = {c.name: _refused(telemetry, policy, c) for c in policy.routing.candidates}
-    found = {
-        c.name: backtest(log, policy, plan(log, policy, c.rules or ()))
-        for c in policy.routing.candidates
-        if refused[c.name] is None
-    }
-    adjusted = _adjusted(found)
+    baseline = _once(lambda: read_log(telemetry, policy, win=0))
+    found: dict[str, _Judged] = {}
+    refused: dict[str, str] = {}
+    for candidate in policy.routing.candidates:
+        judged = _judge(telemetry, policy, log, baseline, candidate)
+        if isinstance(judged, str):
+            refused[candidate.name] = judged
+        else:
+            found[candidate.name] = judged
+    adjusted = _adjusted({n: j.result for n, j in found.items() if j.cascade is None})
     candidates = tuple(
-        _untold(c, reason)
-        if (reason := refused[c.name]) is not None
-        else _candidate(telemetry, policy, log, c, found[c.name], adjusted.get(c.name), support)
+        _untold(c, refused[c.name])
+        if c.name in refused
+        else _candidate(telemetry, policy, log, found[c.name], adjusted.get(c.name), support)
         for c in policy.routing.candidates
     )
-    section = RoutingSection("logged", _on_policy(log, support), candidates, log.n_requests, None)
+    now = _on_policy(log, support)
+    backtested = {n: j for n, j in found.items() if j.cascade is None}
+    source: Literal["logged", "estimated"] = "estimated" if log.propensity is None else "logged"
+    section = RoutingSection(source, now, _on_frontier(now, candidates), log.n_requests, None)
+    results = {n: j.result for n, j in backtested.items()}
+    rules = {n: j.candidate.rules or () for n, j in backtested.items()}
     return ViewResult(
         section=section,
         checks=tuple(_check(c) for c in candidates),
-        tables=routing_tables.tables(log, policy, found),
-        series={"routing_savings": routing_tables.savings(found)},
+        tables=routing_tables.tables(
+            log, rules, results, {n: j.cells for n, j in backtested.items()}
+        ),
+        series={
+            "routing_savings": routing_tables.savings(results),
+            "routing_frontier": routing_tables.frontier(now, section.candidates),
+        },
         notes=(*_notes(log), *_beyond_bounds(policy, log.outcomes[:, COST])),
     )
 
 
-def _refused(telemetry: Telemetry, policy: Policy, candidate: RoutingCandidate) -> str | None:
-    """Why a candidate is not backtested, or None."""
-    return NOT_LEARNED if candidate.rules is None else refuse_rules(telemetry, policy, candidate)
+def _once(read: Callable[[], Log]) -> Callable[[], Log]:
+    kept: list[Log] = []
+
+    def get() -> Log:
+        if not kept:
+            kept.append(read())
+        return kept[0]
+
+    return get
+
+
+def _judge(
+    telemetry: Telemetry,
+    policy: Policy,
+    log: Log,
+    baseline: Callable[[], Log],
+    candidate: RoutingCandidate,
+) -> _Judged | str:
+    """What the log says of a candidate, or why it is not backtested."""
+    if candidate.learn is not None and telemetry.windows.baseline is None:
+        return NO_BASELINE
+    if candidate.learn == "cascade":
+        pair = cascade(baseline())
+        if isinstance(pair, str):
+            return pair
+        cheap, strong = (
+            routing_cascade.all_to(log, policy, baseline().actions[code]) for code in pair
+        )
+        limits = routing_cascade.bounds(log, policy, cheap, strong)
+        if limits is None:
+            return "a single cluster leaves no variance"
+        first, second = (" / ".join(map(str, baseline().actions[code])) for code in pair)
+        return _Judged(candidate, cheap, Doubts(None, (), None), (), _Steps(first, second, *limits))
+    if candidate.learn is not None:
+        rules, reason = learn(baseline(), policy, candidate)
+        if reason is not None:
+            return reason
+        candidate = candidate.model_copy(update={"rules": rules})
+    reason = refuse_rules(telemetry, policy, candidate)
+    if reason is not None:
+        return reason
+    result = backtest(log, policy, plan(log, policy, candidate.rules or ()))
+    told = result.saving is not None and result.n_changed > 0
+    return _Judged(
+        candidate,
+        result,
+        doubts(log, result) if told else Doubts(None, (), None),
+        by_cell(log, policy, result),
+    )
 
 
 def _notes(log: Log) -> tuple[str, ...]:
     notes = []
     unknown = log.n_requests - len(log.frame)
+    if log.propensity is None:
+        notes.append(
+            "The log did not write down with which probability it chose. These probabilities are "
+            "estimated from what was known of each request, so every figure here leans on there being no "
+            "unmeasured confounding: nothing else moved both the choice and the outcome. Gamma says how "
+            "much of it each recommendation bears."
+        )
     if log.sampled:
         notes.append(
             f"Routing reads a sample of whole clusters: {len(log.frame):,} of {log.n_requests:,} requests."
@@ -177,22 +215,28 @@ def _candidate(
     telemetry: Telemetry,
     policy: Policy,
     log: Log,
-    candidate: RoutingCandidate,
-    result: Backtest,
+    judged: _Judged,
     adjusted: float | None,
     support: int,
 ) -> Candidate:
-    recommendation, reason = recommend(policy, candidate, result, adjusted)
+    candidate, result = judged.candidate, judged.result
+    days = None if telemetry.windows.by_release else telemetry.candidate_days
+    if judged.cascade is not None:
+        return _cascade(candidate, judged.cascade)
+    verdict = recommend(policy, candidate, result, adjusted, judged.doubts.fault)
+    trial = exploration(log, policy, result, verdict, days)
+    gamma = gamma_flip(log, policy, candidate, result, verdict)
     per_day = None
-    if result.saving is not None and not telemetry.windows.by_release:
-        per_day = result.saving.value * log.n_requests / telemetry.candidate_days
-    values = [_interval(v, support) for v in (result.unit_cost, result.failure, result.cost)]
+    if result.saving is not None and days is not None:
+        per_day = result.saving.value * log.n_requests / days
+    worst = judged.doubts.worst
     return Candidate(
         name=candidate.name,
         estimator="dr",
-        unit_cost_usd=values[0],
-        failure_rate=_as_rate(values[1]),
-        cost_usd=values[2],
+        unit_cost_usd=_interval(result.unit_cost, support),
+        failure_rate=_as_rate(_interval(result.failure, support)),
+        cost_usd=_interval(result.cost, support),
+        latency_breach_rate=_as_rate(_interval(result.breach, support)),
         saving_usd=_interval(result.saving, support),
         saving_usd_per_day=finite(per_day),
         bounds=None if result.bounds is None else Bounds(*result.bounds),
@@ -201,111 +245,91 @@ def _candidate(
         overlap=finite(result.overlap),
         max_weight=finite(result.max_weight),
         pareto_k=finite(result.pareto_k),
-        gamma_flip=None,
-        recommendation=recommendation,
-        reason=reason,
+        balance=None if worst is None else Balance(worst[0], worst[1].difference),
+        negative_controls=tuple(
+            NegativeControl(c.outcome, c.effect, finite(c.low), finite(c.high), c.p_value, c.n)
+            for c in judged.doubts.controls
+        ),
+        gamma_flip=gamma,
+        gamma_words=in_words(gamma, verdict.recommendation),
+        recommendation=verdict.recommendation,
+        reason=_told(verdict, trial, result),
+        needs=needs(log, policy, candidate, result, verdict, days),
+        exploration=trial,
         rules=_rules(candidate.rules),
         changed_share=finite(result.changed_share),
+        frontier=None,
+        slices=_slices(judged.cells, log),
     )
 
 
-def recommend(
-    policy: Policy, candidate: RoutingCandidate, result: Backtest, adjusted: float | None
-) -> tuple[Recommendation, str]:
-    """adopt, keep or insufficient_evidence, with the reason in words.
-
-    adjusted: the saving's one-sided p-value after Holm over the candidates.
-    """
-    unknown: Recommendation = "insufficient_evidence"
-    if not result.n_changed:
-        return "keep", "its rules match no request of the window"
-    saving = result.saving
-    if saving is None:
-        untold = (
-            f"{100 * (1 - result.overlap):.0f} % of the requests that it changes lie where its choice was "
-            "never logged, so that the log cannot tell"
-        )
-        if result.test_size is None:
-            return unknown, untold
-        return unknown, (
-            f"{untold}; an A/B test of about {result.test_size:,} requests an "
-            f"arm would tell whether failures rise by {100 * result.failure_limit:.1f} points"
-        )
-    floor = _below_floors(result) or result.crowded
-    if floor is not None:
-        return unknown, floor
-    level = (1 + policy.routing.confidence) / 2
-    low, high = rounded(saving.lower(level)), rounded(saving.upper(level))
-    harm = _harm(candidate, result)
-    if harm is not None:
-        return "keep", harm
-    if high <= rounded(WORTH_SHARE * result.present_unit_cost):
-        return "keep", (
-            "it costs more than the present routing"
-            if high < 0
-            else f"it saves at most {high:.4f} USD per request, less than "
-            f"{100 * WORTH_SHARE:g} % of the unit cost"
-        )
-    if low <= 0 or adjusted is None or rounded(adjusted) >= 1 - level:
-        return unknown, (
-            f"whether it saves is not decided: the one-sided {100 * level:g} % lower bound of the saving "
-            f"is {low:.4f} USD per request"
-            + ("" if low <= 0 else ", and several candidates were compared")
-        )
-    doubt = _doubt(candidate, result)
-    if doubt is not None:
-        return unknown, doubt
-    return "adopt", (
-        f"with {100 * level:g} % confidence it saves at least {low:.4f} USD per request, and it does not "
-        "break more"
+def _told(verdict: Verdict, trial: Exploration | None, result: Backtest) -> str:
+    """The reason, and of what has no support the test that would tell."""
+    if verdict.why != "support" or trial is None:
+        return verdict.reason
+    return (
+        f"{verdict.reason}; an A/B test of about {trial.requests:,} requests an arm would tell whether "
+        f"failures rise by {100 * result.failure_limit:.1f} points"
     )
 
 
-def _below_floors(result: Backtest) -> str | None:
-    """Why the log says too little, or None (the floors of STATISTICS section 7)."""
-    if rounded(result.effective_sample_size) < MIN_EFFECTIVE_SAMPLE_SIZE:
-        return (
-            f"the effective sample size is {result.effective_sample_size:.0f} clusters; at least "
-            f"{MIN_EFFECTIVE_SAMPLE_SIZE} are needed"
+def _cascade(candidate: RoutingCandidate, steps: _Steps) -> Candidate:
+    low, high = steps.low, steps.high
+    what = f"of the cascade ({steps.first}, then {steps.second} where that fails)"
+    keep = high <= 0
+    reason = (
+        f"even at the best that the log allows, {what[3:]} costs more than the present routing"
+        if keep
+        else f"a log of single choices does not tell {what}: nobody saw both answers to one request; "
+        f"its saving lies between {low:.4f} and {high:.4f} USD per request, so try it on a part of the "
+        "traffic"
+    )
+    verdict: Recommendation = "keep" if keep else "insufficient_evidence"
+    told = _untold(candidate, reason)
+    return replace(told, bounds=Bounds(low, high), recommendation=verdict)
+
+
+def _slices(cells: Sequence[Slice], log: Log) -> tuple[SliceEffect, ...]:
+    """The cells that gain and lose most in all, gains first."""
+    attempts = log.frame["attempts"].to_numpy()
+
+    def told(part: Slice) -> SliceEffect:
+        support = int(attempts[part.where].sum())
+        return SliceEffect(
+            part.name,
+            part.n,
+            part.moved,
+            _interval(part.saving, support),
+            _interval(part.failure_change, support),
         )
-    if result.matched_failures < MIN_MATCHED_FAILURES:
-        return (
-            f"{result.matched_failures} failures were logged under its choices; at least "
-            f"{MIN_MATCHED_FAILURES} are needed"
-        )
-    if result.propensity_fault is not None:
-        return result.propensity_fault
-    return None
+
+    def total(part: Slice) -> float:
+        return 0.0 if part.saving is None else part.saving.value * part.n
+
+    ordered = sorted(cells, key=lambda part: (-total(part), part.name))
+    if len(ordered) > MAX_SLICES:
+        ordered = [*ordered[: MAX_SLICES // 2], *ordered[-(MAX_SLICES // 2) :]]
+    return tuple(told(part) for part in ordered)
 
 
-def _harm(candidate: RoutingCandidate, result: Backtest) -> str | None:
-    """A failure rate that is surely too high, or None."""
-    for story, figure, limit in _failure_limits(candidate, result):
-        if rounded(figure.lower(0.95)) > rounded(limit):
-            return f"{story} more than {100 * limit:.1f} %"
-    return None
+def _on_frontier(now: OnPolicy, found: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Marks what nothing else is estimated to beat in cost, failures and breaches at once."""
 
+    def point(of: OnPolicy | Candidate) -> tuple[float, ...] | None:
+        values = (of.cost_usd.value, of.failure_rate.value)
+        breach = of.latency_breach_rate.value
+        if values[0] is None or values[1] is None:
+            return None
+        return (values[0], values[1], 0.0 if breach is None else breach)
 
-def _doubt(candidate: RoutingCandidate, result: Backtest) -> str | None:
-    """A failure rate that may be too high, or None."""
-    for story, figure, limit in _failure_limits(candidate, result):
-        high = rounded(figure.upper(0.95))
-        if high > rounded(limit):
-            return f"{story} up to {100 * high:.1f} %; at most {100 * limit:.1f} % is accepted"
-    return None
+    points = [p for p in (point(now), *map(point, found)) if p is not None]
 
+    def beaten(p: tuple[float, ...]) -> bool:
+        return any(all(a <= b for a, b in zip(q, p, strict=True)) and q != p for q in points)
 
-def _failure_limits(
-    candidate: RoutingCandidate, result: Backtest
-) -> Iterator[tuple[str, GuardedMean, float]]:
-    """What may not be higher than what: the rate or its rise, and the rise in protected slices."""
-    if candidate.max_failure_rate is not None:
-        if result.failure is not None:
-            yield "its failure rate is", result.failure, candidate.max_failure_rate
-    elif result.failure_change is not None:
-        yield "of all requests, failures rise by", result.failure_change, result.failure_limit
-    for name, change in result.protected.items():
-        yield f"of the requests of {name}, failures rise by", change, PROTECTED_POINTS
+    return tuple(
+        c if (p := point(c)) is None else replace(c, frontier=not beaten(p)) for c in found
+    )
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────
@@ -316,16 +340,21 @@ def _on_policy(log: Log, support: int) -> OnPolicy:
         m = clustered_mean(log.outcomes[:, outcome], log.cluster)
         return Interval.of(m.value, m.lower(0.975), m.upper(0.975), support)
 
+    def rate(outcome: int) -> Interval:
+        moments = _moments(log.outcomes[:, outcome], log)
+        return Interval.of(*rate_interval(moments), support)
+
     return OnPolicy(
         mean(UNIT_COST),
-        Interval.of(*rate_interval(_failures(log.outcomes[:, FAILURE], log)), support),
+        rate(FAILURE),
         mean(COST),
+        rate(BREACH) if log.breaches else Interval.unknown(support),
     )
 
 
-def _failures(failure: Floats, log: Log) -> WindowMoments:
+def _moments(bad: Floats, log: Log) -> WindowMoments:
     n = np.bincount(log.cluster).astype(np.int64)
-    y = np.bincount(log.cluster, weights=failure).astype(np.int64)
+    y = np.bincount(log.cluster, weights=bad).astype(np.int64)
     return WindowMoments(
         n=int(n.sum()),
         y=int(y.sum()),
@@ -359,14 +388,18 @@ def _as_rate(interval: Interval) -> Interval:
 
 
 def _rules(rules: Sequence[RoutingRule] | None) -> tuple[Rule, ...]:
-    return tuple(Rule(dict(r.when), dict(r.use)) for r in rules or ())
+    return tuple(Rule(dict(r.when), dict(r.use), r.share) for r in rules or ())
 
 
 def _untold(candidate: RoutingCandidate, reason: str) -> Candidate:
     none = Interval.unknown()
     return Candidate(
-        candidate.name, None, none, none, none, none, None, None, None, None, None, None, None, None,
-        "insufficient_evidence", reason, _rules(candidate.rules), None,
+        name=candidate.name, estimator=None, unit_cost_usd=none, failure_rate=none, cost_usd=none,
+        latency_breach_rate=none, saving_usd=none, saving_usd_per_day=None, bounds=None,
+        effective_sample_size=None, matched_failures=None, overlap=None, max_weight=None,
+        pareto_k=None, balance=None, negative_controls=(), gamma_flip=None, gamma_words=None,
+        recommendation="insufficient_evidence", reason=reason, needs=None, exploration=None,
+        rules=_rules(candidate.rules), changed_share=None, frontier=None, slices=(),
     )  # fmt: skip
 
 
@@ -381,7 +414,10 @@ def _without(telemetry: Telemetry, policy: Policy, reason: str) -> ViewResult[Ro
         section=section,
         checks=tuple(_check(c) for c in candidates),
         tables=routing_tables.empty(),
-        series={"routing_savings": routing_tables.savings({})},
+        series={
+            "routing_savings": routing_tables.savings({}),
+            "routing_frontier": routing_tables.frontier(section.on_policy, ()),
+        },
         notes=(
             f"No routing policy is backtested: {reason}.",
             *_beyond_bounds(policy, requests.rows["cost_nano"].to_numpy(dtype=float) / 1e9),
@@ -403,6 +439,7 @@ def _known_on_policy(rows: pd.DataFrame) -> OnPolicy:
         Interval.unknown(),
         _as_rate(mean(rows["failure"].to_numpy(dtype=float))),
         mean(rows["cost_nano"].to_numpy(dtype=float) / 1e9),
+        _as_rate(mean(rows["breach"].to_numpy(dtype=float))),
     )
 
 

@@ -10,31 +10,46 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.policy import Policy
-from analysis.stats.offpolicy import (
+from analysis.stats.clustered_mean import (
     ClusteredMean,
     GuardedMean,
-    ab_test_size,
     clustered_mean,
+    without_gaps,
+)
+from analysis.stats.offpolicy import (
+    DROS_GRID,
+    SWITCH_GRID,
     direct_method_scores,
     dr_scores,
-    dros_lambda,
-    effective_sample_size,
-    imbens_manski,
     importance_weights,
     ips_scores,
-    pareto_k,
     shrunken_weights,
     snips_scores,
+    switched_weights,
+    tuned,
 )
-from analysis.views.routing_log import COST, FAILURE, UNIT_COST, Log, Plan, words_of
+from analysis.stats.overlap import effective_sample_size, pareto_k
+from analysis.stats.partial_identification import imbens_manski
+from analysis.views.routing_log import (
+    BREACH,
+    COST,
+    FAILURE,
+    LEAST_CHANCE,
+    UNIT_COST,
+    Log,
+    words_of,
+)
+from analysis.views.routing_plan import Layer, Plan
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 FAILURE_RATIO, FAILURE_POINTS = 0.5, 0.010
-FAULT_LEVEL = 0.0005
-MIN_PROTECTED_REQUESTS = 1
 MAX_PROTECTED = 200
+Z = 1.959963984540054
+LOST_SHARE = 0.01
+"""Of estimated propensities so many may be next to nothing: the models are not that exact."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +63,31 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """What a candidate does to one part of the traffic.
+
+    name: in words. where: (n,) its rows. saving, failure_change: means over them, None where a part
+    of what moves there has no support.
+    """
+
+    name: str
+    where: Bools
+    n: int
+    moved: float
+    saving: GuardedMean | None
+    failure_change: GuardedMean | None
+
+
+@dataclass(frozen=True)
 class Backtest:
     """What the log says of one policy. Figures are None where it was never tried.
 
     saving: present − candidate, of the unit cost. failure_change: candidate − present.
-    failure_limit: how much the failure rate may rise. protected: the same change in each slice of
-    `routing.protect` with changed requests, by "column “value”". crowded: why they are not looked at,
-    where they are more than `MAX_PROTECTED`. bounds: of the saving, where a
-    part of the changed requests has no support. test_size: requests an arm that would tell. Both are
-    None too where a single cluster leaves no variance.
+    failure_limit: how much the failure rate may rise. protected: each slice of `routing.protect` of
+    which requests move. crowded: why they are not looked at, where they are more than
+    `MAX_PROTECTED`. bounds: of the saving, where a part of what moves has no support; None too where a
+    single cluster leaves no variance. scores, q_logged, q_target: (n, 4). matched: (n,) the plan's
+    probability of the logged action.
     """
 
     n_changed: int
@@ -64,11 +95,12 @@ class Backtest:
     unit_cost: GuardedMean | None
     failure: GuardedMean | None
     cost: ClusteredMean | None
+    breach: ClusteredMean | None
     saving: GuardedMean | None
     failure_change: GuardedMean | None
     failure_limit: float
     present_unit_cost: float
-    protected: Mapping[str, GuardedMean]
+    protected: tuple[Slice, ...]
     crowded: str | None
     estimates: Mapping[str, Estimate]
     bounds: tuple[float, float] | None
@@ -77,83 +109,159 @@ class Backtest:
     overlap: float
     max_weight: float
     pareto_k: float
-    propensity_fault: str | None
-    test_size: int | None
     plan: Plan
     weights: Floats
+    scores: Floats
 
 
 def backtest(log: Log, policy: Policy, chosen: Plan) -> Backtest:
     """The estimates for a plan."""
-    y, changed = log.outcomes, chosen.changed
-    weights = importance_weights(log.action, chosen.target, log.propensity)
-    tried = changed & (weights > 0)
+    chosen = _with_chances(log, chosen)
+    y, changed, stays = log.outcomes, chosen.changed, chosen.stays
     n, n_changed = len(y), int(changed.sum())
-    q_logged = log.model.predict(log.action)
-    q_target = log.model.predict(chosen.target)
-    supported = n_changed == 0 or not chosen.unsupported.any()
-    phi = dr_scores(y, q_logged, q_target, weights, chosen.target)
+    matched = chosen.matched(log.action)
+    weights = importance_weights(matched, _propensity(log, chosen, matched))
+    q_logged, q_target = log.expected(log.action), _expected(log, chosen)
+    lost, moved = chosen.lost, float((1.0 - stays).sum())
+    supported = not lost.any()
+    phi = dr_scores(y, q_logged, q_target, weights, stays)
     own_rate = float(y[:, FAILURE].mean())
-    limit = max(FAILURE_RATIO * own_rate, FAILURE_POINTS)
-    matched = ~changed | (weights > 0)
-    usd = policy.routing.failure_cost_usd
+    look = _Looks(log, policy, weights, changed & (weights > 0))
+    known = (supported and bool((weights > 0).any())) if n_changed else True
     crowded = _crowded(log, policy, changed)
-
-    def guarded(values: Floats, scale: float, harm: int, where: Bools | None = None) -> GuardedMean:
-        rows = np.ones(n, dtype=bool) if where is None else where
-        events, unit = _events(log, weights, tried & rows, int(rows.sum()))
-        mean = clustered_mean(values[rows], _codes(log.cluster[rows]))
-        return GuardedMean(mean, events, scale * unit, harm)
-
-    known = supported and tried.any() if n_changed else True
-    saving = guarded(y[:, UNIT_COST] - phi[:, UNIT_COST], usd, -1) if known else None
-    rise = phi[:, FAILURE] - y[:, FAILURE]
+    saving, rise = y[:, UNIT_COST] - phi[:, UNIT_COST], phi[:, FAILURE] - y[:, FAILURE]
     return Backtest(
         n_changed=n_changed,
-        changed_share=n_changed / n,
-        unit_cost=guarded(phi[:, UNIT_COST], usd, 1) if known else None,
-        failure=guarded(phi[:, FAILURE], 1.0, 1) if known else None,
+        changed_share=moved / n,
+        unit_cost=look.money(phi[:, UNIT_COST], 1) if known else None,
+        failure=look.rate(phi[:, FAILURE]) if known else None,
         cost=clustered_mean(phi[:, COST], log.cluster) if known else None,
-        saving=saving,
-        failure_change=guarded(rise, 1.0, 1) if known else None,
-        failure_limit=limit,
+        breach=clustered_mean(phi[:, BREACH], log.cluster) if known and log.breaches else None,
+        saving=look.money(saving, -1) if known else None,
+        failure_change=look.rate(rise) if known else None,
+        failure_limit=max(FAILURE_RATIO * own_rate, FAILURE_POINTS),
         present_unit_cost=float(y[:, UNIT_COST].mean()),
-        protected={
-            name: guarded(rise, 1.0, 1, rows)
+        protected=tuple(
+            look.slice(name, rows, saving, rise, lost, stays)
             for name, rows in _protected(log, policy, changed).items()
-        }
-        if known and crowded is None
-        else {},
+        )
+        if crowded is None
+        else (),
         crowded=crowded,
-        estimates=_estimates(log, chosen, weights, q_logged, q_target) if known else {},
-        bounds=None if supported else _bounds(log, policy, chosen, phi[:, UNIT_COST]),
-        effective_sample_size=effective_sample_size(weights[changed], _codes(log.cluster[changed])),
-        matched_failures=int(y[matched, FAILURE].sum()),
-        overlap=1.0 - float(chosen.unsupported.sum()) / n_changed if n_changed else 1.0,
+        estimates=_estimates(log, weights, matched, q_logged, q_target, stays) if known else {},
+        bounds=None if supported else _bounds(log, policy, chosen, look),
+        effective_sample_size=effective_sample_size(
+            weights[changed], without_gaps(log.cluster[changed])
+        )
+        if n_changed
+        else 0.0,
+        matched_failures=int(y[~changed | (weights > 0), FAILURE].sum()),
+        overlap=1.0 - float(lost.sum()) / moved if n_changed else 1.0,
         max_weight=float(weights.max()) if n_changed else math.nan,
         pareto_k=pareto_k(weights),
-        propensity_fault=_propensity_fault(log, weights, changed) if known else None,
-        test_size=ab_test_size(own_rate, limit, _design_effect(log)),
         plan=chosen,
         weights=weights,
+        scores=phi,
     )
 
 
-def _codes(cluster: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Codes from 0 without gaps."""
-    seen = np.bincount(cluster) > 0
-    return np.asarray((np.cumsum(seen) - 1)[cluster], dtype=np.int64)
+def by_cell(log: Log, policy: Policy, result: Backtest) -> tuple[Slice, ...]:
+    """What the candidate does to each cell of `routing.context` of which requests move."""
+    look = _Looks(log, policy, result.weights, result.plan.changed & (result.weights > 0))
+    y, phi, names = log.outcomes, result.scores, list(policy.routing.context)
+    touched = np.bincount(log.cell[result.plan.changed], minlength=len(log.cells)) > 0
+    saving, rise = y[:, UNIT_COST] - phi[:, UNIT_COST], phi[:, FAILURE] - y[:, FAILURE]
+    held = [c for c in names if c in log.frame.columns]
+    return tuple(
+        look.slice(
+            ", ".join(f"{c} “{_short(v)}”" for c, v in zip(held, log.cells[k], strict=True)),
+            log.cell == k, saving, rise, result.plan.lost, result.plan.stays,
+        )
+        for k in np.flatnonzero(touched).tolist()
+    )  # fmt: skip
 
 
-def _events(log: Log, weights: Floats, tried: Bools, n: int) -> tuple[int, float]:
-    """Clusters with a failure under the candidate's own choices, and how far one more would move
-    the mean of failures over n requests."""
-    weighted = np.bincount(log.cluster[tried], weights=(weights * log.outcomes[:, FAILURE])[tried])
-    events = int(np.count_nonzero(weighted))
-    if events:
-        return events, float(weighted.sum()) / events / max(n, 1)
-    typical = float(weights[tried].mean()) if tried.any() else 0.0
-    return 0, typical / max(n, 1)
+class _Looks:
+    """Guarded means over all requests, or over a part of them."""
+
+    def __init__(self, log: Log, policy: Policy, weights: Floats, tried: Bools) -> None:
+        self.log, self.weights, self.tried = log, weights, tried
+        self.usd = policy.routing.failure_cost_usd
+        self.failing = weights * log.outcomes[:, FAILURE]
+
+    def money(self, values: Floats, harm: int, where: Bools | None = None) -> GuardedMean:
+        return self._guarded(values, self.usd, harm, where)
+
+    def rate(self, values: Floats, where: Bools | None = None) -> GuardedMean:
+        return self._guarded(values, 1.0, 1, where)
+
+    def slice(
+        self, name: str, where: Bools, saving: Floats, rise: Floats, lost: Floats, stays: Floats
+    ) -> Slice:
+        known = not lost[where].any() and bool((self.weights[where] > 0).any())
+        return Slice(
+            name=name,
+            where=where,
+            n=int(where.sum()),
+            moved=float((1.0 - stays[where]).mean()),
+            saving=self.money(saving, -1, where) if known else None,
+            failure_change=self.rate(rise, where) if known else None,
+        )
+
+    def _guarded(self, values: Floats, scale: float, harm: int, where: Bools | None) -> GuardedMean:
+        rows = np.ones(len(values), dtype=bool) if where is None else where
+        events, unit = self._events(self.tried & rows, int(rows.sum()))
+        mean = clustered_mean(values[rows], without_gaps(self.log.cluster[rows]))
+        return GuardedMean(mean, events, scale * unit, harm)
+
+    def _events(self, tried: Bools, n: int) -> tuple[int, float]:
+        """Clusters with a failure under the candidate's own choices, and how far one more would
+        move the mean of failures over n requests."""
+        weighted = np.bincount(self.log.cluster[tried], weights=self.failing[tried])
+        events = int(np.count_nonzero(weighted))
+        if events:
+            return events, float(weighted.sum()) / events / max(n, 1)
+        typical = float(self.weights[tried].mean()) if tried.any() else 0.0
+        return 0, typical / max(n, 1)
+
+
+def _propensity(log: Log, chosen: Plan, matched: Floats) -> Floats:
+    """(n,): e of the logged action, where the plan would have taken it too."""
+    if log.propensity is not None:
+        return log.propensity
+    out = np.ones(len(matched))
+    for target in _targets(chosen):
+        rows = (log.action == target) & (matched > 0)
+        out[rows] = log.chance(target)[rows]
+    return out
+
+
+def _targets(chosen: Plan) -> list[int]:
+    found = {int(t) for layer in chosen.layers for t in np.unique(layer.target).tolist()}
+    return sorted(t for t in found if t >= 0)
+
+
+def _with_chances(log: Log, chosen: Plan) -> Plan:
+    """Of estimated propensities: requests that next to never got the target have no support."""
+    if log.propensity is not None:
+        return chosen
+    layers, rare = [], np.zeros(chosen.n)
+    for layer in chosen.layers:
+        here = np.zeros(chosen.n, dtype=bool)
+        for target in np.unique(layer.target[layer.target >= 0]).tolist():
+            here |= (layer.target == target) & (log.chance(target) < LEAST_CHANCE)
+        rare = rare + np.where(here & ~layer.unsupported, layer.share, 0.0)
+        layers.append(Layer(layer.share, layer.target, layer.rule, layer.unsupported | here))
+    moved = float((1.0 - chosen.stays).sum())
+    return Plan(tuple(layers), chosen.n) if rare.sum() > LOST_SHARE * moved else chosen
+
+
+def _expected(log: Log, chosen: Plan) -> Floats:
+    """q̂(π), (n, 4)."""
+    out = np.zeros_like(log.outcomes)
+    for layer in chosen.layers:
+        out = out + layer.share[:, None] * log.expected(layer.target)
+    return out
 
 
 def _crowded(log: Log, policy: Policy, changed: Bools) -> str | None:
@@ -178,26 +286,33 @@ def _protected(log: Log, policy: Policy, changed: Bools) -> dict[str, Bools]:
         codes, words = words_of(log.frame[column])
         touched = np.bincount(codes[changed] + 1, minlength=len(words) + 1)[1:]
         for code in sorted(range(len(words)), key=words.__getitem__):
-            if touched[code] >= MIN_PROTECTED_REQUESTS:
-                value = words[code]
-                shown = value if len(value) <= 40 else value[:39] + "…"
-                found[f"{column} “{shown}”"] = np.asarray(codes == code)
+            if touched[code]:
+                found[f"{column} “{_short(words[code])}”"] = np.asarray(codes == code)
     return found
 
 
+def _short(value: str | None) -> str:
+    if value is None:
+        return "(none)"
+    return value if len(value) <= 40 else value[:39] + "…"
+
+
 def _estimates(
-    log: Log, chosen: Plan, weights: Floats, q_logged: Floats, q_target: Floats
+    log: Log, weights: Floats, matched: Floats, q_logged: Floats, q_target: Floats, stays: Floats
 ) -> dict[str, Estimate]:
-    y, target = log.outcomes, chosen.target
-    lam = dros_lambda(
-        y[:, UNIT_COST], q_logged[:, UNIT_COST], q_target[:, UNIT_COST], weights, target
-    )
+    y = log.outcomes
+    unit = (y[:, UNIT_COST], q_logged[:, UNIT_COST], q_target[:, UNIT_COST], weights, stays)
+    shrunk = shrunken_weights(weights, tuned(shrunken_weights, DROS_GRID, *unit))
+    switched = switched_weights(weights, tuned(switched_weights, SWITCH_GRID, *unit))
     scores = {
-        "dr": dr_scores(y, q_logged, q_target, weights, target),
-        "snips": snips_scores(y, weights, target),
-        "ips": ips_scores(y, weights, target),
-        "dros": dr_scores(y, q_logged, q_target, shrunken_weights(weights, lam), target),
-        "dm": direct_method_scores(y, q_target, target),
+        "dr": dr_scores(y, q_logged, q_target, weights, stays),
+        "snips": snips_scores(y, weights, stays),
+        "ips": ips_scores(y, weights, stays),
+        "switch": dr_scores(y, q_logged, q_target, switched, stays),
+        "dros": dr_scores(y, q_logged, q_target, shrunk, stays),
+        "dm": direct_method_scores(y, q_target, stays),
+        # What a table of group means would say: those who got the choice, as if by chance.
+        "naive": snips_scores(y, matched, stays),
     }
     return {
         name: Estimate(
@@ -210,40 +325,36 @@ def _estimates(
     }
 
 
-def _propensity_fault(log: Log, weights: Floats, changed: Bools) -> str | None:
-    """Whether the weights contradict the log: of true propensities the mean weight is 1."""
-    mean = clustered_mean(weights[changed], _codes(log.cluster[changed]))
-    low, high = mean.lower(1 - FAULT_LEVEL), mean.upper(1 - FAULT_LEVEL)
-    if not math.isfinite(low) or low <= 1 <= high:
-        return None
-    return (
-        f"the logged propensities contradict the log: the weights of what it changes average {mean.value:.2f}, "
-        "and 1 was due"
-    )
+def dearest(policy: Policy) -> tuple[float, float]:
+    """The least and the most that one request can cost, by the policy's bounds and prices."""
+    low, high = policy.routing.bounds.get("cost_usd", (0.0, 1.0))
+    return low, high + policy.routing.failure_cost_usd + policy.routing.latency_breach_cost_usd
 
 
-def _bounds(log: Log, policy: Policy, chosen: Plan, phi: Floats) -> tuple[float, float] | None:
-    """Bounds of the saving: requests without support cost anything that an outcome can."""
-    y = log.outcomes[:, UNIT_COST]
-    cheapest, dearest = policy.routing.bounds.get("cost_usd", (0.0, 1.0))
-    dearest += policy.routing.failure_cost_usd + policy.routing.latency_breach_cost_usd
-    least = clustered_mean(y - np.where(chosen.unsupported, dearest, phi), log.cluster)
-    most = clustered_mean(y - np.where(chosen.unsupported, cheapest, phi), log.cluster)
-    low, high = imbens_manski(
-        least.value,
-        least.standard_error,
-        most.value,
-        most.standard_error,
-        policy.routing.confidence,
-    )
-    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
-
-
-def _design_effect(log: Log) -> float:
-    """Variance of the failure rate relative to independent requests."""
-    failure = log.outcomes[:, FAILURE]
-    rate = float(failure.mean())
-    if not 0 < rate < 1:
-        return 1.0
-    variance = clustered_mean(failure, log.cluster).variance
-    return max(1.0, variance * len(failure) / (rate * (1 - rate)))
+def _bounds(log: Log, policy: Policy, chosen: Plan, look: _Looks) -> tuple[float, float] | None:
+    """Bounds of the saving: what moves without support costs anything that an outcome can."""
+    low, high = dearest(policy)
+    held = Plan(
+        tuple(
+            Layer(
+                np.where(layer.unsupported, 0.0, layer.share), layer.target, layer.rule,
+                layer.unsupported,
+            )
+            for layer in chosen.layers
+        ),
+        chosen.n,
+    )  # fmt: skip
+    matched = held.matched(log.action)
+    weights = importance_weights(matched, _propensity(log, held, matched))
+    y, lost = log.outcomes[:, UNIT_COST], chosen.lost
+    kept = dr_scores(
+        y, log.expected(log.action)[:, UNIT_COST], _expected(log, held)[:, UNIT_COST], weights,
+        chosen.stays,
+    )  # fmt: skip
+    least = look.money(y - kept - lost * high, -1)
+    most = look.money(y - kept - lost * low, -1)
+    found = imbens_manski(
+        least.value, (least.value - least.lower(0.975)) / Z, most.value,
+        most.mean.standard_error, policy.routing.confidence,
+    )  # fmt: skip
+    return found if all(map(math.isfinite, found)) else None

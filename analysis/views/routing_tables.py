@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.check import finite
-from analysis.policy import Policy, Scalar
-from analysis.stats.offpolicy import ClusteredMean
-from analysis.views.routing_backtest import Backtest
+from analysis.check import Interval, finite
+from analysis.policy import RoutingRule, Scalar
+from analysis.stats.clustered_mean import ClusteredMean, GuardedMean
+from analysis.views.routing_backtest import Backtest, Slice
 from analysis.views.routing_log import FAILURE, UNIT_COST, Log
 
-POLICY_COLUMNS = ("candidate", "rule", "when", "use", "requests", "share", "tried", "unsupported",
+if TYPE_CHECKING:
+    from analysis.views.routing_section import Candidate, OnPolicy
+
+POLICY_COLUMNS = ("candidate", "rule", "when", "use", "take", "requests", "share", "tried", "unsupported",
                   "mean_propensity", "logged_failure_rate", "tried_failure_rate",
                   "logged_unit_cost_usd", "tried_unit_cost_usd")  # fmt: skip
 BACKTEST_COLUMNS = ("candidate", "estimator", "unit_cost_usd", "failure_rate", "cost_usd",
                     "saving_usd", "saving_low", "saving_high", "requests")  # fmt: skip
+SLICE_COLUMNS = ("candidate", "slice", "requests", "moved_share", "logged", "effective_sample_size",
+                 "saving_usd", "saving_low", "saving_high", "failure_change", "failure_change_low",
+                 "failure_change_high")  # fmt: skip
+FRONTIER_COLUMNS = ("name", "recommendation", "cost", "cost_low", "cost_high", "failure",
+                    "failure_low", "failure_high", "breach", "frontier")  # fmt: skip
 SAVINGS_COLUMNS = ("candidate", "estimator", "saving", "low", "high")
 
 
-def tables(log: Log, policy: Policy, found: Mapping[str, Backtest]) -> dict[str, pd.DataFrame]:
-    """Both files of `tables/`."""
+def tables(
+    log: Log,
+    rules: Mapping[str, Sequence[RoutingRule]],
+    found: Mapping[str, Backtest],
+    cells: Mapping[str, Sequence[Slice]],
+) -> dict[str, pd.DataFrame]:
+    """The files of `tables/`. rules, cells: by candidate, as in `found`."""
     return {
-        "routing_policy.csv": _policies(log, policy, found),
+        "routing_policy.csv": _policies(log, rules, found),
         "routing_backtest.csv": _backtests(log, found),
+        "routing_slices.csv": _slices(log, found, cells),
     }
 
 
 def empty() -> dict[str, pd.DataFrame]:
-    """Both files without rows."""
+    """The same files without rows."""
     return {
+        "routing_slices.csv": pd.DataFrame({c: [] for c in SLICE_COLUMNS}),
         "routing_policy.csv": pd.DataFrame({c: [] for c in POLICY_COLUMNS}),
         "routing_backtest.csv": pd.DataFrame({c: [] for c in BACKTEST_COLUMNS}),
     }
@@ -53,22 +69,77 @@ def savings(found: Mapping[str, Backtest]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(SAVINGS_COLUMNS))
 
 
-def _policies(log: Log, policy: Policy, found: Mapping[str, Backtest]) -> pd.DataFrame:
+def frontier(now: OnPolicy, found: Sequence[Candidate]) -> pd.DataFrame:
+    """Cost and failure rate of today's routing (without a recommendation) and of each candidate."""
+    points: list[tuple[str, str | None, OnPolicy | Candidate, bool | None]] = [
+        ("", None, now, None),
+        *((c.name, c.recommendation, c, c.frontier) for c in found),
+    ]
+    rows = [
+        (
+            name,
+            verdict,
+            *_ends(p.cost_usd),
+            *_ends(p.failure_rate),
+            p.latency_breach_rate.value,
+            best,
+        )
+        for name, verdict, p, best in points
+        if p.cost_usd.value is not None and p.failure_rate.value is not None
+    ]
+    return pd.DataFrame(rows, columns=list(FRONTIER_COLUMNS))
+
+
+def _ends(figure: Interval) -> tuple[float | None, float | None, float | None]:
+    return figure.value, figure.low, figure.high
+
+
+def _slices(
+    log: Log, found: Mapping[str, Backtest], cells: Mapping[str, Sequence[Slice]]
+) -> pd.DataFrame:
+    """Every cell that a candidate touches, its support and what it gains and loses there."""
+    rows = []
+    for name, parts in cells.items():
+        weights = found[name].weights
+        for part in parts:
+            w = weights[part.where]
+            squares = float((w * w).sum())
+            rows.append(
+                (
+                    name, part.name, part.n, part.moved, int((w > 0).sum()),
+                    float(w.sum()) ** 2 / squares if squares > 0 else 0.0,
+                    *_guarded(part.saving), *_guarded(part.failure_change),
+                )
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(SLICE_COLUMNS))
+
+
+def _guarded(figure: GuardedMean | None) -> tuple[float | int | None, ...]:
+    if figure is None:
+        return None, None, None
+    return finite(figure.value), finite(figure.lower(0.975)), finite(figure.upper(0.975))
+
+
+def _policies(
+    log: Log, rules: Mapping[str, Sequence[RoutingRule]], found: Mapping[str, Backtest]
+) -> pd.DataFrame:
     """What each rule changes, and what the log holds of it, without any adjustment."""
     rows = []
-    for candidate in policy.routing.candidates:
-        result = found.get(candidate.name)
-        if result is None:
-            continue
-        for index, rule in enumerate(candidate.rules or ()):
-            here = result.plan.rule == index
+    for name, result in found.items():
+        for index, rule in enumerate(rules[name]):
+            part = result.plan.taken_by(index)
+            lost = sum(
+                ((layer.rule == index) & layer.unsupported for layer in result.plan.layers),
+                start=part < 0,
+            )
+            here = part > 0
             tried = here & (result.weights > 0)
             y, n = log.outcomes, int(here.sum())
             rows.append(
                 (
-                    candidate.name, index + 1, _words(dict(rule.when)), _words(dict(rule.use)), n,
-                    n / len(here), int(tried.sum()), int((here & result.plan.unsupported).sum()),
-                    float(log.propensity[tried].mean()) if tried.any() else None,
+                    name, index + 1, _words(dict(rule.when)), _words(dict(rule.use)), rule.share, n,
+                    float(part.sum()) / len(here), int(tried.sum()), int(lost.sum()),
+                    1.0 / float(result.weights[tried].mean()) if tried.any() else None,
                     float(y[here, FAILURE].mean()) if n else None,
                     float(y[tried, FAILURE].mean()) if tried.any() else None,
                     float(y[here, UNIT_COST].mean()) if n else None,

@@ -1,0 +1,71 @@
+"""The logging policy, where it did not write down its probabilities.
+
+For a target action one logistic regression of whether the log took it on what was known before; then
+in each cell that is large enough another one, with a stronger penalty, on top of it: routers decide
+within cells, and what sends a long prompt one way in one cell need not do so in the next. Fitted on
+other clusters than it predicts (Chernozhukov et al. 2018), so that the doubly robust score is
+orthogonal to both models and its interval needs no allowance for them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.stats.calibration import ridge_logistic
+from analysis.stats.crossfit import N_FOLDS
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+RIDGE = 1.0
+CELL_RIDGE = 10.0
+MIN_CELL_ROWS = 400
+MIN_CELL_CHOICES = 20
+MAX_ROWS = 50_000
+"""Rows that the first fit reads: beyond, its error is small beside what the weights make of it."""
+MAX_CELL_ROWS = 20_000
+
+
+def crossfit_propensity(
+    features: Floats, taken: Bools, fold: Ints, cell: Ints, n_folds: int = N_FOLDS
+) -> Floats:
+    """ê(t | x), shape (n,): each row from a fit without its fold, rounded to 1e-9.
+
+    features: (n, p), of like scale. taken: (n,) whether the logged action is t. fold: (n,), from
+    `fold_of` of each row's cluster. cell: (n,) codes from 0. In a fold whose others never (always)
+    took t it is 0 (1).
+    """
+    out = np.zeros(len(taken))
+    for f in range(n_folds):
+        inside = fold == f
+        others = np.flatnonzero(~inside)
+        if not inside.any() or not others.size:
+            continue
+        share = float(taken[others].mean())
+        if share in (0.0, 1.0):
+            out[inside] = share
+            continue
+        read = _thinned(others, MAX_ROWS)
+        beta = ridge_logistic(features[read], taken[read].astype(float), ridge=RIDGE)
+        logit = beta[0] + features @ beta[1:]
+        for c in np.unique(cell[inside]).tolist():
+            here = cell == c
+            fitted = _thinned(others[here[others]], MAX_CELL_ROWS)
+            chosen = int(taken[fitted].sum())
+            if len(fitted) < MIN_CELL_ROWS or min(chosen, len(fitted) - chosen) < MIN_CELL_CHOICES:
+                continue
+            x = features[fitted]
+            varies = np.flatnonzero(x.std(axis=0) > 1e-9)
+            own = ridge_logistic(
+                x[:, varies], taken[fitted].astype(float), ridge=CELL_RIDGE, offset=logit[fitted]
+            )
+            rows = np.flatnonzero(inside & here)
+            logit[rows] += own[0] + features[np.ix_(rows, varies)] @ own[1:]
+        out[inside] = 1.0 / (1.0 + np.exp(-np.clip(logit[inside], -700.0, 700.0)))
+    return np.round(out, 9) + 0.0
+
+
+def _thinned(rows: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
+    return rows if rows.size <= most else rows[:: -(-rows.size // most)]
