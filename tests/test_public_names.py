@@ -98,6 +98,7 @@ RANKS = [
     {"errors", "check", "disk", "in_place", "leftovers", "progress", "stats", "stopping", "tables"},
     {
         "strict_yaml",
+        "yaml_text",
         "policy_problems",
         "policy_types",
         "policy_slos",
@@ -133,7 +134,7 @@ RANKS = [
 ASIDE = {
     "sample": {"errors", "disk", "in_place", "contract"},
     "ingest": {"errors", "contract", "telemetry"},
-    "propose": {"errors", "contract", "policy", "telemetry"},
+    "propose": {"errors", "contract", "policy", "telemetry", "yaml_text"},
 }
 
 

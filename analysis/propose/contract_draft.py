@@ -28,7 +28,10 @@ from analysis.propose.matching import (
 )
 from analysis.propose.profile import ColumnProfile
 from analysis.propose.synonyms import NOT_FOUND
-from analysis.propose.yaml_text import (
+from analysis.telemetry.columns import RESERVED
+from analysis.telemetry.csv_file import NoCsv
+from analysis.telemetry.source import Source
+from analysis.yaml_text import (
     comment,
     counted,
     listed,
@@ -36,9 +39,6 @@ from analysis.propose.yaml_text import (
     quoted,
     scalar,
 )
-from analysis.telemetry.columns import RESERVED
-from analysis.telemetry.csv_file import NoCsv
-from analysis.telemetry.source import Source
 
 HEADER = (
     "A first contract, proposed from the data: read every line, then keep, change or delete it. It "

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from analysis.contract import Column, ColumnType, Contract, Table
 from analysis.propose.profile import Closely, ColumnProfile
 from analysis.propose.synonyms import OPPOSITE, factor_by_name, looks_like, normalised
-from analysis.propose.yaml_text import NAME, counted, figure, per_cent, shown
 from analysis.telemetry.cells import EXPECTED
+from analysis.yaml_text import NAME, counted, figure, per_cent, shown
 
 ENOUGH_FIT = 0.95
 """Cells of which more than this share fit are faults of the data, not another kind of column."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from analysis.propose.evidence import Level
-from analysis.propose.yaml_text import figure, per_cent, rounded_up
+from analysis.yaml_text import figure, per_cent, rounded_up
 
 TARGETS = (
     "0.999", "0.995", "0.99", "0.98", "0.97", "0.95", "0.9", "0.85", "0.8", "0.75", "0.7", "0.6",

@@ -8,7 +8,7 @@ from analysis.policy import Policy
 from analysis.propose.evidence import Level, Overview, TextColumn, can_be_named
 from analysis.propose.policy_numbers import availability, daily, latency_limit, whole
 from analysis.propose.window_choice import WindowChoice
-from analysis.propose.yaml_text import (
+from analysis.yaml_text import (
     comment,
     counted,
     figure,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from analysis.propose.evidence import Overview, ReleaseSeen, Selection, can_be_named, count
-from analysis.propose.yaml_text import counted, per_cent, quoted, scalar
 from analysis.telemetry.source import Source
 from analysis.telemetry.windows import YEARS
+from analysis.yaml_text import counted, per_cent, quoted, scalar
 
 MIN_ROWS = 200
 """A release with fewer rows is too young to be compared."""

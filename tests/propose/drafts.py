@@ -12,7 +12,7 @@ import yaml
 from analysis import contract as contracts
 from analysis.contract import INTERACTIONS, SESSIONS, TABLES, USERS, Contract
 from analysis.propose import contract_text
-from analysis.propose.yaml_text import is_visible
+from analysis.yaml_text import is_visible
 
 COLUMN_KEYS = {"type", "role", "known_at", "description", "max_missing"}
 Rows = Sequence[Mapping[str, Any]]

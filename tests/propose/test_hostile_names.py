@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from analysis import policy as policies
 from analysis.propose import contract_text, policy_text
-from analysis.propose.yaml_text import is_visible
 from analysis.telemetry.columns import RESERVED
+from analysis.yaml_text import is_visible
 from tests.propose.drafts import (
     checked,
     extended,

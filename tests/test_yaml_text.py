@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.propose.yaml_text import (
+from analysis.yaml_text import (
     comment,
     counted,
     figure,
