@@ -141,6 +141,28 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("artifact", type=Path, metavar="ARTIFACT")
 
     p = _command(
+        sub,
+        "routes",
+        commands.routes,
+        "the rules of adopted routing candidates, for a policy (yaml) or a LiteLLM proxy",
+    )
+    p.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    p.add_argument(
+        "--candidate",
+        metavar="NAME",
+        help="this candidate, also where it is not adopted, which the text then says (default: the "
+        "adopted ones; exit 2 where there are none)",
+    )
+    p.add_argument(
+        "--format",
+        choices=["yaml", "litellm"],
+        default="yaml",
+        help="yaml: items of routing.candidates in policy.yml; litellm: a fragment of a LiteLLM proxy's "
+        "config.yaml, for one candidate, with what must be set by hand in its comments",
+    )
+    _out(p, "write to this file instead of stdout")
+
+    p = _command(
         sub, "slos", commands.slos, "the policy's objectives, and the alerts on them, as OpenSLO"
     )
     p.add_argument(

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import jsonschema
 import pytest
+import yaml
 
 from analysis import artifact as artifacts
 from analysis import commands
@@ -35,7 +36,7 @@ from analysis.review import Review
 from analysis.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["validate", "sample", "review", "render", "gate", "verify", "slos", "schema"]
+COMMANDS = ["validate", "sample", "review", "render", "gate", "verify", "routes", "slos", "schema"]
 
 Capture = pytest.CaptureFixture[str]
 
@@ -100,6 +101,7 @@ OPTIONS = {
     ],
     "gate": ["--format", "--explain"],
     "verify": [],
+    "routes": ["--candidate", "--format", "--out"],
     "slos": ["--policy", "--out"],
     "schema": [],
 }  # fmt: skip
@@ -120,6 +122,8 @@ WRONG_LINES = {
     "an unknown option": ["review", "--fast"],
     "no artifact": ["gate"],
     "no artifact to verify": ["verify"],
+    "no artifact to export routes of": ["routes"],
+    "no such format of routes": ["routes", "a.json", "--format", "json"],
     "two artifacts": ["verify", "a.json", "b.json"],
     "no data to validate": ["validate"],
     "no place for the sample": ["sample"],
@@ -303,7 +307,7 @@ TAMPERED: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("tamper", TAMPERED.values(), ids=TAMPERED.keys())
-def test_a_tampered_artifact_does_not_verify_and_is_refused_by_the_gate(
+def test_a_tampered_artifact_does_not_verify_and_is_refused_by_gate_and_routes(
     artifact: Path, tamper: Callable[[bytes], bytes], capsys: Capture
 ) -> None:
     artifact.write_bytes(tamper(artifact.read_bytes()))
@@ -316,9 +320,13 @@ def test_a_tampered_artifact_does_not_verify_and_is_refused_by_the_gate(
         told = capsys.readouterr()
         assert told.out == ""
         assert str(artifact) in told.err
+    assert run("routes", artifact) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert str(artifact) in told.err
 
 
-@pytest.mark.parametrize("command", ["gate", "verify"])
+@pytest.mark.parametrize("command", ["gate", "verify", "routes"])
 def test_an_artifact_that_is_not_there_exits_2(
     command: str, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -362,6 +370,102 @@ def test_the_gate_answers_an_unknown_check_with_the_closest(
     told = capsys.readouterr()
     assert "did you mean health.failure_rate?" in told.err
     assert told.out == ""
+
+
+# ── routes ───────────────────────────────────────────────────────────────────────────────
+
+RULES = [{"when": {"use_case": ["coding"]}, "use": {"model_provider": "p", "model_name": "a"}}]
+
+
+def with_candidates(review: Review, path: Path, *told: tuple[str, str], ruled: bool = True) -> Path:
+    """An artifact that agrees with itself, with these candidates: (name, recommendation)."""
+    body = copy.deepcopy(dict(review.body))
+    section = body["views"]["routing"]
+    like = next(c for c in section["candidates"] if c["rules"])
+    rules = [{**like["rules"][0], **rule} for rule in RULES] if ruled else []
+    section["candidates"] = [
+        {**like, "name": name, "recommendation": word, "reason": f"so of {name}", "rules": rules}
+        for name, word in told
+    ]
+    body["evidence_digest"] = artifacts.evidence_digest(body)
+    body["digest"] = artifacts.digest(body)
+    artifacts.write(body, path)
+    return path
+
+
+def test_routes_prints_the_adopted_candidates(
+    tiny_review: Review, tmp_path: Path, capsys: Capture
+) -> None:
+    told = [("one", "adopt"), ("two", "keep"), ("three", "adopt")]
+    path = with_candidates(tiny_review, tmp_path / "a.json", *told)
+    assert run("routes", path) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert yaml.safe_load(shown.out) == [{"name": n, "rules": RULES} for n in ("one", "three")]
+    assert artifacts.read(path)["evidence_digest"] in shown.out
+
+
+def test_routes_writes_a_config_of_litellm_to_a_file(
+    tiny_review: Review, tmp_path: Path, capsys: Capture
+) -> None:
+    path = with_candidates(tiny_review, tmp_path / "a.json", ("one", "adopt"))
+    out = tmp_path / "config.yaml"
+    assert run("routes", path, "--format", "litellm", "--out", out, "--quiet") == 0
+    assert tuple(capsys.readouterr()) == ("", "")
+    deployments = yaml.safe_load(out.read_text())["model_list"]
+    assert [d["model_info"]["id"] for d in deployments] == ["one.rule-1", "one.today"]
+
+
+def test_routes_exports_by_name_what_is_not_adopted_and_says_so(
+    tiny_review: Review, tmp_path: Path, capsys: Capture
+) -> None:
+    path = with_candidates(tiny_review, tmp_path / "a.json", ("one", "adopt"), ("two", "keep"))
+    for form in ("yaml", "litellm"):
+        assert run("routes", path, "--candidate", "two", "--format", form) == 0
+        shown = capsys.readouterr()
+        assert shown.out.startswith("# Routing candidate two: NOT ADOPTED (keep): so of two.\n")
+        assert shown.err == ""
+
+
+UNSETTLED = (("one", "keep"), ("two", "insufficient_evidence"))
+NO_ROUTES: dict[str, tuple[tuple[tuple[str, str], ...], list[str], list[str]]] = {
+    "none is adopted": (
+        UNSETTLED, [], ["no routing candidate is adopted", "one: keep", "two: insufficient evidence"],
+    ),
+    "no such candidate": (
+        UNSETTLED, ["--candidate", "three"], ["--candidate three: no such", "one: keep: so of one"],
+    ),
+    "no candidates": ((), [], ["the artifact holds no routing candidates"]),
+    "no candidates by name": ((), ["--candidate", "one"], ["the artifact holds no routing candidates"]),
+    "several for one router": (
+        (("one", "adopt"), ("two", "adopt")), ["--format", "litellm"], ["--candidate", "one: adopt"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("told", "options", "said"), NO_ROUTES.values(), ids=NO_ROUTES.keys())
+def test_routes_without_a_candidate_to_export_exits_2_and_lists_them(
+    tiny_review: Review,
+    tmp_path: Path,
+    told: tuple[tuple[str, str], ...],
+    options: list[str],
+    said: list[str],
+    capsys: Capture,
+) -> None:
+    path = with_candidates(tiny_review, tmp_path / "a.json", *told)
+    assert run("routes", path, *options, "--out", tmp_path / "out") == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert [words for words in said if words not in shown.err] == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_routes_of_a_candidate_without_rules_exits_2(
+    tiny_review: Review, tmp_path: Path, capsys: Capture
+) -> None:
+    path = with_candidates(tiny_review, tmp_path / "a.json", ("one", "adopt"), ruled=False)
+    assert run("routes", path) == 2
+    assert "one has no rules to export: so of one" in capsys.readouterr().err
 
 
 # ── as a program ─────────────────────────────────────────────────────────────────────────

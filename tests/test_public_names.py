@@ -121,7 +121,7 @@ RANKS = [
     {"views"},
     {"gate"},
     {"bounds"},
-    {"artifact", "gate_report"},
+    {"artifact", "gate_report", "routes"},
     {"review"},
     {"ledger"},
     {"present"},
