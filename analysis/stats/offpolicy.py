@@ -99,14 +99,17 @@ def tuned(
 ) -> float:  # fmt: skip
     """The value of `grid` whose changed weights have the least squared bias plus variance.
 
-    The bias is estimated by the distance from plain DR (Su, Dimakopoulou, Krishnamurthy & Dudík
-    2020, section 5). y and q: (n,). Ties go to the larger value, which is nearer to plain DR.
+    The bias is bounded by its distance from plain DR and that distance's own error (Su, Dimakopoulou,
+    Krishnamurthy & Dudík 2020, section 5; Wang, Agarwal & Dudík 2017, section 4.2): a bias that the log
+    is too short to see is not taken for none. y and q: (n,). Ties go to the larger value, which is
+    nearer to plain DR.
     """
     plain = dr_scores(y, q_logged, q_target, weights, stays)
     best, least = max(grid), math.inf
     for value in sorted(grid, reverse=True):
         scores = dr_scores(y, q_logged, q_target, change(weights, value), stays)
-        bias = float(np.mean(scores - plain))
+        away = scores - plain
+        bias = abs(float(np.mean(away))) + float(np.std(away)) / math.sqrt(max(len(y), 1))
         error = bias * bias + float(np.var(scores)) / max(len(y), 1)
         if error < least * (1 - 1e-9):
             best, least = value, error

@@ -48,6 +48,7 @@ Bools = npt.NDArray[np.bool_]
 FAILURE_RATIO, FAILURE_POINTS = 0.5, 0.010
 MAX_PROTECTED = 200
 Z = 1.959963984540054
+EDGES, EXPECTED = (0.10, 0.05, 0.02, 0.01), 5.0
 LOST_SHARE = 0.01
 """Of estimated propensities so many may be next to nothing: the models are not that exact."""
 
@@ -249,11 +250,25 @@ def _with_chances(log: Log, chosen: Plan) -> Plan:
     for layer in chosen.layers:
         here = np.zeros(chosen.n, dtype=bool)
         for target in np.unique(layer.target[layer.target >= 0]).tolist():
-            here |= (layer.target == target) & (log.chance(target) < LEAST_CHANCE)
+            here |= (layer.target == target) & _never(log, target)
         rare = rare + np.where(here & ~layer.unsupported, layer.share, 0.0)
         layers.append(Layer(layer.share, layer.target, layer.rule, layer.unsupported | here))
     moved = float((1.0 - chosen.stays).sum())
     return Plan(tuple(layers), chosen.n) if rare.sum() > LOST_SHARE * moved else chosen
+
+
+def _never(log: Log, target: int) -> Bools:
+    """(n,): requests that a log with estimated propensities next to never sends to `target`.
+
+    A router without chance leaves small estimates, not zeros: where they promise some requests and
+    the log has none, there is no support.
+    """
+    chance, taken = log.chance(target), log.action == target
+    for edge in EDGES:
+        here = chance < edge
+        if not taken[here].any() and float(chance[here].sum()) >= EXPECTED:
+            return np.asarray(here)
+    return np.asarray(chance < LEAST_CHANCE)
 
 
 def _expected(log: Log, chosen: Plan) -> Floats:
