@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,13 +70,12 @@ def clustered_mean(scores: Floats, cluster: Ints) -> ClusteredMean:
     n = len(scores)
     if n == 0 or not np.isfinite(scores).all():
         return ClusteredMean(math.nan, math.nan, math.nan, n)
-    value = math.fsum(scores.tolist()) / n
-    members = np.bincount(cluster)
-    groups = int(np.count_nonzero(members))
+    value = total(scores) / n
+    groups = int(np.count_nonzero(np.bincount(cluster)))
     if groups < 2:
         return ClusteredMean(value, math.inf, 1.0, n)
     totals = np.bincount(cluster, weights=scores - value)
-    variance = groups / (groups - 1.0) * math.fsum((totals * totals).tolist()) / (float(n) * n)
+    variance = groups / (groups - 1.0) * total(totals * totals) / (float(n) * n)
     return ClusteredMean(value, variance, groups - 1.0, n)
 
 
@@ -130,6 +130,11 @@ class GuardedMean:
         limit = float(special.gammaincinv(self.events + 1.0, level))
         excess = max(0.0, (limit - self.events) ** 2 - z * z * self.events)
         return math.sqrt(reach * reach + excess * self.unit * self.unit)
+
+
+def total(values: npt.NDArray[Any]) -> float:
+    """The sum, carried with more digits than it is given back in: its last bits hang on no machine."""
+    return float(np.sum(values, dtype=np.longdouble))
 
 
 def without_gaps(cluster: Ints) -> Ints:

@@ -70,12 +70,13 @@ class CrossFit:
         out = np.zeros((len(action), self.n_outcomes))
         action = np.where(action < 0, -1, np.append(self.place, -1)[action])
         for f, model in enumerate(self.models):
-            for a in range(len(model.level)):
-                rows = np.flatnonzero((self.fold == f) & (action == a))
-                if rows.size:
-                    slopes = model.common + model.own[a]
-                    value = self.features[rows] @ slopes + model.level[a]
-                    out[rows] = np.clip(value, model.low, model.high)
+            inside = np.flatnonzero(self.fold == f)
+            for a in np.unique(action[inside]).tolist():
+                if a < 0:
+                    continue
+                rows = inside[action[inside] == a]
+                value = self.features[rows] @ (model.common + model.own[a]) + model.level[a]
+                out[rows] = np.clip(value, model.low, model.high)
         return np.round(out, 9) + 0.0
 
 

@@ -32,6 +32,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from analysis.stats.clustered_mean import total
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -68,12 +70,12 @@ def snips_scores(y: Floats, weights: Floats, stays: Floats) -> Floats:
     moved = 1.0 - stays
     if not (moved > 0).any():
         return np.array(y, dtype=float)
-    total = math.fsum(weights.tolist())
-    if total <= 0:
+    sum_of = total(weights)
+    if sum_of <= 0:
         return np.full(np.shape(y), math.nan)
     w = _column(weights, y)
-    mean = np.sum(w * y, axis=0) / total
-    return _left(y, stays) + _column(moved, y) * mean + w * (y - mean) * (moved.sum() / total)
+    mean = np.sum(w * y, axis=0) / sum_of
+    return _left(y, stays) + _column(moved, y) * mean + w * (y - mean) * (moved.sum() / sum_of)
 
 
 def dr_scores(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.stats.clustered_mean import clustered_mean
+from analysis.stats.clustered_mean import ClusteredMean, total
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -19,8 +19,8 @@ MIN_TAIL = 5
 def effective_sample_size(weights: Floats, cluster: Ints) -> float:
     """(Σ_c w_c)² / Σ_c w_c² over cluster totals of the weights (Kish 1965); 0 without weight."""
     totals = np.bincount(cluster, weights=weights) if len(weights) else np.zeros(0)
-    squares = math.fsum((totals * totals).tolist())
-    return math.fsum(totals.tolist()) ** 2 / squares if squares > 0 else 0.0
+    squares = total(totals * totals)
+    return total(totals) ** 2 / squares if squares > 0 else 0.0
 
 
 def pareto_k(weights: Floats) -> float:
@@ -60,15 +60,23 @@ def balance(features: Floats, weights: Floats, moved: Floats, cluster: Ints) -> 
     features: (n, p); weights, moved: (n,); cluster: (n,) codes without gaps. With true propensities
     E[(w − moved) x] = 0 for every x that was known before the choice (Austin & Stuart 2015).
     """
-    total = float(moved.sum())
+    due = total(moved)
+    off = weights - moved
+    order = np.argsort(cluster, kind="stable")
+    starts = np.flatnonzero(np.diff(cluster[order], prepend=-1))
+    groups, n = len(starts), len(moved)
     out = []
     for j in range(features.shape[1]):
         x = features[:, j]
-        mean = float((moved * x).sum()) / total
-        spread = math.sqrt(max(float((moved * (x - mean) ** 2).sum()) / total, 0.0))
-        if spread < 1e-9:
+        centred = x - float(np.dot(moved, x)) / due
+        spread = math.sqrt(max(float(np.dot(moved, centred * centred)) / due, 0.0))
+        if spread < 1e-9 or groups < 2:
             continue
         # About the mean, so that a total weight that is off by chance is not each feature's fault.
-        found = clustered_mean((weights - moved) * (x - mean), cluster)
-        out.append(Imbalance(j, found.value * len(x) / total / spread, found.p_two_sided))
+        scores = off * centred
+        value = total(scores) / n
+        sums = np.add.reduceat((scores - value)[order], starts)
+        variance = groups / (groups - 1.0) * total(sums * sums) / (float(n) * n)
+        found = ClusteredMean(value, variance, groups - 1.0, n)
+        out.append(Imbalance(j, value * n / due / spread, found.p_two_sided))
     return out

@@ -19,13 +19,14 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-RIDGE = 1.0
-CELL_RIDGE = 10.0
+RIDGE = 3.0
+CELL_RIDGE = 30.0
 MIN_CELL_ROWS = 400
 MIN_CELL_CHOICES = 20
-MAX_ROWS = 50_000
-"""Rows that the first fit reads: beyond, its error is small beside what the weights make of it."""
-MAX_CELL_ROWS = 20_000
+MAX_ROWS = 20_000
+MAX_CELL_ROWS = 8_000
+"""Rows that one fit reads: beyond, its error is small beside what the weights make of it."""
+CELL_STEPS = 4
 
 
 def crossfit_propensity(
@@ -59,7 +60,11 @@ def crossfit_propensity(
             x = features[fitted]
             varies = np.flatnonzero(x.std(axis=0) > 1e-9)
             own = ridge_logistic(
-                x[:, varies], taken[fitted].astype(float), ridge=CELL_RIDGE, offset=logit[fitted]
+                x[:, varies],
+                taken[fitted].astype(float),
+                ridge=CELL_RIDGE,
+                offset=logit[fitted],
+                max_steps=CELL_STEPS,
             )
             rows = np.flatnonzero(inside & here)
             logit[rows] += own[0] + features[np.ix_(rows, varies)] @ own[1:]

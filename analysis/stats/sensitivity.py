@@ -34,7 +34,7 @@ class Move:
 
     share: (n,), 0 where this part moves nothing. matched: (n,) whether the log took the target.
     propensity: (n,), of the target, read where matched. q_target: (n,) expected outcome of it.
-    group: (n,) codes of cell and target, −1 where share is 0.
+    group: (n,) codes of cells from 0, read where share is above 0.
     """
 
     share: Floats
@@ -55,35 +55,40 @@ def worst_scores(
     turn = 1.0 if high else -1.0
     out = turn * stays * y
     for move in moves:
-        bound, mean = _tail_means(turn * y, turn * move.q_target, move, gamma)
-        e = np.where(move.matched, move.propensity, 1.0)
-        taken = turn * y + (1.0 - e) / e * (bound - mean)
-        out = out + move.share * np.where(move.matched, taken, mean)
+        rows = np.flatnonzero(move.share > 0)
+        matched = move.matched[rows]
+        e = np.where(matched, move.propensity[rows], 1.0)
+        y_moved = turn * y[rows]
+        bound, mean = _tail_means(
+            y_moved, turn * move.q_target[rows], matched, e, move.group[rows], gamma
+        )
+        taken = y_moved + (1.0 - e) / e * (bound - mean)
+        out[rows] += move.share[rows] * np.where(matched, taken, mean)
     return turn * out
 
 
-def _tail_means(y: Floats, q: Floats, move: Move, gamma: float) -> tuple[Floats, Floats]:
-    """H and ρ, (n,) each."""
+def _tail_means(
+    y: Floats, q: Floats, matched: Bools, e: Floats, group: Ints, gamma: float
+) -> tuple[Floats, Floats]:
+    """H (where matched) and ρ, (n,) each."""
     at = gamma / (1.0 + gamma)
-    bound, mean = np.zeros(len(y)), np.zeros(len(y))
-    counts = np.bincount(move.group[move.matched & (move.group >= 0)], minlength=1)
-    few = np.append(counts < MIN_CELL, False)
-    groups: list[Bools] = [move.group == g for g in np.flatnonzero(~few[:-1]).tolist()]
+    few = np.bincount(group[matched], minlength=int(group.max(initial=0)) + 1) < MIN_CELL
     # Small cells share one quantile and one mean.
-    known = np.isin(move.group, np.flatnonzero(~few[:-1]))
-    groups.append((move.group >= 0) & ~known)
-    for rows in groups:
-        seen = rows & move.matched
-        if not rows.any() or not seen.any():
-            mean[rows] = q[rows]
+    pool = np.where(few[group], -1, group)
+    order = np.argsort(pool, kind="stable")
+    edges = np.append(np.flatnonzero(np.diff(pool[order], prepend=-2)), len(order))
+    bound, mean = np.zeros(len(y)), q.copy()
+    for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        rows = order[begin:end]
+        seen = rows[matched[rows]]
+        if not seen.size:
             continue
         k = float(np.quantile(y[seen], at, method="inverted_cdf"))
-        tail = y / gamma + (1 - 1 / gamma) * (k + (1 + gamma) * np.maximum(y - k, 0.0))
-        bound[rows] = tail[rows]
-        e = move.propensity[seen]
-        weight = (1.0 - e) / e + 1e-12
-        level = float((weight * tail[seen]).sum() / weight.sum())
-        centre = float((weight * q[seen]).sum() / weight.sum())
+        tail = y[seen] / gamma + (1 - 1 / gamma) * (k + (1 + gamma) * np.maximum(y[seen] - k, 0.0))
+        bound[seen] = tail
+        weight = (1.0 - e[seen]) / e[seen] + 1e-12
+        level = float(np.dot(weight, tail) / weight.sum())
+        centre = float(np.dot(weight, q[seen]) / weight.sum())
         mean[rows] = level + (q[rows] - centre) / gamma
     return bound, mean
 

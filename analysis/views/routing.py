@@ -87,7 +87,6 @@ class _Judged:
     result: Backtest
     doubts: Doubts
     cells: tuple[Slice, ...]
-    cascade: _Steps | None = None
 
 
 def _assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
@@ -96,23 +95,22 @@ def _assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
         return _without(telemetry, policy, "no request has a known outcome, choice and propensity")
     support = int(log.frame["attempts"].sum())
     baseline = _once(lambda: read_log(telemetry, policy, win=0))
-    found: dict[str, _Judged] = {}
-    refused: dict[str, str] = {}
-    for candidate in policy.routing.candidates:
-        judged = _judge(telemetry, policy, log, baseline, candidate)
-        if isinstance(judged, str):
-            refused[candidate.name] = judged
-        else:
-            found[candidate.name] = judged
-    adjusted = _adjusted({n: j.result for n, j in found.items() if j.cascade is None})
-    candidates = tuple(
-        _untold(c, refused[c.name])
-        if c.name in refused
-        else _candidate(telemetry, policy, log, found[c.name], adjusted.get(c.name), support)
-        for c in policy.routing.candidates
-    )
+    judged = {
+        c.name: _judge(telemetry, policy, log, baseline, c) for c in policy.routing.candidates
+    }
+    backtested = {n: j for n, j in judged.items() if isinstance(j, _Judged)}
+    adjusted = _adjusted({n: j.result for n, j in backtested.items()})
+
+    def told(candidate: RoutingCandidate) -> Candidate:
+        found = judged[candidate.name]
+        if isinstance(found, str):
+            return _untold(candidate, found)
+        if isinstance(found, _Steps):
+            return _cascade(candidate, found)
+        return _candidate(telemetry, policy, log, found, adjusted.get(candidate.name), support)
+
+    candidates = tuple(told(c) for c in policy.routing.candidates)
     now = _on_policy(log, support)
-    backtested = {n: j for n, j in found.items() if j.cascade is None}
     source: Literal["logged", "estimated"] = "estimated" if log.propensity is None else "logged"
     section = RoutingSection(source, now, _on_frontier(now, candidates), log.n_requests, None)
     results = {n: j.result for n, j in backtested.items()}
@@ -148,7 +146,7 @@ def _judge(
     log: Log,
     baseline: Callable[[], Log],
     candidate: RoutingCandidate,
-) -> _Judged | str:
+) -> _Judged | _Steps | str:
     """What the log says of a candidate, or why it is not backtested."""
     if candidate.learn is not None and telemetry.windows.baseline is None:
         return NO_BASELINE
@@ -163,7 +161,7 @@ def _judge(
         if limits is None:
             return "a single cluster leaves no variance"
         first, second = (" / ".join(map(str, baseline().actions[code])) for code in pair)
-        return _Judged(candidate, cheap, Doubts(None, (), None), (), _Steps(first, second, *limits))
+        return _Steps(first, second, *limits)
     if candidate.learn is not None:
         rules, reason = learn(baseline(), policy, candidate)
         if reason is not None:
@@ -221,8 +219,6 @@ def _candidate(
 ) -> Candidate:
     candidate, result = judged.candidate, judged.result
     days = None if telemetry.windows.by_release else telemetry.candidate_days
-    if judged.cascade is not None:
-        return _cascade(candidate, judged.cascade)
     verdict = recommend(policy, candidate, result, adjusted, judged.doubts.fault)
     trial = exploration(log, policy, result, verdict, days)
     gamma = gamma_flip(log, policy, candidate, result, verdict)

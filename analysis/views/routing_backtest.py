@@ -115,17 +115,36 @@ class Backtest:
     scores: Floats
 
 
-def backtest(log: Log, policy: Policy, chosen: Plan) -> Backtest:
-    """The estimates for a plan."""
+@dataclass(frozen=True)
+class Scored:
+    """A plan with its doubly robust scores, (n, 4), and what they are made of."""
+
+    plan: Plan
+    matched: Floats
+    weights: Floats
+    q_logged: Floats
+    q_target: Floats
+    scores: Floats
+
+
+def scored(log: Log, chosen: Plan) -> Scored:
+    """Doubly robust scores of every outcome. Where a part has no support they are guesses."""
     chosen = _with_chances(log, chosen)
-    y, changed, stays = log.outcomes, chosen.changed, chosen.stays
-    n, n_changed = len(y), int(changed.sum())
     matched = chosen.matched(log.action)
     weights = importance_weights(matched, _propensity(log, chosen, matched))
     q_logged, q_target = log.expected(log.action), _expected(log, chosen)
+    phi = dr_scores(log.outcomes, q_logged, q_target, weights, chosen.stays)
+    return Scored(chosen, matched, weights, q_logged, q_target, phi)
+
+
+def backtest(log: Log, policy: Policy, chosen: Plan) -> Backtest:
+    """The estimates for a plan."""
+    found = scored(log, chosen)
+    chosen, weights, phi = found.plan, found.weights, found.scores
+    y, changed, stays = log.outcomes, chosen.changed, chosen.stays
+    n, n_changed = len(y), int(changed.sum())
     lost, moved = chosen.lost, float((1.0 - stays).sum())
     supported = not lost.any()
-    phi = dr_scores(y, q_logged, q_target, weights, stays)
     own_rate = float(y[:, FAILURE].mean())
     look = _Looks(log, policy, weights, changed & (weights > 0))
     known = (supported and bool((weights > 0).any())) if n_changed else True
@@ -149,7 +168,7 @@ def backtest(log: Log, policy: Policy, chosen: Plan) -> Backtest:
         if crowded is None
         else (),
         crowded=crowded,
-        estimates=_estimates(log, weights, matched, q_logged, q_target, stays) if known else {},
+        estimates=_estimates(log, found) if known else {},
         bounds=None if supported else _bounds(log, policy, chosen, look),
         effective_sample_size=effective_sample_size(
             weights[changed], without_gaps(log.cluster[changed])
@@ -312,22 +331,21 @@ def _short(value: str | None) -> str:
     return value if len(value) <= 40 else value[:39] + "…"
 
 
-def _estimates(
-    log: Log, weights: Floats, matched: Floats, q_logged: Floats, q_target: Floats, stays: Floats
-) -> dict[str, Estimate]:
-    y = log.outcomes
+def _estimates(log: Log, of: Scored) -> dict[str, Estimate]:
+    y, weights, stays = log.outcomes, of.weights, of.plan.stays
+    q_logged, q_target = of.q_logged, of.q_target
     unit = (y[:, UNIT_COST], q_logged[:, UNIT_COST], q_target[:, UNIT_COST], weights, stays)
     shrunk = shrunken_weights(weights, tuned(shrunken_weights, DROS_GRID, *unit))
     switched = switched_weights(weights, tuned(switched_weights, SWITCH_GRID, *unit))
     scores = {
-        "dr": dr_scores(y, q_logged, q_target, weights, stays),
+        "dr": of.scores,
         "snips": snips_scores(y, weights, stays),
         "ips": ips_scores(y, weights, stays),
         "switch": dr_scores(y, q_logged, q_target, switched, stays),
         "dros": dr_scores(y, q_logged, q_target, shrunk, stays),
         "dm": direct_method_scores(y, q_target, stays),
         # What a table of group means would say: those who got the choice, as if by chance.
-        "naive": snips_scores(y, matched, stays),
+        "naive": snips_scores(y, of.matched, stays),
     }
     return {
         name: Estimate(

@@ -20,22 +20,20 @@ import numpy.typing as npt
 from analysis.policy import Policy, RoutingRule
 from analysis.stats.clustered_mean import clustered_mean
 from analysis.stats.partial_identification import imbens_manski
-from analysis.views.routing_backtest import Backtest, backtest, dearest
+from analysis.views.routing_backtest import Scored, dearest, scored
 from analysis.views.routing_log import BREACH, COST, FAILURE, UNIT_COST, Log
 from analysis.views.routing_plan import plan
 
 Floats = npt.NDArray[np.float64]
 
 
-def all_to(log: Log, policy: Policy, action: tuple[str | None, ...]) -> Backtest:
-    """The backtest of sending everything to one action."""
+def all_to(log: Log, policy: Policy, action: tuple[str | None, ...]) -> Scored:
+    """The scores of sending everything to one action."""
     use = {c: str(v) for c, v in zip(policy.routing.action, action, strict=True)}
-    return backtest(log, policy, plan(log, policy, [RoutingRule(when={}, use=dict(use))]))
+    return scored(log, plan(log, policy, [RoutingRule(when={}, use=dict(use))]))
 
 
-def bounds(
-    log: Log, policy: Policy, cheap: Backtest, strong: Backtest
-) -> tuple[float, float] | None:
+def bounds(log: Log, policy: Policy, cheap: Scored, strong: Scored) -> tuple[float, float] | None:
     """Of the saving, with the policy's confidence; None where a single cluster leaves no variance."""
     low_cost, high_cost = policy.routing.bounds.get("cost_usd", (0.0, 1.0))
     least, most = dearest(policy)

@@ -219,7 +219,7 @@ class _Part:
         self.log, self.share = log, share
         self.matched = log.action == target
         self.propensity = np.where(self.matched, log.chance(target), 1.0)
-        self.group = np.where(share > 0, log.cell, -1)
+        self.group = log.cell
         self.expected = log.expected(np.full(len(share), target, dtype=np.int64))
 
     def __call__(self, outcome: int) -> Move:

@@ -11,7 +11,6 @@ import pandas as pd
 from scipy import optimize
 
 from analysis.policy import Policy, RoutingCandidate, RoutingRule, Scalar
-from analysis.stats.clustered_mean import clustered_mean, without_gaps
 from analysis.stats.offpolicy import dr_scores, importance_weights
 from analysis.views.routing_log import BREACH, COST, FAILURE, UNIT_COST, Action, Log, words_of
 
@@ -52,20 +51,24 @@ def values(log: Log) -> Values:
     y, q_logged = log.outcomes, log.expected(log.action)
     stays = np.zeros(len(y))
     present = np.array([y[log.cell == c].mean(axis=0) for c in range(cells)]).reshape(cells, 4)
+    # Clusters within cells: a cluster's rows may lie in several.
+    width = int(log.cluster.max()) + 1
+    pair, place = np.unique(log.cell * width + log.cluster, return_inverse=True)
+    home = pair // width
+    groups = np.bincount(home, minlength=cells)
     for j, action in enumerate(actions.tolist()):
         taken = np.bincount(log.cell[log.action == action], minlength=cells)
         tried[:, j] = taken >= MIN_REQUESTS
-        matched = (log.action == action).astype(float)
-        weights = importance_weights(matched, log.chance(action))
+        weights = importance_weights((log.action == action).astype(float), log.chance(action))
         target = np.full(len(y), action, dtype=np.int64)
         phi = dr_scores(y, q_logged, log.expected(target), weights, stays)
-        for c in np.flatnonzero(tried[:, j]).tolist():
-            rows = log.cell == c
-            cluster = without_gaps(log.cluster[rows])
-            mean[c, j] = phi[rows].mean(axis=0)
-            for outcome in (UNIT_COST, FAILURE, COST, *([BREACH] if log.breaches else [])):
-                change = clustered_mean(phi[rows, outcome] - y[rows, outcome], cluster)
-                error[c, j, outcome] = change.standard_error
+        for outcome in (UNIT_COST, FAILURE, COST, *([BREACH] if log.breaches else [])):
+            mean[:, j, outcome] = np.bincount(log.cell, phi[:, outcome], cells) / n
+            change = phi[:, outcome] - y[:, outcome]
+            off = change - (np.bincount(log.cell, change, cells) / n)[log.cell]
+            sums = np.bincount(place, off, len(pair))
+            squares = np.bincount(home, sums * sums, cells) * groups / np.maximum(groups - 1.0, 1.0)
+            error[:, j, outcome] = np.where(groups > 1, np.sqrt(squares) / n, np.inf)
     return Values(n, tried, mean, present, error, actions)
 
 

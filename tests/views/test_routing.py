@@ -293,6 +293,156 @@ class TestRules:
         assert found.saving_usd.value is None
 
 
+class TestEstimatedPropensities:
+    def test_a_log_that_did_not_write_them_down_is_backtested_and_says_so(
+        self, tmp_path: Path
+    ) -> None:
+        rows = world().drop(columns="routing_propensity")
+        result = assessed(rows, tmp_path, CODING_TO_B)
+        found = only(result)
+        assert result.section.propensity == "estimated"
+        assert any("no unmeasured confounding" in note for note in result.notes)
+        truth = 0.3 * (40 * 0.08 + 0.06)
+        assert found.saving_usd.low is not None
+        assert found.saving_usd.high is not None
+        assert found.saving_usd.low < truth < found.saving_usd.high
+        assert found.recommendation == "adopt"
+        assert found.gamma_flip is not None
+        assert found.gamma_flip > 1
+        assert "could undo the saving" in str(found.gamma_words)
+
+    def test_the_policy_may_ask_for_them(self, tmp_path: Path) -> None:
+        result = assessed(world(), tmp_path, CODING_TO_B, routing={"propensity": "estimated"})
+        assert result.section.propensity == "estimated"
+
+    def test_or_insist_on_logged_ones(self, tmp_path: Path) -> None:
+        rows = world(2_000).drop(columns="routing_propensity")
+        result = assessed(rows, tmp_path, CODING_TO_B, routing={"propensity": "logged"})
+        assert result.section.propensity is None
+        assert "routing_propensity" in str(result.section.reason)
+
+
+class TestLearned:
+    def best(self, **more: Any) -> dict[str, Any]:
+        return {"name": "best", "learn": "best_unit_cost", **more}
+
+    def test_it_is_learned_on_the_baseline_and_judged_on_the_candidate(
+        self, tmp_path: Path
+    ) -> None:
+        found = only(assessed(world(), tmp_path, self.best()))
+        assert found.recommendation == "adopt"
+        told = {str(r.when): r.use["model_name"] for r in found.rules}
+        assert told == {"{'use_case': 'coding'}": "b", "{'use_case': 'support'}": "a"}
+
+    def test_what_the_candidate_window_turned_round_is_not_adopted(self, tmp_path: Path) -> None:
+        rows = world()
+        late = rows["timestamp_utc"] >= START + pd.Timedelta(days=14)
+        turned = late & (rows["model_name"] == "b") & (rows["use_case"] == "coding")
+        rows.loc[turned, "is_failure"] = np.random.default_rng(1).random(int(turned.sum())) < 0.2
+        found = only(assessed(rows, tmp_path, self.best()))
+        assert found.recommendation != "adopt"
+        assert found.saving_usd.low is not None
+        assert found.saving_usd.low < 0
+
+    def test_a_first_release_has_nothing_to_learn_from(self, tmp_path: Path) -> None:
+        windows = {"candidate": {"days": 14}, "baseline": "none"}
+        found = only(assessed(world(2_000), tmp_path, self.best(), windows=windows))
+        assert found.recommendation == "insufficient_evidence"
+        assert "this release has none" in found.reason
+
+    def test_a_cascade_has_bounds_alone(self, tmp_path: Path) -> None:
+        found = only(assessed(world(), tmp_path, {"name": "both", "learn": "cascade"}))
+        assert found.recommendation == "insufficient_evidence"
+        assert found.saving_usd.value is None
+        assert found.bounds is not None
+        assert found.bounds.low < found.bounds.high
+        assert "p / b, then p / a" in found.reason
+        assert found.rules == ()
+
+
+class TestSplits:
+    def test_a_share_saves_its_part(self, tmp_path: Path) -> None:
+        part = {"name": "part", "rules": [{**CODING_TO_B["rules"][0], "share": 0.3}]}
+        result = assessed(world(), tmp_path, CODING_TO_B, part)
+        whole, some = result.section.candidates
+        assert whole.saving_usd.value is not None
+        assert some.saving_usd.value == pytest.approx(0.3 * whole.saving_usd.value, rel=1e-6)
+        assert some.changed_share == pytest.approx(0.3 * (whole.changed_share or 0), rel=1e-9)
+        assert [r.share for r in some.rules] == [0.3]
+        assert result.tables["routing_policy.csv"]["take"].tolist() == [1.0, 0.3]
+
+
+class TestWhatWouldSettleIt:
+    def test_too_few_clusters_ask_for_more_of_the_same(self, tmp_path: Path) -> None:
+        found = only(assessed(world(1_200), tmp_path, CODING_TO_B))
+        assert found.recommendation == "insufficient_evidence"
+        assert found.effective_sample_size is not None
+        assert found.needs is not None
+        assert found.needs.requests is not None
+        # 600 requests in 14 days; the floor is 200 clusters and 50 failures.
+        assert found.matched_failures is not None
+        factor = max(200 / found.effective_sample_size, 50 / found.matched_failures)
+        assert found.needs.requests == pytest.approx(600 * (factor - 1), abs=1)
+        assert found.needs.days == pytest.approx(14 * (factor - 1), abs=0.1)
+
+    def test_more_of_it_settles_it(self, tmp_path: Path) -> None:
+        rows = world(12_000)
+        rng = np.random.default_rng(6)
+        rows["is_failure"] = rng.random(len(rows)) < np.where(rows["model_name"] == "b", 0.097, 0.1)
+        rows["cost_usd"] = 0.07
+        first = only(assessed(rows, tmp_path / "a", rules("all", "b")))
+        assert first.recommendation == "insufficient_evidence"
+        assert first.needs is not None
+        assert first.needs.requests is not None
+        assert first.needs.requests > 1_000
+
+    def test_no_support_asks_for_a_trial_with_its_price(self, tmp_path: Path) -> None:
+        found = only(assessed(world(), tmp_path, rules("to-z", "z", {"use_case": "coding"})))
+        assert found.needs is not None
+        assert found.needs.requests is None
+        trial = found.exploration
+        assert trial is not None
+        assert trial.share is not None
+        assert 0 < trial.share < 0.5
+        assert trial.days == 14
+        assert trial.usd_per_day_low is not None
+        assert trial.usd_per_day_high is not None
+        assert trial.usd_per_day_low < 0 < trial.usd_per_day_high
+
+    def test_what_is_settled_needs_nothing(self, tmp_path: Path) -> None:
+        found = only(assessed(world(), tmp_path, CODING_TO_B))
+        assert found.needs is None
+        assert found.exploration is None
+
+
+class TestWhoWins:
+    def test_cells_are_told_from_the_best_to_the_worst(self, tmp_path: Path) -> None:
+        result = assessed(world(), tmp_path, rules("all-to-b", "b"))
+        first, last = only(result).slices
+        assert (first.slice, last.slice) == ("use_case “coding”", "use_case “support”")
+        assert first.saving_usd.low is not None
+        assert first.saving_usd.low > 0
+        assert last.saving_usd.high is not None
+        assert last.saving_usd.high < 0
+        assert last.failure_change.low is not None
+        assert last.failure_change.low > 0
+        table = result.tables["routing_slices.csv"]
+        assert table["requests"].sum() == result.section.n_requests
+        whole = only(result).saving_usd.value
+        weighted = (table["saving_usd"] * table["requests"]).sum() / table["requests"].sum()
+        assert weighted == pytest.approx(whole, rel=1e-9)
+
+    def test_the_frontier_is_what_nothing_beats(self, tmp_path: Path) -> None:
+        result = assessed(
+            world(), tmp_path, CODING_TO_B, SUPPORT_TO_B, rules("to-a", "a"), rules("to-z", "z")
+        )
+        on = {c.name: c.frontier for c in result.section.candidates}
+        # Coding to b is cheaper and fails less than today; support to b is cheaper and fails more.
+        assert on == {"coding-to-b": True, "support-to-b": True, "to-a": False, "to-z": None}
+        drawn = result.series["routing_frontier"]
+        assert drawn["name"].tolist() == ["", "coding-to-b", "support-to-b", "to-a"]
+
+
 class TestMissing:
     @pytest.mark.parametrize(
         ("column", "told"),
