@@ -141,6 +141,8 @@ local plain = {
   Image = image,
   Table = table_blocks,
   Div = function(div)
+    -- What only serves on the site, such as text to copy.
+    if has_class(div, 'rr-web') then return {} end
     local mark = tone(div.classes) or 'plain'
     if has_class(div, 'rr-answer') then
       local blocks = pandoc.Blocks { typst('#rr-answer("' .. mark .. '")[') }

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
 from analysis.present import spans
@@ -12,21 +9,17 @@ from analysis.present.blocks import (
     Body,
     Parts,
     figure,
-    mark,
     paragraph,
-    prose,
     stacked,
     view_actions,
     view_answer,
     view_notes,
 )
-from analysis.present.escape import Html, say
+from analysis.present.escape import Html
 from analysis.present.forest import Line, Row, forest
 from analysis.present.formats import (
     NONE,
     between,
-    count,
-    number,
     percent,
     plural,
     signed_usd,
@@ -34,6 +27,10 @@ from analysis.present.formats import (
     usd,
 )
 from analysis.present.grid import Column, table, text
+from analysis.present.routing_evidence import doubts, settling, slices, support
+from analysis.present.routing_frontier import frontier
+from analysis.present.routing_rules import rules
+from analysis.present.routing_verdict import OUTCOMES, WORDS, verdict
 from analysis.review import Review
 
 MAX_DRAWN = 3
@@ -41,11 +38,11 @@ _ESTIMATORS = {
     "dr": "doubly robust",
     "snips": "self-normalised weighting",
     "ips": "inverse propensity weighting",
+    "switch": "switch doubly robust",
     "dros": "doubly robust, shrunk weights",
     "dm": "outcome model alone",
+    "naive": "group means, unadjusted",
 }
-_OUTCOMES = {"adopt": "pass", "keep": "fail", "insufficient_evidence": "inconclusive"}
-_WORDS = {"adopt": "adopt", "keep": "keep present", "insufficient_evidence": "not settled"}
 
 
 def parts(review: Review) -> Parts:
@@ -55,10 +52,14 @@ def parts(review: Review) -> Parts:
     return Parts(
         view_answer(body, "routing", _extra(section), best_first=True),
         (
+            *_values(body, section),
+            *frontier(body, section, result.series["routing_frontier"]),
             *_savings(body, section, result.series["routing_savings"]),
-            *_verdicts(body, section),
-            *_evidence(body, section),
-            _present(body, section),
+            *slices(body, section),
+            *rules(body, section),
+            *support(section),
+            *doubts(section),
+            *settling(section),
             *view_notes(body, "routing", result.notes),
         ),
         view_actions(body, "routing"),
@@ -71,7 +72,53 @@ def _extra(section: Body) -> tuple[Html, ...]:
     return (paragraph("The policy names no routing candidates: there is nothing to compare."),)
 
 
-# ── figure ───────────────────────────────────────────────────────────────────────────────
+# ── values ───────────────────────────────────────────────────────────────────────────────
+
+_FIGURES = (
+    ("unit_cost_usd", "Unit cost, USD", usd),
+    ("cost_usd", "Cash cost, USD", usd),
+    ("failure_rate", "Failure rate", percent),
+    ("latency_breach_rate", "Latency breaches", percent),
+)
+
+
+def _values(body: Body, section: Body) -> tuple[Html, ...]:
+    """Each candidate under today's routing; what is not known of today is said."""
+    now, candidates = section["on_policy"], section["candidates"]
+    known = any(now[key]["value"] is not None for key, _, _ in _FIGURES)
+    if not known and not candidates:
+        return (paragraph(f"What the present routing costs is not known: {section['reason']}."),)
+    rows: list[list[object]] = [
+        ["today's routing", NONE, *(stacked(now[key], form) for key, _, form in _FIGURES), None]
+    ]  # fmt: skip
+    rows += [
+        [
+            c["name"],
+            verdict(c),
+            *(stacked(c[key], form) for key, _, form in _FIGURES),
+            {True: "yes", False: "no"}.get(c["frontier"]),
+        ]
+        for c in candidates
+    ]
+    source = {"logged": "propensities as logged", "estimated": "propensities estimated"}.get(
+        section["propensity"], "nothing was backtested"
+    )
+    return (
+        table(
+            "Each candidate beside today's routing",
+            [text("Routing"), text("Advice"), *(Column(name) for _, name, _ in _FIGURES),
+             Column("Frontier")],
+            rows,
+            f"Means over {plural(section['n_requests'], 'logical request')}, below each its 95 % interval; "
+            f"{source}. Unit cost: cash cost, plus the policy's price of a failure and of a latency "
+            "breach. Frontier: whether nothing else here is estimated cheaper "
+            f"in cash with fewer failures and fewer breaches. {spans.candidate(body)}",
+            file="routing_backtest.csv" if candidates else None,
+        ),
+    )  # fmt: skip
+
+
+# ── estimators ───────────────────────────────────────────────────────────────────────────
 
 
 def _savings(body: Body, section: Body, series: pd.DataFrame) -> tuple[Html, ...]:
@@ -87,126 +134,70 @@ def _savings(body: Body, section: Body, series: pd.DataFrame) -> tuple[Html, ...
             if not wide and line.estimator != "dr":
                 continue
             judged = line.estimator == "dr"
-            tone = _OUTCOMES[told[name]["recommendation"]] if judged else "other"
-            low = None if pd.isna(line.low) else float(line.low)
-            high = None if pd.isna(line.high) else float(line.high)
+            tone = OUTCOMES[told[name]["recommendation"]] if judged else "other"
+            low, high = _side(line.low), _side(line.high)
             words = f"{signed_usd(line.saving)} USD"
-            shown = f"{name}: {_ESTIMATORS[line.estimator]}" if judged else _ESTIMATORS.get(
-                line.estimator, line.estimator)  # fmt: skip
+            estimator = _ESTIMATORS.get(line.estimator, line.estimator)
+            shown = estimator if not judged else f"{name}: {estimator}" if wide else name
             rows.append(Row(shown, float(line.saving), low, high, words, tone))
             if judged:
                 stories.append(
                     f"{name}: {signed_usd(line.saving)} USD per request, 95 % interval "
-                    f"{between(low, high, signed_usd)}, {_WORDS[told[name]['recommendation']]}."
+                    f"{between(low, high, signed_usd)}, {WORDS[told[name]['recommendation']]}."
                 )
     drawn = forest(
-        "Saving of each routing policy, by estimator",
+        "Saving of each routing policy, by estimator" if wide else "Saving of each routing policy",
         rows, "Saving per logical request, USD", tick(sign=True), [Line(0.0, "no saving", limit=False)],
     )  # fmt: skip
+    others = (
+        " The first row of a policy is the one that is judged; grey squares are other estimators, which "
+        "should agree with it, but for the last: plain group means, which show how far they mislead."
+    )
     caption = (
-        "Right of the line the policy would have saved. The first row of a policy is the one that is "
-        "judged (circle: adopt, cross: keep, diamond: not settled); grey squares are other estimators, "
-        f"which should agree with it. Bars: 95 % intervals. {spans.candidate(body)}"
+        "Right of the line the policy would have saved (circle: adopt, cross: keep, diamond: not "
+        f"settled).{others if wide else ''} Bars: 95 % intervals. {spans.candidate(body)}"
     )
     alt = "Savings in unit cost. " + " ".join(stories)
-    return (figure(drawn, alt, caption),)
+    return (figure(drawn, alt, caption), _beside(body, section, frame))
 
 
-# ── tables ───────────────────────────────────────────────────────────────────────────────
+def _side(value: float) -> float | None:
+    return None if pd.isna(value) else float(value)
 
 
-def _verdicts(body: Body, section: Body) -> tuple[Html, ...]:
-    if not section["candidates"]:
-        return ()
+def _beside(body: Body, section: Body, frame: pd.DataFrame) -> Html:
+    """What each candidate would have saved, and what other estimators say."""
+    found = {
+        (line["candidate"], line["estimator"]): signed_usd(line["saving"])
+        for line in frame.to_dict("records")
+    }
+    others = [e for e in _SHORT if any(estimator == e for _, estimator in found)]
     rows = [
         [
             c["name"],
-            say("{m} {w}", m=mark(_OUTCOMES[c["recommendation"]]), w=_WORDS[c["recommendation"]]),
             stacked(c["saving_usd"], signed_usd),
             signed_usd(c["saving_usd_per_day"]),
-            stacked(c["failure_rate"], percent),
+            *(found.get((c["name"], e)) for e in others),
         ]
         for c in section["candidates"]
     ]
-    return (
-        table(
-            "Routing candidates",
-            [text("Candidate"), text("Recommendation"), Column("Saving per request, USD"),
-             Column("USD a day"), Column("Failure rate")],
-            rows,
-            f"{spans.candidate(body)} Below each value its 95 % interval. Saving in unit cost: cost, plus the "
-            "policy's price of a failure and of a latency breach.",
-            file="routing_backtest.csv",
-        ),
-    )  # fmt: skip
-
-
-def _evidence(body: Body, section: Body) -> tuple[Html, ...]:
-    if not section["candidates"]:
-        return ()
-    bounded = any(c["bounds"] is not None for c in section["candidates"])
-    rows = [
-        [
-            c["name"],
-            _rules(c["rules"]),
-            percent(c["changed_share"], 1),
-            percent(c["overlap"], 0),
-            number(c["effective_sample_size"], 0),
-            count(c["matched_failures"]),
-            number(c["max_weight"], 1),
-            *([_bounds(c)] if bounded else []),
-        ]
-        for c in section["candidates"]
-    ]  # fmt: skip
-    return (
-        table(
-            "What the log holds of each candidate",
-            [text("Candidate"), text("Rules"), Column("Requests changed"), Column("Overlap"),
-             Column("Effective clusters"), Column("Matched failures"), Column("Largest weight"),
-             *([Column("Bounds, USD")] if bounded else [])],
-            rows,
-            "At least 200 effective clusters and 50 matched failures are needed. Overlap: share of the "
-            "changed requests whose new choice was ever logged in their cell"
-            + ("; bounds of the saving where that is below 100 %." if bounded else "."),
-            file="routing_policy.csv",
-        ),
-    )  # fmt: skip
-
-
-def _bounds(candidate: Mapping[str, Any]) -> str:
-    bounds = candidate["bounds"]
-    return NONE if bounds is None else between(bounds["low"], bounds["high"], signed_usd)
-
-
-def _rules(rules: list[Mapping[str, Any]]) -> Html:
-    if not rules:
-        return prose("learned: not there yet")
-    words = [
-        f"{_pairs(r['when']) or 'all traffic'} → {' / '.join(str(v) for v in r['use'].values())}"
-        for r in rules
-    ]
-    return prose("; then ".join(words))
-
-
-def _pairs(held: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{k} = {' or '.join(map(str, v)) if isinstance(v, list | tuple) else v}"
-        for k, v in held.items()
-    )
-
-
-def _present(body: Body, section: Body) -> Html:
-    now = section["on_policy"]
-    if all(now[k]["value"] is None for k in ("unit_cost_usd", "failure_rate", "cost_usd")):
-        return paragraph(f"What the present routing costs is not known: {section['reason']}.")
-    source = {"logged": "propensities as logged", "estimated": "propensities estimated"}.get(
-        section["propensity"], "nothing was backtested"
-    )
     return table(
-        "The present routing, as logged",
-        [Column("Unit cost, USD"), Column("Failure rate"), Column("Cost, USD")],
-        [[stacked(now["unit_cost_usd"], usd), stacked(now["failure_rate"], percent),
-          stacked(now["cost_usd"], usd)]],
-        f"Means over {plural(section['n_requests'], 'logical request')}, 95 % intervals; {source}. "
-        f"{spans.candidate(body)}",
+        "What each candidate would have saved",
+        [text("Candidate"), Column("Saving per request, USD"), Column("USD a day"),
+         *(Column(_SHORT[e]) for e in others)],
+        rows,
+        "Saving in unit cost, estimated doubly robustly, with its 95 % interval below; this is the one that "
+        "is judged. The other estimators, USD per request, should agree with it, but for group means, which "
+        "take no account of who got which choice and show how far that misleads (all with intervals, and "
+        f"inverse propensity weighting, in the file). {spans.candidate(body)}",
+        file="routing_backtest.csv",
     )  # fmt: skip
+
+
+_SHORT = {
+    "snips": "SNIPS",
+    "switch": "Switch-DR",
+    "dros": "DRos",
+    "dm": "Outcome model",
+    "naive": "Group means",
+}

@@ -35,6 +35,7 @@ TAGS = frozenset(
         "figcaption",
     )
     + ("img", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption", "colgroup", "col")
+    + ("details", "summary", "pre")
 )
 ATTRIBUTES = frozenset(
     ("class", "href", "src", "alt", "role", "tabindex", "aria-label", "scope", "colspan", "rowspan")

@@ -87,3 +87,5 @@ def figure() -> None:
     words = ("pass", "fail", "inconclusive")
     marks = " ".join(f'<span class="rr-{word}">{word}</span>' for word in words)
     show(f'<div class="rr-note">Checks: {marks}</div>')
+    copied = "<details><summary>Copy</summary><pre><code>a: &#123;b: 1&#125;\n\n  c: 2</code></pre></details>"
+    show(f'<div class="rr-web">{copied}</div>')

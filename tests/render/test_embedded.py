@@ -40,6 +40,8 @@ def test_one_render_makes_the_site_the_pdf_and_the_sidecar(project: Path, review
     assert f"rose in {HOME}" not in page
     assert "$40 before and $60 after" in page
     assert "katex" not in page
+    # What is there to be copied keeps its lines on the site, and is not in the PDF.
+    assert "\n\n  c: 2</code></pre></details></div>" in page
 
     pdf = PdfReader(result.pdf)
     text = "\n".join(item.extract_text() for item in pdf.pages)
@@ -50,6 +52,8 @@ def test_one_render_makes_the_site_the_pdf_and_the_sidecar(project: Path, review
     assert "{{< env HOME >}}" in text
     assert f"rose in {HOME}" not in text
     assert "#pagebreak() @ref" in text
+    assert "c: 2" not in text
+    assert "Copy" not in text
     assert "Candidate window, 1 to 15 November." in text
     # A table of 120 rows breaks over pages, and repeats its header on each.
     last = next(page.extract_text() for page in pdf.pages if "eu-119" in page.extract_text())
