@@ -56,6 +56,8 @@ from analysis.views.routing_section import (
 Floats = npt.NDArray[np.float64]
 
 MAX_SLICES = 12
+LEARNING_ROWS = 80_000
+"""Requests of the baseline that learned candidates are fitted on: cells are few."""
 NO_BASELINE = "it is learned on the baseline window, and this release has none"
 
 
@@ -94,7 +96,7 @@ def _assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
     if not len(log.frame):
         return _without(telemetry, policy, "no request has a known outcome, choice and propensity")
     support = int(log.frame["attempts"].sum())
-    baseline = _once(lambda: read_log(telemetry, policy, win=0))
+    baseline = _once(lambda: read_log(telemetry, policy, win=0, max_rows=LEARNING_ROWS))
     judged = {
         c.name: _judge(telemetry, policy, log, baseline, c) for c in policy.routing.candidates
     }
@@ -481,9 +483,30 @@ def _check(candidate: Candidate) -> Check:
         action={
             "pass": "Roll the policy out in steps, and watch the failure rate of what it changes.",
             "fail": "Nothing to do: the present routing stays.",
-            "inconclusive": "Run an A/B test, or let the router explore this choice.",
+            "inconclusive": _to_settle(candidate),
         }[outcome],
     )
+
+
+def _to_settle(candidate: Candidate) -> str:
+    """What would tell whether to adopt an unsettled candidate."""
+    more, trial = candidate.needs, candidate.exploration
+    ways = []
+    if more is not None and more.requests is not None:
+        days = "" if more.days is None else f" ({more.days:g} days of today's)"
+        ways.append(f"wait for about {more.requests:,} more requests{days}")
+    if trial is not None and trial.share is not None:
+        price = ""
+        if trial.usd_per_day_low is not None and trial.usd_per_day_high is not None:
+            price = f" (unit cost a day: {trial.usd_per_day_low:+,.2f} to {trial.usd_per_day_high:+,.2f} USD)"
+        ways.append(
+            f"send {100 * trial.share:.0f} % of the requests that it changes its way at random for "
+            f"{trial.days} days{price}"
+        )
+    if not ways:
+        return "Run an A/B test, or let the router explore this choice."
+    told = ", or ".join(ways)
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _beyond_bounds(policy: Policy, cost: Floats) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ MAX_PROTECTED = 200
 Z = 1.959963984540054
 EDGES, EXPECTED = (0.10, 0.05, 0.02, 0.01), 5.0
 LOST_SHARE = 0.01
-"""Of estimated propensities so many may be next to nothing: the models are not that exact."""
+"""So much of what moves may have next to no chance of its target, one request by another."""
 
 
 @dataclass(frozen=True)
@@ -262,14 +262,18 @@ def _targets(chosen: Plan) -> list[int]:
 
 
 def _with_chances(log: Log, chosen: Plan) -> Plan:
-    """Of estimated propensities: requests that next to never got the target have no support."""
-    if log.propensity is not None:
-        return chosen
+    """Within cells too a request may have had no chance of the target: it has no support then.
+
+    Of single requests that do not matter: propensities are rounded, or estimated.
+    """
     layers, rare = [], np.zeros(chosen.n)
     for layer in chosen.layers:
         here = np.zeros(chosen.n, dtype=bool)
-        for target in np.unique(layer.target[layer.target >= 0]).tolist():
-            here |= (layer.target == target) & _never(log, target)
+        if log.propensity is not None:
+            here = (layer.share > 0) & log.certain & (layer.target != log.action)
+        else:
+            for target in np.unique(layer.target[layer.target >= 0]).tolist():
+                here |= (layer.target == target) & _never(log, target)
         rare = rare + np.where(here & ~layer.unsupported, layer.share, 0.0)
         layers.append(Layer(layer.share, layer.target, layer.rule, layer.unsupported | here))
     moved = float((1.0 - chosen.stays).sum())

@@ -18,6 +18,7 @@ from analysis.stats.crossfit import CrossFit, crossfit, fold_of
 from analysis.stats.propensity import crossfit_propensity
 from analysis.telemetry import Telemetry
 from analysis.telemetry.requests import Requests, logged_choices, logical_requests
+from analysis.telemetry.rows import MAX_SAMPLE_ROWS
 from analysis.views.routing_features import Features, context_columns, request_features
 
 Floats = npt.NDArray[np.float64]
@@ -104,7 +105,9 @@ def reads_propensities(telemetry: Telemetry, policy: Policy) -> bool:
     return telemetry.has("routing_propensity") and telemetry.unusable("routing_propensity") is None
 
 
-def read_log(telemetry: Telemetry, policy: Policy, *, win: int = 1) -> Log:
+def read_log(
+    telemetry: Telemetry, policy: Policy, *, win: int = 1, max_rows: int = MAX_SAMPLE_ROWS
+) -> Log:
     """A window's requests (1 the candidate, 0 the baseline). Only where `missing_for_routing` is None."""
     routing = policy.routing
     named = [c for c in _named(policy) if telemetry.has(c)]
@@ -112,7 +115,7 @@ def read_log(telemetry: Telemetry, policy: Policy, *, win: int = 1) -> Log:
     columns = [
         *context_columns(telemetry), *named, *routing.action, "ts_us", "session", *logged,
     ]  # fmt: skip
-    requests = logical_requests(telemetry, columns, win=win)
+    requests = logical_requests(telemetry, columns, win=win, max_rows=max_rows)
     cells = [c for c in routing.context if telemetry.has(c)]
     return log_of(
         requests, logged_choices(telemetry, cells, routing.action, win=win), telemetry, policy

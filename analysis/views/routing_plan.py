@@ -132,12 +132,11 @@ def _wanted(policy: Policy, rule: RoutingRule) -> Action:
 
 
 def _lost(log: Log, lost: Bools, target: Ints, rule: Ints) -> Bools:
-    """Where the cell never saw the target, or the log's own probability leaves it none."""
+    """Where the request's cell never saw the target."""
     moved = target != KEEP
     found = np.zeros(len(target), dtype=bool)
     found[moved] = lost[log.cell[moved], rule[moved]]
-    other = moved & (target != log.action)
-    return found | (other & log.certain)
+    return found
 
 
 def _unsupported(log: Log, policy: Policy, rules: Sequence[RoutingRule]) -> Bools:

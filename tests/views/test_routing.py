@@ -244,6 +244,33 @@ class TestNoSupport:
         assert found.recommendation == "insufficient_evidence"
         assert found.bounds is not None
 
+    def test_a_router_that_wrote_down_certainty_had_no_other_choice(self, tmp_path: Path) -> None:
+        rows = world()
+        rows["routing_propensity"] = 1.0
+        found = only(assessed(rows, tmp_path, CODING_TO_B))
+        assert found.recommendation == "insufficient_evidence"
+        assert "never logged" in found.reason
+        assert found.bounds is not None
+
+    def test_a_few_certain_choices_are_rounding(self, tmp_path: Path) -> None:
+        rows = world()
+        rare = np.random.default_rng(8).random(len(rows)) < 0.004
+        rows.loc[rare, "model_name"] = "a"
+        rows.loc[rare, "routing_propensity"] = 1.0
+        found = only(assessed(rows, tmp_path, CODING_TO_B))
+        assert found.recommendation == "adopt"
+        assert found.overlap == 1.0
+
+    def test_a_window_without_a_known_outcome_is_told(self, tmp_path: Path) -> None:
+        rows = world(2_000)
+        early = rows["timestamp_utc"] < START + pd.Timedelta(days=14)
+        rows["cost_usd"] = rows["cost_usd"].where(rows["use_case"] != "x")
+        learned = {"name": "best", "learn": "best_unit_cost"}
+        rows.loc[early, "routing_propensity"] = None
+        found = only(assessed(rows, tmp_path, learned, missing={"max_rate": 1.0}))
+        assert found.recommendation == "insufficient_evidence"
+        assert "no request of the baseline window" in found.reason
+
 
 class TestRules:
     def test_the_first_match_wins(self, tmp_path: Path) -> None:
@@ -408,6 +435,10 @@ class TestWhatWouldSettleIt:
         assert trial.usd_per_day_low is not None
         assert trial.usd_per_day_high is not None
         assert trial.usd_per_day_low < 0 < trial.usd_per_day_high
+        (check,) = assessed(
+            world(), tmp_path / "check", rules("to-z", "z", {"use_case": "coding"})
+        ).checks
+        assert f"Send {100 * trial.share:.0f} % of the requests" in check.action  # type: ignore[union-attr]
 
     def test_what_is_settled_needs_nothing(self, tmp_path: Path) -> None:
         found = only(assessed(world(), tmp_path, CODING_TO_B))

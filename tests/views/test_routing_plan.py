@@ -14,14 +14,14 @@ from analysis.views.routing_log import combinations
 from analysis.views.routing_plan import KEEP, NEVER_LOGGED, Plan, plan
 
 
-def planned(rules: list[dict[str, Any]], certain: bool = False) -> tuple[Plan, Any]:
+def planned(rules: list[dict[str, Any]]) -> tuple[Plan, Any]:
     """Of four requests: two of chat (models a and b), two of code (both a)."""
     frame = pd.DataFrame({"use_case": ["chat", "chat", "code", "code"], "model_name": list("abaa")})
     action, actions = combinations(frame, ["model_name"])
     cell, cells = combinations(frame, ["use_case"])
     log: Any = SimpleNamespace(
         frame=frame, action=action, actions=actions, cell=cell, cells=cells,
-        certain=np.full(4, certain), choices=frame.groupby(["use_case", "model_name"]).size()
+        choices=frame.groupby(["use_case", "model_name"]).size()
         .rename("n").reset_index(),
     )  # fmt: skip
     policy = Policy.model_validate(
@@ -65,11 +65,6 @@ def test_an_action_that_nobody_ever_took_has_no_code_and_no_support() -> None:
     np.testing.assert_array_equal(found.layers[0].target, [NEVER_LOGGED, NEVER_LOGGED, KEEP, KEEP])
     np.testing.assert_array_equal(found.lost, [1, 1, 0, 0])
     np.testing.assert_array_equal(found.matched(log.action), 0)
-
-
-def test_a_router_that_was_certain_had_no_other_choice() -> None:
-    found, _ = planned([to("b", use_case="chat")], certain=True)
-    np.testing.assert_array_equal(found.lost, [1, 0, 0, 0])
 
 
 def test_without_rules_everything_stays() -> None:
