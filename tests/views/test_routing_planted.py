@@ -230,7 +230,7 @@ class TestHiddenConfounding:
     @pytest.mark.parametrize("n", [6, pytest.param(150, marks=long_)], ids=["short", "long"])
     def test_the_negative_control_is_silent_without_it(self, n: int) -> None:
         p = np.array(self.controls(0.0, range(n)))
-        assert (p < 0.05).mean() <= 0.05 + 1.645 * math.sqrt(0.05 * 0.95 / len(p)) + 0.5 / len(p)
+        assert (p < 0.01).mean() <= 0.01 + 1.645 * math.sqrt(0.01 * 0.99 / len(p)) + 0.5 / len(p)
 
     def test_and_finds_it(self) -> None:
         p = np.array(self.controls(1.5, range(6)))
