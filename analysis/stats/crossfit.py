@@ -5,8 +5,10 @@ For each action a ridge regression on the context, drawn towards one regression 
     q̂(x, a) = ȳ + x β + α_a  +  (x β_a + δ_a),
 
 first (β, α) over all actions, then (β_a, δ_a) on the residuals of action a with a stronger penalty,
-so that an action with little data keeps the common model. The penalties count pseudo-requests. All
-fits are solved from additive moments: one pass over the rows, whatever the number of outcomes.
+so that an action with little data keeps the common model. The penalties count pseudo-requests; of a few
+sets the one with the least squared error out of fold is taken, by outcome: how many requests a rare
+failure needs before an action may differ from all others is the log's to say. All fits are solved from
+additive moments: one pass over the rows, whatever the number of outcomes.
 
 Beyond `MAX_ACTIONS` the rarer actions share one α_a, β_a and δ_a, as if they were one action: a log of
 thousands of models has little to say of each, and estimates that are doubly robust need no more.
@@ -15,6 +17,7 @@ thousands of models has little to say of each, and estimates that are doubly rob
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +27,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 N_FOLDS = 5
-COMMON_PENALTY = 10.0
-ACTION_PENALTY = 50.0
-MAX_ACTIONS = 200
+PENALTIES = ((10.0, 10.0, 50.0), (30.0, 100.0, 500.0), (100.0, 1e3, 5e3), (300.0, 1e4, 5e4))
+"""Of β; of α and δ; of β_a: each from weak to strong."""
+MAX_ACTIONS = 100
 
 
 def fold_of(cluster_id: str, n_folds: int = N_FOLDS) -> int:
@@ -106,14 +109,50 @@ def crossfit(
             if rows.size:
                 x = np.column_stack([np.ones(rows.size), features[rows]])
                 gram[f, a], cross[f, a] = x.T @ x, x.T @ outcomes[rows]
+
+    def fit(left_out: tuple[int, ...], penalties: tuple[float, float, float]) -> _Coefficients:
+        others = [g for g in range(n_folds) if g not in left_out]
+        return _fit(
+            gram[others].sum(axis=0), cross[others].sum(axis=0), lows[others].min(axis=0),
+            highs[others].max(axis=0), penalties,
+        )  # fmt: skip
+
+    # Of each fold: what the penalties miss on the other folds, fitted without either.
+    errors = np.zeros((n_folds, len(PENALTIES), k))
+    for which, penalties in enumerate(PENALTIES):
+        for f in range(n_folds):
+            for g in range(f):
+                both = fit((f, g), penalties)
+                errors[f, which] += _squared_error(both, gram[g], cross[g])
+                errors[g, which] += _squared_error(both, gram[f], cross[f])
     models = []
     for f in range(n_folds):
-        others = [g for g in range(n_folds) if g != f]
-        models.append(
-            _fit(gram[others].sum(axis=0), cross[others].sum(axis=0),
-                 lows[others].min(axis=0), highs[others].max(axis=0))
-        )  # fmt: skip
+        # Rounded: of equals the stronger penalty, whatever the last bits say.
+        best = len(PENALTIES) - 1 - np.argmin(np.round(errors[f, ::-1], 6), axis=0)
+        fits = {b: fit((f,), PENALTIES[b]) for b in np.unique(best).tolist()}
+        models.append(_picked(fits, best))
     return CrossFit(features, fold, tuple(models), k, place)
+
+
+def _squared_error(fit: _Coefficients, gram: Floats, cross: Floats) -> Floats:
+    """(k,): Σ (y − q̂)² − Σ y² over the rows of the moments, before predictions are bounded."""
+    out = np.zeros(cross.shape[2])
+    for a in np.flatnonzero(gram[:, 0, 0] > 0):
+        b = np.vstack([fit.level[a], fit.common + fit.own[a]])
+        out += np.einsum("ik,ij,jk->k", b, gram[a], b) - 2 * (b * cross[a]).sum(axis=0)
+    return out
+
+
+def _picked(fits: Mapping[int, _Coefficients], best: Ints) -> _Coefficients:
+    """Each outcome's coefficients from the fit that is best for it."""
+    of = [(o, fits[int(b)]) for o, b in enumerate(best)]
+    return _Coefficients(
+        np.stack([fit.common[:, o] for o, fit in of], axis=1),
+        np.stack([fit.level[:, o] for o, fit in of], axis=1),
+        np.stack([fit.own[:, :, o] for o, fit in of], axis=2),
+        of[0][1].low,
+        of[0][1].high,
+    )
 
 
 def _places(action: Ints, n_actions: int) -> Ints:
@@ -127,7 +166,9 @@ def _places(action: Ints, n_actions: int) -> Ints:
     return place
 
 
-def _fit(gram: Floats, cross: Floats, low: Floats, high: Floats) -> _Coefficients:
+def _fit(
+    gram: Floats, cross: Floats, low: Floats, high: Floats, penalties: tuple[float, float, float]
+) -> _Coefficients:
     """gram: (actions, 1 + p, 1 + p), cross: (actions, 1 + p, k) of the rows to fit on."""
     n_actions, size, k = cross.shape
     p = size - 1
@@ -146,14 +187,12 @@ def _fit(gram: Floats, cross: Floats, low: Floats, high: Floats) -> _Coefficient
     joint[p:, :p] = gram[:, 1:, 0]
     joint[p:, p:] = np.diag(counts)
     right = np.concatenate([centred[:, 1:].sum(axis=0), centred[:, 0]])
-    beta = np.linalg.solve(joint + COMMON_PENALTY * np.eye(p + n_actions), right)
+    of_common, of_level, of_own = penalties
+    weak = np.concatenate([np.full(p, of_common), np.full(n_actions, of_level)])
+    beta = np.linalg.solve(joint + np.diag(weak), right)
     common, level = beta[:p], beta[p:]
-    own = np.zeros((n_actions, p, k))
-    shift = np.zeros((n_actions, k))
-    for a in np.flatnonzero(counts > 0):
-        explained = gram[a] @ np.concatenate([level[a : a + 1], common])
-        penalty = np.full(size, ACTION_PENALTY)
-        penalty[0] = COMMON_PENALTY
-        fitted = np.linalg.solve(gram[a] + np.diag(penalty), centred[a] - explained)
-        shift[a], own[a] = fitted[0], fitted[1:]
-    return _Coefficients(common, mean + level + shift, own, low, high)
+    explained = np.einsum("aij,jk->aik", gram[:, :, 1:], common) + gram[:, :, :1] * level[:, None]
+    penalty = np.full(size, of_own)
+    penalty[0] = of_level
+    fitted = np.linalg.solve(gram + np.diag(penalty), centred - explained)
+    return _Coefficients(common, mean + level + fitted[:, 0], fitted[:, 1:], low, high)
