@@ -142,7 +142,8 @@ def test_harm_that_looks_like_a_gain_is_not_adopted(n: int, known: bool) -> None
     for seed in range(n):
         seen = flattering(seed, known=known)
         assert seen.saving < 0
-        flattered += seen.result.estimates["naive"].saving.lower(0.975) > 0
+        naive = seen.result.estimates.get("naive")
+        flattered += naive is not None and naive.saving.lower(0.975) > 0
         adopted += seen.verdict.recommendation == "adopt"
     assert flattered >= 0.75 * n
     assert adopted <= 0.025 * n + 1.645 * math.sqrt(0.025 * 0.975 * n) * (n > 100)
@@ -163,9 +164,11 @@ def test_what_was_never_logged_has_bounds_that_hold_the_truth(n: int, known: boo
     held = 0
     for seed in range(n):
         seen = partly(seed, known=known)
-        assert seen.verdict.recommendation == "insufficient_evidence"
         assert seen.result.saving is None
         assert seen.result.bounds is not None
+        # Bounds may be enough to turn it down.
+        turned_down = seen.result.bounds[1] <= 0
+        assert seen.verdict.recommendation == ("keep" if turned_down else "insufficient_evidence")
         held += seen.result.bounds[0] <= seen.saving <= seen.result.bounds[1]
     assert rate(held, n, 0.95)
 
