@@ -1,8 +1,9 @@
 """What was known when a request was routed, as numbers: for outcome models and propensities.
 
 Categories as indicators; numbers on a log scale, with a step at each of their deciles (routers have
-thresholds); every cell of `routing.context` (routers decide by cells); the clock; and the window's
-course (routers change).
+thresholds); every cell of `routing.context` (routers decide by cells); the clock; the window's course,
+straight and in blocks (routers change, and outages reroute); and products of two features where the log
+says that choices or outcomes hang on both.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ Ints = npt.NDArray[np.int64]
 
 MIN_CELL_ROWS = 30
 MAX_CELLS = 60
-COURSE_KNOTS = (0.25, 0.5, 0.75)
+BLOCKS = 28
+MAX_PRODUCTS, MAX_OF_A_PAIR = 24, 4
+SURE = 4.5
+"""A product enters where its score is this many standard errors from 0: of some 5,000 hardly any by chance."""
+MAX_ROWS = 50_000
 STEPS = tuple(k / 10 for k in range(1, 10))
 
 
@@ -101,8 +106,62 @@ def _cells(cell: Ints) -> Floats:
 
 
 def _course(ts_us: pd.Series) -> Floats:
-    """The window's course from 0 to 1, bent at its quarters."""
+    """The window's course from 0 to 1, and indicators of its blocks: half days of two weeks."""
     at = ts_us.to_numpy(dtype=float)
     span = float(at.max() - at.min()) if len(at) else 0.0
     course = (at - at.min()) / span if span > 0 else np.zeros(len(at))
-    return np.column_stack([course, *(np.maximum(course - k, 0.0) for k in COURSE_KNOTS)])
+    block = np.minimum((course * BLOCKS).astype(np.int64), BLOCKS - 1)
+    counts = np.bincount(block, minlength=BLOCKS)
+    often = np.flatnonzero(counts >= MIN_CELL_ROWS)
+    return np.column_stack([course, block[:, None] == often[None, :]]).astype(float)
+
+
+def with_products(features: Features, action: Ints, outcomes: Floats) -> Features:
+    """The features, and products of two where choices or outcomes hang on both together.
+
+    What a linear model of the features leaves of each frequent action's choice, and of each outcome given
+    the action, is held against every product (a score test; Rao 1948), all at once: two cross products of
+    the features. outcomes: (n, k). At most `MAX_PRODUCTS`, the surest first, and `MAX_OF_A_PAIR` of the
+    same two columns.
+    """
+    step = max(-(-len(action) // MAX_ROWS), 1)
+    x, a, y = features.values[::step], action[::step], outcomes[::step]
+    if len(x) < 10 * x.shape[1]:
+        return features
+    counts = np.bincount(a)
+    often = np.argsort(-counts, kind="stable")[:8]
+    chosen = a[:, None] == often[counts[often] >= MIN_CELL_ROWS][None, :]
+    rest = np.column_stack([_left(x, chosen.astype(float)), _left(np.column_stack([x, chosen]), y)])
+    squares, surest = x * x, np.zeros((x.shape[1], x.shape[1]))
+    for r in rest.T:
+        if float(np.abs(r).max()) < 1e-9:
+            continue
+        spread = np.sqrt((squares * (r * r)[:, None]).T @ squares)
+        score = np.abs((x * r[:, None]).T @ x)
+        surest = np.maximum(surest, np.where(spread > 1e-9, score / np.maximum(spread, 1e-9), 0.0))
+    rows, columns = np.nonzero(np.triu(np.round(surest, 6), 1) >= SURE)
+    order = np.lexsort((columns, rows, -np.round(surest[rows, columns], 6)))
+    taken: list[tuple[int, int]] = []
+    held: dict[tuple[str, str], int] = {}
+    for i, j in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        pair = (features.names[i], features.names[j])
+        if pair[0] == pair[1] or held.get(pair, 0) >= MAX_OF_A_PAIR:
+            continue
+        held[pair] = held.get(pair, 0) + 1
+        taken.append((i, j))
+        if len(taken) == MAX_PRODUCTS:
+            break
+    if not taken:
+        return features
+    values = features.values
+    return Features(
+        np.column_stack([values, *(values[:, i] * values[:, j] for i, j in taken)]),
+        (*features.names, *(f"{features.names[i]} with {features.names[j]}" for i, j in taken)),
+    )
+
+
+def _left(x: Floats, y: Floats) -> Floats:
+    """Residuals of a ridge regression with an intercept."""
+    design = np.column_stack([np.ones(len(x)), x])
+    gram = design.T @ design + np.diag([0.0, *[10.0] * x.shape[1]])
+    return np.asarray(y - design @ np.linalg.solve(gram, design.T @ y))

@@ -19,7 +19,12 @@ from analysis.stats.propensity import crossfit_propensity
 from analysis.telemetry import Telemetry
 from analysis.telemetry.requests import Requests, logged_choices, logical_requests
 from analysis.telemetry.rows import MAX_SAMPLE_ROWS
-from analysis.views.routing_features import Features, context_columns, request_features
+from analysis.views.routing_features import (
+    Features,
+    context_columns,
+    request_features,
+    with_products,
+)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -142,7 +147,8 @@ def log_of(requests: Requests, choices: pd.DataFrame, telemetry: Telemetry, poli
     cell, cells = combinations(frame, [c for c in routing.context if c in frame.columns])
     cluster, ids = pd.factorize(frame["cluster_id"])
     fold = np.array([fold_of(str(c)) for c in ids.tolist()], dtype=np.int64)[cluster]
-    features = request_features(telemetry, frame, cell)
+    modelled = y if breaches else y[:, :BREACH]
+    features = with_products(request_features(telemetry, frame, cell), action, modelled)
     certain = np.zeros(len(y), dtype=bool) if propensity is None else propensity >= 1 - CERTAIN
     return Log(
         frame=frame,
@@ -156,9 +162,7 @@ def log_of(requests: Requests, choices: pd.DataFrame, telemetry: Telemetry, poli
         cluster=cluster.astype(np.int64),
         fold=fold,
         features=features,
-        model=crossfit(
-            features.values, action, len(actions), y if breaches else y[:, :BREACH], fold
-        ),
+        model=crossfit(features.values, action, len(actions), modelled, fold),
         choices=choices,
         n_requests=requests.n_requests,
         n_interactions=requests.n_interactions,
