@@ -30,12 +30,13 @@ CELL_STEPS = 4
 
 
 def crossfit_propensity(
-    features: Floats, taken: Bools, fold: Ints, cell: Ints, n_folds: int = N_FOLDS
+    features: Floats, taken: Bools, fold: Ints, cell: Ints, own: Bools, n_folds: int = N_FOLDS
 ) -> Floats:
     """ê(t | x), shape (n,): each row from a fit without its fold, rounded to 1e-9.
 
     features: (n, p), of like scale. taken: (n,) whether the logged action is t. fold: (n,), from
-    `fold_of` of each row's cluster. cell: (n,) codes from 0. In a fold whose others never (always)
+    `fold_of` of each row's cluster. cell: (n,) codes from 0. own: (p,) the features
+    that a cell's fit reads. In a fold whose others never (always)
     took t it is 0 (1).
     """
     out = np.zeros(len(taken))
@@ -58,8 +59,8 @@ def crossfit_propensity(
             if len(fitted) < MIN_CELL_ROWS or min(chosen, len(fitted) - chosen) < MIN_CELL_CHOICES:
                 continue
             x = features[fitted]
-            varies = np.flatnonzero(x.std(axis=0) > 1e-9)
-            own = ridge_logistic(
+            varies = np.flatnonzero(own & (x.std(axis=0) > 1e-9))
+            beta = ridge_logistic(
                 x[:, varies],
                 taken[fitted].astype(float),
                 ridge=CELL_RIDGE,
@@ -67,7 +68,7 @@ def crossfit_propensity(
                 max_steps=CELL_STEPS,
             )
             rows = np.flatnonzero(inside & here)
-            logit[rows] += own[0] + features[np.ix_(rows, varies)] @ own[1:]
+            logit[rows] += beta[0] + features[np.ix_(rows, varies)] @ beta[1:]
         out[inside] = 1.0 / (1.0 + np.exp(-np.clip(logit[inside], -700.0, 700.0)))
     return np.round(out, 9) + 0.0
 

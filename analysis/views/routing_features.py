@@ -28,6 +28,8 @@ MAX_PRODUCTS, MAX_OF_A_PAIR = 24, 4
 SURE = 4.5
 """A product enters where its score is this many standard errors from 0: of some 5,000 hardly any by chance."""
 MAX_ROWS = 50_000
+_TIMES = ("the time of day and week", "the time")
+_WITH = " with "
 STEPS = tuple(k / 10 for k in range(1, 10))
 
 
@@ -37,6 +39,11 @@ class Features:
 
     values: Floats
     names: tuple[str, ...]
+
+    @property
+    def of_requests(self) -> npt.NDArray[np.bool_]:
+        """(p,): whether a feature is of the request itself: no product, no block of time."""
+        return np.array([n not in _TIMES and _WITH not in n for n in self.names], dtype=bool)
 
 
 def context_columns(telemetry: Telemetry) -> list[str]:
@@ -67,8 +74,8 @@ def request_features(telemetry: Telemetry, frame: pd.DataFrame, cell: Ints) -> F
             names += [column.name] * part.shape[1]
     for name, part in (
         ("the cell of routing.context", _cells(cell)),
-        ("the time of day and week", ClockFeature().design(frame["ts_us"])),
-        ("the time", _course(frame["ts_us"])),
+        (_TIMES[0], ClockFeature().design(frame["ts_us"])),
+        (_TIMES[1], _course(frame["ts_us"])),
     ):
         varies = part[:, part.std(axis=0) > 1e-9] if len(part) else part
         parts.append(varies)
@@ -156,7 +163,7 @@ def with_products(features: Features, action: Ints, outcomes: Floats) -> Feature
     values = features.values
     return Features(
         np.column_stack([values, *(values[:, i] * values[:, j] for i, j in taken)]),
-        (*features.names, *(f"{features.names[i]} with {features.names[j]}" for i, j in taken)),
+        (*features.names, *(f"{features.names[i]}{_WITH}{features.names[j]}" for i, j in taken)),
     )
 
 

@@ -79,7 +79,11 @@ class Log:
             return np.where(self.action == target, self.propensity, np.nan)
         if target not in self._estimated:
             self._estimated[target] = crossfit_propensity(
-                self.features.values, self.action == target, self.fold, self.cell
+                self.features.values,
+                self.action == target,
+                self.fold,
+                self.cell,
+                self.features.of_requests,
             )
         return self._estimated[target]
 
