@@ -104,8 +104,9 @@ def _ends(point: Mapping[Hashable, Any], of: str) -> tuple[float | None, float |
 
 def _draw(frame: pd.DataFrame) -> bytes:
     frame = frame.copy()
-    for column in ("failure", "failure_low", "failure_high"):
-        frame[column] = 100 * frame[column].astype(float)
+    for end in ("", "_low", "_high"):
+        frame[f"cost{end}"] = frame[f"cost{end}"].astype(float)
+        frame[f"failure{end}"] = 100 * frame[f"failure{end}"].astype(float)
     told = [None if pd.isna(r) else MARKS[r] for r in frame["recommendation"]]
     frame["tone"] = [INK if t is None else OUTCOMES[t] for t in told]
     frame["form"] = ["s" if t is None else SHAPES[t] for t in told]
@@ -117,8 +118,10 @@ def _draw(frame: pd.DataFrame) -> bytes:
     (x0, x1), (y0, y1) = _axis(frame, "cost"), _axis(frame, "failure")
 
     def panel(x: str, y: str) -> list[tuple[float, float]]:
+        # A single cluster leaves no limits: its bar is the point.
+        across, along = frame[x].fillna(frame["cost"]), frame[y].fillna(frame["failure"])
         return [((a - x0) / (x1 - x0), (b - y0) / (y1 - y0))
-                for a, b in zip(frame[x], frame[y], strict=True)]  # fmt: skip
+                for a, b in zip(across, along, strict=True)]  # fmt: skip
 
     spots = places(
         panel("cost", "failure"),

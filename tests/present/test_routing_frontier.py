@@ -40,6 +40,16 @@ def test_it_draws_without_intervals_and_with_wide_ones(sample: Review, failure: 
     assert "<figure" in drawn(of(sample, candidate("$x$ \\alpha", failure_rate=failure)))
 
 
+def test_where_no_limit_is_known_at_all_points_are_drawn(sample: Review) -> None:
+    """A single cluster: the series' columns of limits then hold None alone, and no number."""
+    section = of(sample, candidate("a")).body["views"]["routing"]
+    points = frontier_of(section)
+    for end in ("cost_low", "cost_high", "failure_low", "failure_high"):
+        points[end] = None
+    (markup,) = frontier(sample.body, section, points)
+    assert "<figure" in markup
+
+
 def test_it_draws_without_today(sample: Review) -> None:
     review = of(sample, candidate("a"))
     section = review.body["views"]["routing"]
