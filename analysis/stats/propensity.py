@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from analysis.stats.calibration import ridge_logistic
 from analysis.stats.crossfit import N_FOLDS
+from analysis.stats.ridge import ridge_logistic
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

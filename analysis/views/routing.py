@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from analysis.telemetry import Telemetry
 from analysis.telemetry.requests import logical_requests
 from analysis.views import routing_cascade, routing_tables
 from analysis.views.result import ViewResult
-from analysis.views.routing_backtest import Backtest, Slice, backtest, by_cell
+from analysis.views.routing_backtest import Backtest, Slice, backtest
 from analysis.views.routing_decision import (
     Recommendation,
     Verdict,
@@ -88,7 +88,6 @@ class _Judged:
     candidate: RoutingCandidate
     result: Backtest
     doubts: Doubts
-    cells: tuple[Slice, ...]
 
 
 def _assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
@@ -96,7 +95,7 @@ def _assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
     if not len(log.frame):
         return _without(telemetry, policy, "no request has a known outcome, choice and propensity")
     support = int(log.frame["attempts"].sum())
-    baseline = _once(lambda: read_log(telemetry, policy, win=0, max_rows=LEARNING_ROWS))
+    baseline = cache(lambda: read_log(telemetry, policy, win=0, max_rows=LEARNING_ROWS))
     judged = {
         c.name: _judge(telemetry, policy, log, baseline, c) for c in policy.routing.candidates
     }
@@ -113,33 +112,19 @@ def _assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
 
     candidates = tuple(told(c) for c in policy.routing.candidates)
     now = _on_policy(log, support)
-    source: Literal["logged", "estimated"] = "estimated" if log.propensity is None else "logged"
-    section = RoutingSection(source, now, _on_frontier(now, candidates), log.n_requests, None)
+    section = RoutingSection(log.source, now, _on_frontier(now, candidates), log.n_requests, None)
     results = {n: j.result for n, j in backtested.items()}
     rules = {n: j.candidate.rules or () for n, j in backtested.items()}
     return ViewResult(
         section=section,
         checks=tuple(_check(c) for c in candidates),
-        tables=routing_tables.tables(
-            log, rules, results, {n: j.cells for n, j in backtested.items()}
-        ),
+        tables=routing_tables.tables(log, rules, results),
         series={
             "routing_savings": routing_tables.savings(results),
             "routing_frontier": routing_tables.frontier(now, section.candidates),
         },
         notes=(*_notes(log), *_beyond_bounds(policy, log.outcomes[:, COST])),
     )
-
-
-def _once(read: Callable[[], Log]) -> Callable[[], Log]:
-    kept: list[Log] = []
-
-    def get() -> Log:
-        if not kept:
-            kept.append(read())
-        return kept[0]
-
-    return get
 
 
 def _judge(
@@ -178,14 +163,13 @@ def _judge(
         candidate,
         result,
         doubts(log, result) if told else Doubts(None, (), None),
-        by_cell(log, policy, result),
     )
 
 
 def _notes(log: Log) -> tuple[str, ...]:
     notes = []
     unknown = log.n_requests - len(log.frame)
-    if log.propensity is None:
+    if log.source == "estimated":
         notes.append(
             "The log did not write down with which probability it chose. These probabilities are "
             "estimated from what was known of each request, so every figure here leans on there being no "
@@ -222,7 +206,7 @@ def _candidate(
     candidate, result = judged.candidate, judged.result
     days = None if telemetry.windows.by_release else telemetry.candidate_days
     verdict = recommend(policy, candidate, result, adjusted, judged.doubts.fault)
-    trial = exploration(log, policy, result, verdict, days)
+    trial = exploration(log, result, verdict, days)
     gamma = gamma_flip(log, policy, candidate, result, verdict)
     per_day = None
     if result.saving is not None and days is not None:
@@ -257,7 +241,7 @@ def _candidate(
         rules=_rules(candidate.rules),
         changed_share=finite(result.changed_share),
         frontier=None,
-        slices=_slices(judged.cells, log),
+        slices=_slices(result.cells, log),
     )
 
 

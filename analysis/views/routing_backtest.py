@@ -34,7 +34,6 @@ from analysis.views.routing_log import (
     BREACH,
     COST,
     FAILURE,
-    LEAST_CHANCE,
     UNIT_COST,
     Log,
     words_of,
@@ -48,6 +47,8 @@ Bools = npt.NDArray[np.bool_]
 FAILURE_RATIO, FAILURE_POINTS = 0.5, 0.010
 MAX_PROTECTED = 200
 Z = 1.959963984540054
+LEAST_CHANCE = 0.002
+"""An estimated propensity below this is no support: one such request would speak for hundreds."""
 EDGES, EXPECTED = (0.10, 0.05, 0.02, 0.01), 5.0
 LOST_SHARE = 0.01
 """So much of what moves may have next to no chance of its target, one request by another."""
@@ -86,9 +87,8 @@ class Backtest:
     saving: present − candidate, of the unit cost. failure_change: candidate − present.
     failure_limit: how much the failure rate may rise. protected: each slice of `routing.protect` of
     which requests move. crowded: why they are not looked at, where they are more than
-    `MAX_PROTECTED`. bounds: of the saving, where a part of what moves has no support; None too where a
-    single cluster leaves no variance. scores, q_logged, q_target: (n, 4). matched: (n,) the plan's
-    probability of the logged action.
+    `MAX_PROTECTED`. cells: each cell of `routing.context` of which requests move. bounds: of the saving,
+    where a part of what moves has no support; None too where a single cluster leaves no variance.
     """
 
     n_changed: int
@@ -103,6 +103,7 @@ class Backtest:
     present_unit_cost: float
     protected: tuple[Slice, ...]
     crowded: str | None
+    cells: tuple[Slice, ...]
     estimates: Mapping[str, Estimate]
     bounds: tuple[float, float] | None
     effective_sample_size: float
@@ -112,12 +113,14 @@ class Backtest:
     pareto_k: float
     plan: Plan
     weights: Floats
-    scores: Floats
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A plan with its doubly robust scores, (n, 4), and what they are made of."""
+    """A plan with its doubly robust scores and what they are made of.
+
+    matched: (n,) the plan's probability of the logged action. scores, q_logged, q_target: (n, 4).
+    """
 
     plan: Plan
     matched: Floats
@@ -130,9 +133,9 @@ class Scored:
 def scored(log: Log, chosen: Plan) -> Scored:
     """Doubly robust scores of every outcome. Where a part has no support they are guesses."""
     chosen = _with_chances(log, chosen)
-    matched = chosen.matched(log.action)
+    matched = chosen.moved_to(log.action)
     weights = importance_weights(matched, _propensity(log, chosen, matched))
-    q_logged, q_target = log.expected(log.action), _expected(log, chosen)
+    q_logged, q_target = log.expected_as_logged, _expected(log, chosen)
     phi = dr_scores(log.outcomes, q_logged, q_target, weights, chosen.stays)
     return Scored(chosen, matched, weights, q_logged, q_target, phi)
 
@@ -150,6 +153,12 @@ def backtest(log: Log, policy: Policy, chosen: Plan) -> Backtest:
     known = (supported and bool((weights > 0).any())) if n_changed else True
     crowded = _crowded(log, policy, changed)
     saving, rise = y[:, UNIT_COST] - phi[:, UNIT_COST], phi[:, FAILURE] - y[:, FAILURE]
+
+    def slices(parts: Mapping[str, Bools]) -> tuple[Slice, ...]:
+        return tuple(
+            look.slice(name, rows, saving, rise, lost, stays) for name, rows in parts.items()
+        )
+
     return Backtest(
         n_changed=n_changed,
         changed_share=moved / n,
@@ -161,13 +170,9 @@ def backtest(log: Log, policy: Policy, chosen: Plan) -> Backtest:
         failure_change=look.rate(rise) if known else None,
         failure_limit=max(FAILURE_RATIO * own_rate, FAILURE_POINTS),
         present_unit_cost=float(y[:, UNIT_COST].mean()),
-        protected=tuple(
-            look.slice(name, rows, saving, rise, lost, stays)
-            for name, rows in _protected(log, policy, changed).items()
-        )
-        if crowded is None
-        else (),
+        protected=slices(_protected(log, policy, changed)) if crowded is None else (),
         crowded=crowded,
+        cells=slices(_cells(log, policy, changed)),
         estimates=_estimates(log, found) if known else {},
         bounds=None if supported else _bounds(log, policy, chosen, look),
         effective_sample_size=effective_sample_size(
@@ -181,24 +186,7 @@ def backtest(log: Log, policy: Policy, chosen: Plan) -> Backtest:
         pareto_k=pareto_k(weights),
         plan=chosen,
         weights=weights,
-        scores=phi,
     )
-
-
-def by_cell(log: Log, policy: Policy, result: Backtest) -> tuple[Slice, ...]:
-    """What the candidate does to each cell of `routing.context` of which requests move."""
-    look = _Looks(log, policy, result.weights, result.plan.changed & (result.weights > 0))
-    y, phi, names = log.outcomes, result.scores, list(policy.routing.context)
-    touched = np.bincount(log.cell[result.plan.changed], minlength=len(log.cells)) > 0
-    saving, rise = y[:, UNIT_COST] - phi[:, UNIT_COST], phi[:, FAILURE] - y[:, FAILURE]
-    held = [c for c in names if c in log.frame.columns]
-    return tuple(
-        look.slice(
-            ", ".join(f"{c} “{_short(v)}”" for c, v in zip(held, log.cells[k], strict=True)),
-            log.cell == k, saving, rise, result.plan.lost, result.plan.stays,
-        )
-        for k in np.flatnonzero(touched).tolist()
-    )  # fmt: skip
 
 
 class _Looks:
@@ -250,15 +238,10 @@ def _propensity(log: Log, chosen: Plan, matched: Floats) -> Floats:
     if log.propensity is not None:
         return log.propensity
     out = np.ones(len(matched))
-    for target in _targets(chosen):
+    for target in chosen.targets:
         rows = (log.action == target) & (matched > 0)
         out[rows] = log.chance(target)[rows]
     return out
-
-
-def _targets(chosen: Plan) -> list[int]:
-    found = {int(t) for layer in chosen.layers for t in np.unique(layer.target).tolist()}
-    return sorted(t for t in found if t >= 0)
 
 
 def _with_chances(log: Log, chosen: Plan) -> Plan:
@@ -329,6 +312,18 @@ def _protected(log: Log, policy: Policy, changed: Bools) -> dict[str, Bools]:
     return found
 
 
+def _cells(log: Log, policy: Policy, changed: Bools) -> dict[str, Bools]:
+    """Rows of each cell of `routing.context` that the candidate touches."""
+    touched = np.bincount(log.cell[changed], minlength=len(log.cells)) > 0
+    held = [c for c in policy.routing.context if c in log.frame.columns]
+    return {
+        ", ".join(f"{c} “{_short(v)}”" for c, v in zip(held, log.cells[k], strict=True)): (
+            log.cell == k
+        )
+        for k in np.flatnonzero(touched).tolist()
+    }
+
+
 def _short(value: str | None) -> str:
     if value is None:
         return "(none)"
@@ -381,11 +376,11 @@ def _bounds(log: Log, policy: Policy, chosen: Plan, look: _Looks) -> tuple[float
         ),
         chosen.n,
     )  # fmt: skip
-    matched = held.matched(log.action)
+    matched = held.moved_to(log.action)
     weights = importance_weights(matched, _propensity(log, held, matched))
     y, lost = log.outcomes[:, UNIT_COST], chosen.lost
     kept = dr_scores(
-        y, log.expected(log.action)[:, UNIT_COST], _expected(log, held)[:, UNIT_COST], weights,
+        y, log.expected_as_logged[:, UNIT_COST], _expected(log, held)[:, UNIT_COST], weights,
         chosen.stays,
     )  # fmt: skip
     least = look.money(y - kept - lost * high, -1)

@@ -213,7 +213,7 @@ def _like(judged: GuardedMean | None, values: Floats, log: Log) -> GuardedMean:
 
 
 class _Part:
-    """One layer's moves to one target, for any outcome."""
+    """All moves to one target, for any outcome."""
 
     def __init__(self, log: Log, target: int, share: Floats) -> None:
         self.log, self.share = log, share
@@ -229,12 +229,7 @@ class _Part:
 
 
 def _moves(log: Log, result: Backtest) -> list[_Part]:
-    shares: dict[int, Floats] = {}
-    for layer in result.plan.layers:
-        for target in np.unique(layer.target[layer.share > 0]).tolist():
-            here = np.where(layer.target == target, layer.share, 0.0)
-            shares[target] = shares.get(target, np.zeros(result.plan.n)) + here
-    return [_Part(log, target, share) for target, share in sorted(shares.items())]
+    return [_Part(log, target, result.plan.moved_to(target)) for target in result.plan.targets]
 
 
 def in_words(gamma: float | None, recommendation: Recommendation) -> str | None:

@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from analysis.stats.clustered_mean import clustered_mean, without_gaps
 from analysis.stats.overlap import Imbalance, balance
+from analysis.stats.ridge import ridge_residuals
 from analysis.views.routing_backtest import Backtest
+from analysis.views.routing_features import indicators
 from analysis.views.routing_log import COST, FAILURE, Log
 
 Floats = npt.NDArray[np.float64]
@@ -23,7 +25,7 @@ MOST_PARETO_K = 0.7
 MOST_OFF = {"logged": 0.02, "estimated": 0.05}
 """Weights may be off by so much on the whole: the outcome model answers for that."""
 MIN_BEFORE = 200
-RIDGE = 1.0
+MAX_CHOICES, RIDGE = 20, 1.0
 
 
 @dataclass(frozen=True)
@@ -76,38 +78,36 @@ def doubts(log: Log, result: Backtest) -> Doubts:
     )
 
 
-def _source(log: Log) -> str:
-    return "estimated" if log.propensity is None else "logged"
-
-
 def _mean_weight(log: Log, result: Backtest, moved: Floats) -> str | None:
     """Whether the weights contradict the log: of true propensities they average what moves."""
-    rows = moved > 0
-    off = clustered_mean((result.weights - moved)[rows], without_gaps(log.cluster[rows]))
-    average = float(result.weights[rows].sum() / moved[rows].sum())
-    if off.p_two_sided >= FAULT_LEVEL or abs(average - 1) <= MOST_OFF[_source(log)]:
+    average, p = _average(log, result, moved, moved > 0)
+    if p >= FAULT_LEVEL or abs(average - 1) <= MOST_OFF[log.source]:
         return None
     return (
-        f"the {_source(log)} propensities contradict the log: the weights of what it changes average "
+        f"the {log.source} propensities contradict the log: the weights of what it changes average "
         f"{average:.2f}, and 1 was due"
     )
 
 
 def _by_cell(log: Log, result: Backtest, moved: Floats) -> str | None:
     """The same in each cell of routing.context: weights must add up there too."""
-    off = result.weights - moved
     cells = np.unique(log.cell[moved > 0]).tolist()
     for cell in cells:
-        rows = (log.cell == cell) & (moved > 0)
-        found = clustered_mean(off[rows], without_gaps(log.cluster[rows]))
-        due, seen = float(moved[rows].sum()), float(result.weights[rows].sum())
-        if found.p_two_sided < FAULT_LEVEL / len(cells) and abs(seen / due - 1) > MOST_IMBALANCE:
+        average, p = _average(log, result, moved, (log.cell == cell) & (moved > 0))
+        if p < FAULT_LEVEL / len(cells) and abs(average - 1) > MOST_IMBALANCE:
             where = ", ".join(v if v is not None else "(none)" for v in log.cells[cell])
             return (
-                f"the {_source(log)} propensities contradict the log: among “{where[:80]}” the weights "
-                f"average {seen / due:.2f}, and 1 was due"
+                f"the {log.source} propensities contradict the log: among “{where[:80]}” the weights "
+                f"average {average:.2f}, and 1 was due"
             )
     return None
+
+
+def _average(log: Log, result: Backtest, moved: Floats, rows: Bools) -> tuple[float, float]:
+    """The weights of rows beside what moves of them, 1 is due; and the p-value of their difference."""
+    weights, due = result.weights[rows], moved[rows]
+    off = clustered_mean(weights - due, without_gaps(log.cluster[rows]))
+    return float(weights.sum() / due.sum()), off.p_two_sided
 
 
 def _tail(result: Backtest) -> str | None:
@@ -157,8 +157,8 @@ def _controls(log: Log, weights: Floats, moved: Floats) -> tuple[Control, ...]:
     now, before = now[place], before[place]
     if len(now) < MIN_BEFORE:
         return ()
-    x = np.column_stack([np.ones(len(now)), log.features.values[now], _indicators(log, before)])
-    gram = x.T @ x + RIDGE * np.eye(x.shape[1])
+    choices = indicators(log.action[before], MAX_CHOICES)
+    x = np.column_stack([np.ones(len(now)), log.features.values[now], choices])
     off, total = weights[now] - moved[now], float(moved[now].sum())
     cluster = without_gaps(log.cluster[now])
     out = []
@@ -166,7 +166,7 @@ def _controls(log: Log, weights: Floats, moved: Floats) -> tuple[Control, ...]:
         y = log.outcomes[before, column]
         if float(y.std()) <= 1e-12:
             continue
-        rest = y - x @ np.linalg.solve(gram, x.T @ y)
+        rest = ridge_residuals(x, y, np.full(x.shape[1], RIDGE))
         found = clustered_mean(off * rest, cluster)
         scale = len(now) / total
         out.append(
@@ -176,11 +176,3 @@ def _controls(log: Log, weights: Floats, moved: Floats) -> tuple[Control, ...]:
             )
         )  # fmt: skip
     return tuple(out)
-
-
-def _indicators(log: Log, rows: npt.NDArray[np.int64]) -> Floats:
-    """Of the choices that were taken often."""
-    counts = np.bincount(log.action[rows], minlength=len(log.actions))
-    often = np.argsort(-counts, kind="stable")[:20]
-    often = often[counts[often] >= 30]
-    return np.asarray(log.action[rows][:, None] == often[None, :], dtype=float)

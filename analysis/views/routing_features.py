@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.stats.ridge import ridge_residuals
 from analysis.telemetry import Telemetry
 from analysis.views.encoding import CategoryFeature, ClockFeature, NumberFeature
 from analysis.views.triage_model import feature_columns
@@ -24,6 +25,7 @@ Ints = npt.NDArray[np.int64]
 MIN_CELL_ROWS = 30
 MAX_CELLS = 60
 BLOCKS = 28
+MAX_CHOICES, RIDGE = 8, 10.0
 MAX_PRODUCTS, MAX_OF_A_PAIR = 24, 4
 SURE = 4.5
 """A product enters where its score is this many standard errors from 0: of some 5,000 hardly any by chance."""
@@ -103,13 +105,16 @@ def _category(name: str, values: pd.Series) -> Floats | None:
 
 def _cells(cell: Ints) -> Floats:
     """Indicators of the frequent cells; of two or none their columns say it all."""
-    counts = np.bincount(cell) if len(cell) else np.zeros(0, dtype=np.int64)
-    often = np.flatnonzero(counts >= MIN_CELL_ROWS)
-    if len(often) > MAX_CELLS:
-        often = np.sort(often[np.argsort(-counts[often], kind="stable")[:MAX_CELLS]])
-    if len(counts) <= 2:
-        often = often[:0]
-    return np.asarray(cell[:, None] == often[None, :], dtype=float)
+    return indicators(cell, MAX_CELLS if cell.max(initial=0) >= 2 else 0)
+
+
+def indicators(codes: Ints, most: int) -> Floats:
+    """(n, ≤ most): whether a row has each code that at least `MIN_CELL_ROWS` have, in order of the codes;
+    of more than `most` the most frequent. codes: (n,), from 0."""
+    counts = np.bincount(codes)
+    often = np.argsort(-counts, kind="stable")[:most]
+    often = np.sort(often[counts[often] >= MIN_CELL_ROWS])
+    return np.asarray(codes[:, None] == often[None, :], dtype=float)
 
 
 def _course(ts_us: pd.Series) -> Floats:
@@ -118,9 +123,7 @@ def _course(ts_us: pd.Series) -> Floats:
     span = float(at.max() - at.min()) if len(at) else 0.0
     course = (at - at.min()) / span if span > 0 else np.zeros(len(at))
     block = np.minimum((course * BLOCKS).astype(np.int64), BLOCKS - 1)
-    counts = np.bincount(block, minlength=BLOCKS)
-    often = np.flatnonzero(counts >= MIN_CELL_ROWS)
-    return np.column_stack([course, block[:, None] == often[None, :]]).astype(float)
+    return np.column_stack([course, indicators(block, BLOCKS)])
 
 
 def with_products(features: Features, action: Ints, outcomes: Floats) -> Features:
@@ -135,10 +138,8 @@ def with_products(features: Features, action: Ints, outcomes: Floats) -> Feature
     x, a, y = features.values[::step], action[::step], outcomes[::step]
     if len(x) < 10 * x.shape[1]:
         return features
-    counts = np.bincount(a)
-    often = np.argsort(-counts, kind="stable")[:8]
-    chosen = a[:, None] == often[counts[often] >= MIN_CELL_ROWS][None, :]
-    rest = np.column_stack([_left(x, chosen.astype(float)), _left(np.column_stack([x, chosen]), y)])
+    chosen = indicators(a, MAX_CHOICES)
+    rest = np.column_stack([_left(x, chosen), _left(np.column_stack([x, chosen]), y)])
     squares, surest = x * x, np.zeros((x.shape[1], x.shape[1]))
     for r in rest.T:
         if float(np.abs(r).max()) < 1e-9:
@@ -168,7 +169,5 @@ def with_products(features: Features, action: Ints, outcomes: Floats) -> Feature
 
 
 def _left(x: Floats, y: Floats) -> Floats:
-    """Residuals of a ridge regression with an intercept."""
-    design = np.column_stack([np.ones(len(x)), x])
-    gram = design.T @ design + np.diag([0.0, *[10.0] * x.shape[1]])
-    return np.asarray(y - design @ np.linalg.solve(gram, design.T @ y))
+    penalty = np.array([0.0, *[RIDGE] * x.shape[1]])
+    return ridge_residuals(np.column_stack([np.ones(len(x)), x]), y, penalty)

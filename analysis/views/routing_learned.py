@@ -48,7 +48,7 @@ def values(log: Log) -> Values:
     n = np.bincount(log.cell, minlength=cells).astype(np.int64)
     tried = np.zeros((cells, k), dtype=bool)
     mean, error = np.zeros((cells, k, 4)), np.full((cells, k, 4), np.inf)
-    y, q_logged = log.outcomes, log.expected(log.action)
+    y, q_logged = log.outcomes, log.expected_as_logged
     stays = np.zeros(len(y))
     present = np.array([y[log.cell == c].mean(axis=0) for c in range(cells)]).reshape(cells, 4)
     # Clusters within cells: a cluster's rows may lie in several.

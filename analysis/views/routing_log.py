@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +34,6 @@ Bools = npt.NDArray[np.bool_]
 Action = tuple[str | None, ...]
 
 UNIT_COST, FAILURE, COST, BREACH = 0, 1, 2, 3
-LEAST_CHANCE = 0.002
-"""An estimated propensity below this is no support: one such request would speak for hundreds."""
 CERTAIN = 1e-9
 
 
@@ -73,6 +73,16 @@ class Log:
         """Whether latency breaches are known."""
         return bool(len(self.outcomes)) and bool(np.isfinite(self.outcomes[0, BREACH]))
 
+    @property
+    def source(self) -> Literal["logged", "estimated"]:
+        """Where the propensities come from."""
+        return "estimated" if self.propensity is None else "logged"
+
+    @cached_property
+    def expected_as_logged(self) -> Floats:
+        """(n, 4): q̂ of the logged actions."""
+        return self.expected(self.action)
+
     def chance(self, target: int) -> Floats:
         """(n,): e(target | x). Of logged propensities it is known where the log took the target."""
         if self.propensity is not None:
@@ -111,7 +121,7 @@ def reads_propensities(telemetry: Telemetry, policy: Policy) -> bool:
     """Whether the log's own propensities are used; else they are estimated."""
     if policy.routing.propensity != "auto":
         return policy.routing.propensity == "logged"
-    return telemetry.has("routing_propensity") and telemetry.unusable("routing_propensity") is None
+    return telemetry.unusable("routing_propensity") is None
 
 
 def read_log(

@@ -68,12 +68,12 @@ def needs(log: Log, policy: Policy, candidate: RoutingCandidate, result: Backtes
     return Needs(more, None if days is None else round(more * days / n, 1))
 
 
-def exploration(log: Log, policy: Policy, result: Backtest, verdict: Verdict,
+def exploration(log: Log, result: Backtest, verdict: Verdict,
                 days: float | None) -> Exploration | None:  # fmt: skip
     """The smallest trial that would show a rise of failures by the limit, and what it costs."""
     if verdict.recommendation != "insufficient_evidence" or not result.n_changed:
         return None
-    rate, deff = float(log.outcomes[:, FAILURE].mean()), design_effect(log)
+    rate, deff = float(log.outcomes[:, FAILURE].mean()), _design_effect(log)
     size = ab_test_size(rate, result.failure_limit, deff)
     if size is None:
         return None
@@ -128,7 +128,7 @@ def _times(figure: GuardedMean, level: float, distance: float) -> float:
     return max(1.0, z * z * figure.mean.variance / (distance * distance))
 
 
-def design_effect(log: Log) -> float:
+def _design_effect(log: Log) -> float:
     """Variance of the failure rate relative to independent requests."""
     failure = log.outcomes[:, FAILURE]
     rate = float(failure.mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ class Plan:
     layers: tuple[Layer, ...]
     n: int
 
-    @property
+    @cached_property
     def stays(self) -> Floats:
         """(n,): the part that keeps its logged choice."""
         moved = np.zeros(self.n)
@@ -50,12 +51,12 @@ class Plan:
             moved = moved + layer.share
         return np.maximum(1.0 - moved, 0.0)
 
-    @property
+    @cached_property
     def changed(self) -> Bools:
         """(n,): requests of which a part moves."""
         return np.asarray(self.stays < 1.0)
 
-    @property
+    @cached_property
     def lost(self) -> Floats:
         """(n,): the part that moves to where the log says nothing."""
         out = np.zeros(self.n)
@@ -63,8 +64,15 @@ class Plan:
             out = out + np.where(layer.unsupported, layer.share, 0.0)
         return out
 
-    def matched(self, action: Ints) -> Floats:
-        """(n,): the probability with which the plan moves a request to its logged action."""
+    @property
+    def targets(self) -> list[int]:
+        """The codes of actions that requests move to, in order."""
+        found = {int(t) for layer in self.layers for t in np.unique(layer.target).tolist()}
+        return sorted(t for t in found if t >= 0)
+
+    def moved_to(self, action: Ints | int) -> Floats:
+        """(n,): the probability with which the plan moves a request to an action, one for all or each
+        its own. action: codes."""
         out = np.zeros(self.n)
         for layer in self.layers:
             out = out + np.where(layer.target == action, layer.share, 0.0)

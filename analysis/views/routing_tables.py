@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.check import Interval, finite
+from analysis.check import finite
 from analysis.policy import RoutingRule, Scalar
-from analysis.stats.clustered_mean import ClusteredMean, GuardedMean
-from analysis.views.routing_backtest import Backtest, Slice
+from analysis.stats.clustered_mean import ClusteredMean, GuardedMean, without_gaps
+from analysis.stats.overlap import effective_sample_size
+from analysis.views.routing_backtest import Backtest
 from analysis.views.routing_log import FAILURE, UNIT_COST, Log
 
 if TYPE_CHECKING:
@@ -33,13 +34,12 @@ def tables(
     log: Log,
     rules: Mapping[str, Sequence[RoutingRule]],
     found: Mapping[str, Backtest],
-    cells: Mapping[str, Sequence[Slice]],
 ) -> dict[str, pd.DataFrame]:
-    """The files of `tables/`. rules, cells: by candidate, as in `found`."""
+    """The files of `tables/`. rules: by candidate, as in `found`."""
     return {
         "routing_policy.csv": _policies(log, rules, found),
         "routing_backtest.csv": _backtests(log, found),
-        "routing_slices.csv": _slices(log, found, cells),
+        "routing_slices.csv": _slices(log, found),
     }
 
 
@@ -53,19 +53,12 @@ def empty() -> dict[str, pd.DataFrame]:
 
 
 def savings(found: Mapping[str, Backtest]) -> pd.DataFrame:
-    """Each estimator's saving with its 95 % interval; that of `dr` guards against rare failures."""
-    rows = []
-    for name, result in found.items():
-        for estimator, estimate in result.estimates.items():
-            shown = result.saving if estimator == "dr" else estimate.saving
-            if shown is not None:
-                rows.append(
-                    (
-                        name,
-                        estimator,
-                        *map(finite, (shown.value, shown.lower(0.975), shown.upper(0.975))),
-                    )
-                )
+    """Each estimator's saving with its 95 % interval."""
+    rows = [
+        (name, estimator, *_ends(saving))
+        for name, result in found.items()
+        for estimator, saving in _savings(result).items()
+    ]
     return pd.DataFrame(rows, columns=list(SAVINGS_COLUMNS))
 
 
@@ -79,8 +72,8 @@ def frontier(now: OnPolicy, found: Sequence[Candidate]) -> pd.DataFrame:
         (
             name,
             verdict,
-            *_ends(p.cost_usd),
-            *_ends(p.failure_rate),
+            *(p.cost_usd.value, p.cost_usd.low, p.cost_usd.high),
+            *(p.failure_rate.value, p.failure_rate.low, p.failure_rate.high),
             p.latency_breach_rate.value,
             best,
         )
@@ -90,34 +83,37 @@ def frontier(now: OnPolicy, found: Sequence[Candidate]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(FRONTIER_COLUMNS))
 
 
-def _ends(figure: Interval) -> tuple[float | None, float | None, float | None]:
-    return figure.value, figure.low, figure.high
-
-
-def _slices(
-    log: Log, found: Mapping[str, Backtest], cells: Mapping[str, Sequence[Slice]]
-) -> pd.DataFrame:
+def _slices(log: Log, found: Mapping[str, Backtest]) -> pd.DataFrame:
     """Every cell that a candidate touches, its support and what it gains and loses there."""
     rows = []
-    for name, parts in cells.items():
-        weights = found[name].weights
-        for part in parts:
-            w = weights[part.where]
-            squares = float((w * w).sum())
+    for name, result in found.items():
+        for part in result.cells:
+            weights = result.weights[part.where]
             rows.append(
                 (
-                    name, part.name, part.n, part.moved, int((w > 0).sum()),
-                    float(w.sum()) ** 2 / squares if squares > 0 else 0.0,
-                    *_guarded(part.saving), *_guarded(part.failure_change),
+                    name, part.name, part.n, part.moved, int((weights > 0).sum()),
+                    effective_sample_size(weights, without_gaps(log.cluster[part.where])),
+                    *_ends(part.saving), *_ends(part.failure_change),
                 )
             )  # fmt: skip
     return pd.DataFrame(rows, columns=list(SLICE_COLUMNS))
 
 
-def _guarded(figure: GuardedMean | None) -> tuple[float | int | None, ...]:
+def _ends(figure: GuardedMean | ClusteredMean | None) -> tuple[float | int | None, ...]:
+    """A value and its 95 % limits."""
     if figure is None:
         return None, None, None
     return finite(figure.value), finite(figure.lower(0.975)), finite(figure.upper(0.975))
+
+
+def _savings(result: Backtest) -> dict[str, GuardedMean | ClusteredMean]:
+    """Each estimator's saving; that of `dr` guards against rare failures."""
+    found: dict[str, GuardedMean | ClusteredMean] = {
+        name: estimate.saving for name, estimate in result.estimates.items()
+    }
+    if "dr" in found and result.saving is not None:
+        found["dr"] = result.saving
+    return found
 
 
 def _policies(
@@ -157,21 +153,12 @@ def _words(parts: Mapping[str, Scalar | tuple[Scalar, ...]]) -> str:
 
 
 def _backtests(log: Log, found: Mapping[str, Backtest]) -> pd.DataFrame:
-    rows = []
-    for name, result in found.items():
-        for estimator, estimate in result.estimates.items():
-            saving = (
-                estimate.saving if estimator != "dr" or result.saving is None else result.saving
-            )
-            rows.append(
-                (
-                    name, estimator, _value(estimate.unit_cost), _value(estimate.failure),
-                    _value(estimate.cost), finite(saving.value), finite(saving.lower(0.975)),
-                    finite(saving.upper(0.975)), len(log.frame),
-                )
-            )  # fmt: skip
+    rows = [
+        (
+            name, estimator, finite(estimate.unit_cost.value), finite(estimate.failure.value),
+            finite(estimate.cost.value), *_ends(_savings(result)[estimator]), len(log.frame),
+        )
+        for name, result in found.items()
+        for estimator, estimate in result.estimates.items()
+    ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(BACKTEST_COLUMNS))
-
-
-def _value(mean: ClusteredMean) -> float | None:
-    return finite(mean.value)

@@ -12,7 +12,8 @@ import pandas as pd
 from scipy import special
 
 from analysis.contract import Contract, KnownAt
-from analysis.stats.calibration import platt, ridge_logistic
+from analysis.stats.calibration import platt
+from analysis.stats.ridge import ridge_logistic
 from analysis.views.encoding import CategoryFeature, ClockFeature, Feature, NumberFeature, source
 
 Floats = npt.NDArray[np.float64]

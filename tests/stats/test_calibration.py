@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy import special
 from sklearn.calibration import _sigmoid_calibration
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from analysis.stats.calibration import (
@@ -18,7 +17,6 @@ from analysis.stats.calibration import (
     calibration_error,
     platt,
     reliability,
-    ridge_logistic,
     roc_auc,
 )
 
@@ -184,23 +182,6 @@ def test_intervals_of_clustered_rows_hold_the_truth() -> None:
 
 
 class TestFits:
-    @pytest.mark.parametrize("ridge", [0.1, 1.0, 30.0])
-    def test_ridge_logistic_is_scikit_learns(self, ridge: float) -> None:
-        rng = np.random.default_rng(7)
-        x = rng.normal(size=(3000, 6)) * [1, 2, 0.5, 1, 1, 3]
-        y = rng.random(3000) < special.expit(-2 + x @ [0.5, -0.3, 0, 0.2, 0, 0.1])
-        theirs = LogisticRegression(C=1 / ridge, tol=1e-10, max_iter=2000).fit(x, y)
-        ours = ridge_logistic(x, y, ridge=ridge)
-        np.testing.assert_allclose(ours[1:], theirs.coef_[0], atol=2e-5)
-        assert ours[0] == pytest.approx(theirs.intercept_[0], abs=2e-5)
-
-    def test_separable_and_collinear_columns_stay_finite(self) -> None:
-        x = np.linspace(-1, 1, 400)[:, None]
-        for design in (x, np.hstack([x, x]), np.hstack([x, np.zeros_like(x)])):
-            assert np.isfinite(ridge_logistic(design, x[:, 0] > 0)).all()
-        same = ridge_logistic(np.hstack([x, x]), x[:, 0] > 0.1)
-        assert same[1] == pytest.approx(same[2], rel=1e-6)
-
     def test_platt_is_scikit_learns_sigmoid(self) -> None:
         rng = np.random.default_rng(8)
         score = rng.normal(0, 2, 1500)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from analysis.stats.calibration import ridge_logistic
 from analysis.stats.propensity import RIDGE, crossfit_propensity
+from analysis.stats.ridge import ridge_logistic
 
 ALL = np.ones(3, dtype=bool)
 

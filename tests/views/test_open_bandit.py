@@ -24,7 +24,6 @@ from threadpoolctl import threadpool_limits
 
 from analysis import contract
 from analysis.policy import Policy
-from analysis.stats.calibration import ridge_logistic
 from analysis.stats.crossfit import crossfit, fold_of
 from analysis.stats.offpolicy import (
     direct_method_scores,
@@ -33,6 +32,7 @@ from analysis.stats.offpolicy import (
     ips_scores,
     snips_scores,
 )
+from analysis.stats.ridge import ridge_logistic
 from analysis.telemetry.requests import Requests
 from analysis.views.routing_backtest import Backtest, backtest
 from analysis.views.routing_decision import Verdict, recommend

@@ -463,6 +463,11 @@ class TestWhoWins:
         weighted = (table["saving_usd"] * table["requests"]).sum() / table["requests"].sum()
         assert weighted == pytest.approx(whole, rel=1e-9)
 
+    def test_the_effective_sample_size_of_a_cell_counts_clusters_too(self, tmp_path: Path) -> None:
+        result = assessed(world(), tmp_path, CODING_TO_B)
+        (cell,) = result.tables["routing_slices.csv"]["effective_sample_size"]
+        assert cell == pytest.approx(only(result).effective_sample_size, rel=1e-12)
+
     def test_the_frontier_is_what_nothing_beats(self, tmp_path: Path) -> None:
         result = assessed(
             world(), tmp_path, CODING_TO_B, SUPPORT_TO_B, rules("to-a", "a"), rules("to-z", "z")

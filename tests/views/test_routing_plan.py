@@ -37,7 +37,7 @@ def to(model: str, share: float = 1.0, **when: str) -> dict[str, Any]:
 def test_what_no_rule_matches_stays() -> None:
     found, log = planned([to("b", use_case="chat")])
     np.testing.assert_array_equal(found.stays, [0, 0, 1, 1])
-    np.testing.assert_array_equal(found.matched(log.action), [0, 1, 0, 0])
+    np.testing.assert_array_equal(found.moved_to(log.action), [0, 1, 0, 0])
     np.testing.assert_array_equal(found.lost, 0)
 
 
@@ -49,7 +49,7 @@ def test_a_rule_takes_its_share_of_what_earlier_ones_left() -> None:
     np.testing.assert_allclose(found.taken_by(0), [0.25, 0.25, 0, 0])
     np.testing.assert_allclose(found.taken_by(1), [0.375, 0.375, 0.5, 0.5])
     np.testing.assert_allclose(found.taken_by(2), [0, 0, 0.5, 0.5])
-    np.testing.assert_allclose(found.matched(log.action), [0.375, 0.25, 0.5, 0.5])
+    np.testing.assert_allclose(found.moved_to(log.action), [0.375, 0.25, 0.5, 0.5])
     # Code never went to b.
     np.testing.assert_allclose(found.lost, [0, 0, 0.5, 0.5])
 
@@ -64,7 +64,7 @@ def test_an_action_that_nobody_ever_took_has_no_code_and_no_support() -> None:
     found, log = planned([to("z", use_case="chat")])
     np.testing.assert_array_equal(found.layers[0].target, [NEVER_LOGGED, NEVER_LOGGED, KEEP, KEEP])
     np.testing.assert_array_equal(found.lost, [1, 1, 0, 0])
-    np.testing.assert_array_equal(found.matched(log.action), 0)
+    np.testing.assert_array_equal(found.moved_to(log.action), 0)
 
 
 def test_without_rules_everything_stays() -> None:
