@@ -81,6 +81,17 @@ def occupied(moments: BinMoments) -> BinMoments:
     return BinMoments(moments.counts[:, keep], moments.second[np.ix_(both, both)], moments.units)
 
 
+def split_off(moments: BinMoments, index: int) -> BinMoments:
+    """Two bins: all but bin `index`, and it."""
+    size = moments.n_bins
+    into = np.zeros((size, 2))
+    into[np.arange(size), (np.arange(size) == index).astype(int)] = 1.0
+    # Sums of one row of zeros and ones: exact, whatever the order.
+    both = np.kron(np.eye(2), into)
+    second = np.einsum("ia,ij,jb->ab", both, moments.second, both)
+    return BinMoments(np.einsum("wb,ba->wa", moments.counts, into), second, moments.units)
+
+
 def expanded(certain: np.ndarray, drawn: np.ndarray, n_rest: int, n_drawn: int) -> np.ndarray:
     """Σ over all units of k kᵀ from a part of them: certain + drawn · n_rest/n_drawn.
 
@@ -108,29 +119,6 @@ def psi(counts: np.ndarray) -> float:
 def total_variation(shares0: np.ndarray, shares1: np.ndarray) -> float:
     """½ Σ_b |p₁b − p₀b|: the share of traffic that would have to change bin (0 to 1)."""
     return float(0.5 * np.abs(shares1 - shares0).sum())
-
-
-def binned_wasserstein(
-    points: np.ndarray, shares0: np.ndarray, shares1: np.ndarray
-) -> float | None:
-    """Wasserstein-1 distance of two distributions on `points`, in baseline standard deviations.
-
-    points: (B,) rising values that stand for the bins; shares: (B,), each summing to 1. The
-    distance is ∫ |F₁ − F₀|; the deviation is that of the baseline on the same points. None where
-    the baseline has no spread.
-    """
-    # The result has no unit; without one, huge values do not overflow when squared.
-    largest = float(np.abs(points).max())
-    if not (largest > 0 and math.isfinite(largest)):
-        return None
-    points = points / largest
-    mean = float(np.sum(shares0 * points))
-    deviation = math.sqrt(float(np.sum(shares0 * (points - mean) ** 2)))
-    gaps = np.abs(np.cumsum(shares1 - shares0))[:-1]
-    distance = float(np.sum(gaps * np.diff(points)))
-    if not (deviation > 0 and math.isfinite(deviation) and math.isfinite(distance)):
-        return None
-    return distance / deviation
 
 
 def difference_covariance(moments: BinMoments) -> np.ndarray:
@@ -209,13 +197,15 @@ def compare_distributions(clusters: BinMoments, days: BinMoments | None = None) 
 class Holders:
     """`n_categories` categories, each held by `clusters` clusters and on `days` days.
 
-    A unit that is in both windows counts in each. absent: the baseline lacks the category.
+    A unit that is in both windows counts in each. absent: the baseline lacks the category; gone: the
+    candidate does.
     """
 
     clusters: int
     days: int
     absent: bool
     n_categories: int
+    gone: bool = False
 
 
 def absent_category_p(
@@ -225,17 +215,38 @@ def absent_category_p(
 
     cluster_chance, day_chance: probability that a unit with the category lies in the candidate if
     the windows do not differ; days only count in before/after comparisons.
+    """
+    return _one_sided_p(holders, [h.absent for h in holders], cluster_chance, day_chance)
 
-    A category of g units lies wholly in the candidate with probability chance^g (the larger of
-    clusters and days). Over all categories, the discrete Bonferroni bound of Westfall & Wolfinger
-    (1997) adds up the attainable p-values that are no larger than the smallest one observed.
+
+def vanished_category_p(
+    holders: Sequence[Holders], cluster_chance: float, day_chance: float | None = None
+) -> float | None:
+    """The same for categories that the baseline has and the candidate lacks.
+
+    cluster_chance, day_chance: probability that a unit with the category lies in the baseline.
+    """
+    return _one_sided_p(holders, [h.gone for h in holders], cluster_chance, day_chance)
+
+
+def _one_sided_p(
+    holders: Sequence[Holders],
+    only_here: Sequence[bool],
+    cluster_chance: float,
+    day_chance: float | None,
+) -> float | None:
+    """p-value for categories that lie in one window only; None without any.
+
+    A category of g units lies wholly in a window with probability chance^g (the larger of clusters
+    and days). Over all categories, the discrete Bonferroni bound of Westfall & Wolfinger (1997) adds
+    up the attainable p-values that are no larger than the smallest one observed.
     """
 
     def attainable(h: Holders) -> float:
         by_day = day_chance**h.days if day_chance is not None else 0.0
         return max(cluster_chance**h.clusters, by_day)
 
-    observed = [attainable(h) for h in holders if h.absent]
+    observed = [attainable(h) for h, only in zip(holders, only_here, strict=True) if only]
     if not observed:
         return None
     smallest = min(observed)

@@ -134,8 +134,8 @@ def by_bin(
 class BinCounts:
     """Counts by bin and window.
 
-    per_day: as given. rows, weighted: (2, B). begins: whether the candidate has a bin that the
-    baseline lacks.
+    per_day: as given. rows, weighted: (2, B). begins, ends: whether the candidate has a bin that the
+    baseline lacks, and the other way round.
     """
 
     def __init__(self, per_day: Sequence[DayCount], cut: Cut) -> None:
@@ -149,6 +149,10 @@ class BinCounts:
     @property
     def begins(self) -> bool:
         return bool(((self.rows[0] == 0) & (self.rows[1] > 0)).any())
+
+    @property
+    def ends(self) -> bool:
+        return bool(((self.rows[0] > 0) & (self.rows[1] == 0)).any())
 
 
 def held_by(
@@ -166,19 +170,20 @@ def held_by(
             WITH sizes AS (
                 SELECT {held} AS held, {units.format("cluster")} AS clusters,
                        {units.format("day")} AS days,
-                       CASE WHEN bool_or(q.win = 0) THEN 0 ELSE 1 END AS absent
+                       CASE WHEN bool_or(q.win = 0) THEN 1 ELSE 0 END AS before,
+                       CASE WHEN bool_or(q.win = 1) THEN 1 ELSE 0 END AS now
                 FROM (SELECT {reading.raw} AS value, f.win, f.day, f.cluster
                       FROM fact f WHERE {where}) q
                 GROUP BY 1
             )
             SELECT {index} AS col,
                    CASE WHEN clusters < {MANY_HOLDERS} THEN clusters ELSE {MANY_HOLDERS} END AS holding,
-                   days, absent, count(*) AS n
-            FROM sizes GROUP BY 2, 3, 4
+                   days, before, now, count(*) AS n
+            FROM sizes GROUP BY 2, 3, 4, 5
             """
         parts.append(Part(sql, parameters))
     found: dict[int, list[Holders]] = {i: [] for i in columns}
     rows = [tuple(map(int, row)) for row in union_rows(engine, parts)]
-    for index, clusters, days, absent, n in sorted(rows):
-        found[index].append(Holders(clusters, days, bool(absent), n))
+    for index, clusters, days, before, now, n in sorted(rows):
+        found[index].append(Holders(clusters, days, not before, n, gone=not now))
     return {i: tuple(h) for i, h in found.items()}

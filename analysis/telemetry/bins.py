@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from analysis.stats.divergence import BinMoments, Holders, occupied
+from analysis.stats.wasserstein import Distance, distance
 from analysis.telemetry.bin_counts import BinCounts, DayCount, by_bin, by_value, held_by
 from analysis.telemetry.bin_cuts import (
     Cut,
@@ -29,7 +30,7 @@ from analysis.telemetry.bin_cuts import (
     twentieths,
 )
 from analysis.telemetry.bin_moments import Coded, cluster_moments
-from analysis.telemetry.cluster_choice import Choice, baseline_sample, choose, forget
+from analysis.telemetry.cluster_choice import Choice, choose, forget, window_sample
 from analysis.telemetry.engine import Engine
 from analysis.telemetry.sql import identifier
 
@@ -59,7 +60,8 @@ class BinnedColumn:
     points: (B,) values that stand for the bins of a number, nan for missing; None for categories.
     clusters, days: weighted counts and moments over clusters, over days. rows: unweighted rows of
     each window. missing: share of null rows of each window. holders: by how many clusters and days
-    categories are held; empty where the baseline has all of them.
+    categories are held; empty where both windows have all of them. distance: of a number, how far
+    its values moved.
     """
 
     name: str
@@ -71,6 +73,7 @@ class BinnedColumn:
     rows: tuple[int, int]
     missing: tuple[float | None, float | None]
     holders: tuple[Holders, ...]
+    distance: Distance | None = None
 
 
 def natural_types(engine: Engine, columns: Sequence[str]) -> dict[str, str]:
@@ -110,7 +113,8 @@ def bin_columns(engine: Engine, columns: Sequence[DriftColumn]) -> dict[str, Bin
     choice = choose(engine)
     scopes = [choice.known if c.known_outcome else choice.everything for c in columns]
     where = [scope.where for scope in scopes]
-    edges = _baseline_edges(engine, choice, columns, readings)
+    samples = _samples(engine, choice, columns, readings)
+    edges = [_Edges.of(pair) for pair in samples]
     values = by_value(
         engine, {i: (readings[i], where[i]) for i, e in enumerate(edges) if not e.many_values}
     )
@@ -142,11 +146,14 @@ def bin_columns(engine: Engine, columns: Sequence[DriftColumn]) -> dict[str, Bin
     lacking = {
         i: (readings[i], where[i], None if i in values else cuts[i])
         for i, count in enumerate(counts)
-        if count.rows[0].any() and (count.begins or (i in values and values[i].has_absent))
+        if count.rows.any(axis=1).all()
+        and (count.begins or count.ends or (i in values and values[i].has_absent))
     }
     holders = held_by(engine, lacking)
     return {
-        column.name: _binned(column.name, cut, count, moments, holders.get(i, ()))
+        column.name: _binned(
+            column.name, cut, count, moments, holders.get(i, ()), _distance(samples[i])
+        )
         for i, (column, cut, count, moments) in enumerate(
             zip(columns, cuts, counts, clusters, strict=True)
         )
@@ -164,6 +171,17 @@ def _reading(column: DriftColumn, held: str) -> Reading:
 
 
 @dataclass(frozen=True)
+class _Sample:
+    """Known values of a number, rising, with the weights of their rows."""
+
+    values: np.ndarray
+    weights: np.ndarray
+
+
+_Samples = tuple[_Sample, _Sample]  # baseline, candidate
+
+
+@dataclass(frozen=True)
 class _Edges:
     """Distinct deciles and twentieths. many_values: more distinct ones than a category each."""
 
@@ -171,37 +189,71 @@ class _Edges:
     points: Sequence[float] = ()
     many_values: bool = False
 
+    @classmethod
+    def of(cls, samples: _Samples | None) -> _Edges:
+        """Of the baseline's sample; none of a text."""
+        if samples is None:
+            return cls()
+        ordered = samples[0].values
+        edges, points = twentieths(ordered)
+        n_values = int((np.diff(ordered) > 0).sum()) + 1
+        return cls(edges, points, bool(edges) and n_values > MAX_DISCRETE_VALUES)
 
-def _baseline_edges(
+
+def _samples(
     engine: Engine, choice: Choice, columns: Sequence[DriftColumn], readings: Sequence[Reading]
-) -> list[_Edges]:
+) -> list[_Samples | None]:
+    """A bounded part of both windows' values, of each number."""
     numbers = [i for i, reading in enumerate(readings) if reading.is_number]
     if not numbers:
-        return [_Edges() for _ in readings]
-    source, parameters = baseline_sample(choice)
+        return [None for _ in readings]
+    first, second = (_sample(engine, choice, win, numbers, columns, readings) for win in (0, 1))
+    return [(first[i], second[i]) if i in first else None for i in range(len(readings))]
+
+
+def _sample(
+    engine: Engine,
+    choice: Choice,
+    win: int,
+    numbers: Sequence[int],
+    columns: Sequence[DriftColumn],
+    readings: Sequence[Reading],
+) -> dict[int, _Sample]:
+    source, parameters = window_sample(choice, win)
     selected = ", ".join(f"{readings[i].raw} AS v{i}" for i in numbers)
     sample = engine.frame(
-        f"SELECT CASE WHEN f.failure IS NULL THEN 0 ELSE 1 END AS known, {selected} {source}",
+        f"SELECT CASE WHEN f.failure IS NULL THEN 0 ELSE 1 END AS known, f.weight AS weight, "
+        f"{selected} {source}",
         parameters,
     )
     known = sample["known"].to_numpy() == 1
-    found = [_Edges() for _ in readings]
+    weights = np.asarray(sample["weight"], dtype=float)
+    found = {}
     for i in numbers:
         values = np.asarray(sample[f"v{i}"], dtype=float)
-        if columns[i].known_outcome:
-            values = values[known]
-        ordered = np.sort(values[~np.isnan(values)])
-        edges, points = twentieths(ordered)
-        n_values = int((np.diff(ordered) > 0).sum()) + 1
-        found[i] = _Edges(edges, points, bool(edges) and n_values > MAX_DISCRETE_VALUES)
+        there = ~np.isnan(values) & (known if columns[i].known_outcome else True)
+        order = np.lexsort((weights[there], values[there]))
+        found[i] = _Sample(values[there][order], weights[there][order])
     return found
+
+
+def _distance(samples: _Samples | None) -> Distance | None:
+    if samples is None or not all(len(s.values) for s in samples):
+        return None
+    old, new = samples
+    return distance(old.values, new.values, old.weights, new.weights)
 
 
 # ── a column ─────────────────────────────────────────────────────────────────────────────
 
 
 def _binned(
-    name: str, cut: Cut, counts: BinCounts, clusters: BinMoments, holders: tuple[Holders, ...]
+    name: str,
+    cut: Cut,
+    counts: BinCounts,
+    clusters: BinMoments,
+    holders: tuple[Holders, ...],
+    moved: Distance | None,
 ) -> BinnedColumn:
     """A column, bins that are empty in both windows left out."""
     rows, points = counts.rows, cut.points
@@ -217,6 +269,7 @@ def _binned(
         rows=(int(rows[0].sum()), int(rows[1].sum())),
         missing=(missing[0], missing[1]),
         holders=holders,
+        distance=moved,
     )
 
 

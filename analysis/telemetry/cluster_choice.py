@@ -15,6 +15,7 @@ from analysis.telemetry.engine import Engine
 MAX_CLUSTERS = 20_000
 N_CERTAIN = 1_000
 MAX_ROWS = 200_000  # of the baseline, for the edges of bins
+MAX_CANDIDATE_ROWS = 50_000  # for the distance of values
 
 CLUSTERS = "drift_clusters"
 _UNITS = "drift_units"
@@ -35,7 +36,7 @@ class Choice:
 
     everything: the scope of all rows of both windows; known: of those with a known outcome.
     n_certain, n_rest: clusters that are certain and that are not; n_drawn: how many of the rest were
-    drawn. baseline_rows: rows of the baseline.
+    drawn. rows: of the baseline, of the candidate.
     """
 
     everything: Scope
@@ -43,12 +44,7 @@ class Choice:
     n_certain: int
     n_rest: int
     n_drawn: int
-    baseline_rows: int
-
-    @property
-    def has_all_rows(self) -> bool:
-        """Whether `baseline_sample` is the whole baseline."""
-        return self.baseline_rows <= MAX_ROWS
+    rows: tuple[int, int]
 
 
 IN_WINDOWS = "f.win IS NOT NULL AND f.weight > 0"
@@ -72,11 +68,11 @@ def choose(engine: Engine) -> Choice:
         f"""
         SELECT count(*) FILTER (WHERE n0 > 0), count(*) FILTER (WHERE n1 > 0), count(*),
                count(*) FILTER (WHERE known0 > 0), count(*) FILTER (WHERE known1 > 0),
-               count(*) FILTER (WHERE known0 > 0 OR known1 > 0), coalesce(sum(n0), 0)
+               count(*) FILTER (WHERE known0 > 0 OR known1 > 0), coalesce(sum(n0), 0), coalesce(sum(n1), 0)
         FROM {_UNITS}
         """
     )
-    old, new, either, known_old, known_new, known_either, baseline_rows = map(int, row)
+    old, new, either, known_old, known_new, known_either, *rows = map(int, row)
     everyone = either <= MAX_CLUSTERS
     engine.create(
         CLUSTERS,
@@ -89,7 +85,7 @@ def choose(engine: Engine) -> Choice:
         n_certain=either if everyone else N_CERTAIN,
         n_rest=0 if everyone else either - N_CERTAIN,
         n_drawn=0 if everyone else MAX_CLUSTERS - N_CERTAIN,
-        baseline_rows=baseline_rows,
+        rows=(rows[0], rows[1]),
     )
 
 
@@ -107,21 +103,22 @@ def forget(engine: Engine) -> None:
     engine.drop(CLUSTERS)
 
 
-def baseline_sample(choice: Choice) -> tuple[str, dict[str, object]]:
-    """FROM and WHERE of a part of the baseline's rows (`fact f`), with parameters.
+def window_sample(choice: Choice, win: int) -> tuple[str, dict[str, object]]:
+    """FROM and WHERE of a part of a window's rows (`fact f`), with parameters.
 
-    It is all of them, where they are no more than `MAX_ROWS`. Of more, each row of the baseline has
-    the same chance, whatever the size of its cluster, so that one giant cluster neither fills the
-    sample nor leaves it.
+    It is all of them, where they are no more than `MAX_ROWS` (`MAX_CANDIDATE_ROWS`). Of more, each
+    row of the window has the same chance, whatever the size of its cluster, so that one giant cluster
+    neither fills the sample nor leaves it.
     """
-    if choice.has_all_rows:
-        return f"FROM fact f WHERE f.win = 0 AND {IN_WINDOWS}", {}
+    most, rows = (MAX_ROWS, MAX_CANDIDATE_ROWS)[win], choice.rows[win]
+    if rows <= most:
+        return f"FROM fact f WHERE f.win = {win} AND {IN_WINDOWS}", {}
     reached = Fraction(choice.n_drawn, choice.n_rest) if choice.n_rest else Fraction(1)
     # A twentieth less than there is room for: the number of rows is random.
-    share = min(reached, Fraction(MAX_ROWS * 19, choice.baseline_rows * 20))
+    share = min(reached, Fraction(most * 19, rows * 20))
     return (
         f"FROM fact f JOIN {CLUSTERS} d ON f.cluster = d.cluster "
-        f"WHERE f.win = 0 AND {IN_WINDOWS} AND md5('drift' || f.interaction_id) "
+        f"WHERE f.win = {win} AND {IN_WINDOWS} AND md5('drift' || f.interaction_id) "
         "< CASE WHEN d.drawn = 1 THEN $of_drawn ELSE $of_certain END",
         {"of_drawn": _below(share / reached), "of_certain": _below(share)},
     )

@@ -13,13 +13,15 @@ from analysis.contract import Contract
 from analysis.policy import Policy
 from analysis.stats.divergence import (
     absent_category_p,
-    binned_wasserstein,
     compare_distributions,
     psi,
+    split_off,
     total_variation,
+    vanished_category_p,
 )
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry import Telemetry
+from analysis.telemetry.bin_cuts import MISSING
 from analysis.telemetry.bins import BinnedColumn, DriftColumn, bin_columns, is_moment, natural_types
 from analysis.telemetry.fact import DERIVED
 
@@ -39,13 +41,17 @@ class Feature:
     """One column's distribution, candidate against baseline.
 
     statistic: the test behind `p_value`: rao_scott_chi2 (the whole distribution), new_category
-    (categories that the baseline lacks), or not_tested, with the `reason`.
+    (values that the baseline lacks), vanished_category (values that the candidate lacks),
+    missing_rate (whether a value is missing), or not_tested, with the `reason`. The smallest of those
+    that there are counts, by Bonferroni.
     effect: total_variation for categories (share of traffic, 0 to 1), wasserstein for numbers (in
-    baseline standard deviations of the binned values); `effect_unit` says which.
+    baseline standard deviations); `effect_unit` says which.
     psi: bias-corrected, so that it is 0 on average without drift, and may be below 0.
-    counted: whether the `drift.*` checks count it. new_share: share of candidate rows in
-    categories that the baseline lacks. missing_*: share of null rows. support: rows of both
-    windows.
+    counted: whether the `drift.*` checks count it. new_share: share of candidate rows in values that
+    the baseline lacks; vanished_share: share of baseline rows in values that the candidate lacks.
+    missing_*: share of null rows. support: rows of both windows.
+    total_variation: of the bins. wasserstein: of a number's values, in its own `unit`; mean_*: their
+    weighted means, of the same rows. sentence: what changed, in words.
     """
 
     feature: str
@@ -65,6 +71,13 @@ class Feature:
     missing_candidate: float | None
     support: int
     reason: str | None
+    total_variation: float | None = None
+    wasserstein: float | None = None
+    unit: str | None = None
+    mean_baseline: float | None = None
+    mean_candidate: float | None = None
+    vanished_share: float | None = None
+    sentence: str = ""
 
 
 def drift_columns(telemetry: Telemetry, policy: Policy) -> tuple[list[str], list[str]]:
@@ -136,6 +149,7 @@ def _read_as(telemetry: Telemetry, names: Sequence[str]) -> dict[str, str]:
 
 def measure(telemetry: Telemetry, name: str, column: BinnedColumn) -> Feature:
     """All but `q_value` and `severity`, which depend on the other features."""
+    declared = telemetry.contract.column(name)
     untested = Feature(
         feature=name,
         role=role_of(telemetry.contract, name),
@@ -149,6 +163,7 @@ def measure(telemetry: Telemetry, name: str, column: BinnedColumn) -> Feature:
         kind=column.kind,
         counted=name not in LISTED_ONLY,
         n_bins=column.clusters.n_bins,
+        unit=None if declared is None else declared.unit,
         new_share=None,
         missing_baseline=column.missing[0],
         missing_candidate=column.missing[1],
@@ -165,55 +180,57 @@ def measure(telemetry: Telemetry, name: str, column: BinnedColumn) -> Feature:
     test = compare_distributions(m, column.days if telemetry.by_days else None)
     if test is None:
         return replace(untested, reason="there are too few clusters to compare")
-    absent = _absent_p(telemetry, column)
-    statistic, p_value = "rao_scott_chi2", test.p_value
-    if absent is not None:
-        # Two tests of one feature: Bonferroni.
-        statistic = "new_category" if absent < test.p_value else statistic
-        p_value = min(1.0, 2 * min(absent, test.p_value))
-    effect, unit = _effect(column)
+    tests = {"rao_scott_chi2": test.p_value, **_own_tests(telemetry, column)}
+    statistic = min(tests, key=lambda name: (tests[name], name != "rao_scott_chi2"))
+    variation = total_variation(m.shares[0], m.shares[1])
+    moved = column.distance if column.points is not None else None
+    scaled = moved.scaled if moved is not None else None
     # The prior's half a row is half an unweighted row.
     counts = m.counts * (np.asarray(column.rows) / m.totals)[:, None]
-    new = m.shares[1][m.counts[0] == 0].sum()
     return replace(
         untested,
         statistic=statistic,
-        effect=effect,
-        effect_unit=unit,
+        effect=variation if scaled is None else scaled,
+        effect_unit="total_variation" if scaled is None else "wasserstein",
         psi=float(psi(counts) - test.expected),
-        p_value=float(p_value),
-        new_share=float(new),
+        p_value=min(1.0, len(tests) * float(tests[statistic])),
+        new_share=float(m.shares[1][m.counts[0] == 0].sum()),
+        vanished_share=float(m.shares[0][m.counts[1] == 0].sum()),
+        total_variation=variation,
+        wasserstein=moved.wasserstein if moved is not None else None,
+        mean_baseline=moved.means[0] if moved is not None else None,
+        mean_candidate=moved.means[1] if moved is not None else None,
     )
 
 
-def _absent_p(telemetry: Telemetry, column: BinnedColumn) -> float | None:
-    """p of the categories that the baseline lacks; None where it has all of them.
+def _own_tests(telemetry: Telemetry, column: BinnedColumn) -> dict[str, float]:
+    """p by statistic: of values that one window lacks, and of the rate at which they are missing.
 
-    A unit lies in the candidate with the larger of its share of units and its share of rows.
+    A unit lies in a window with the larger of its share of units and its share of rows.
     """
-    if not any(h.absent for h in column.holders):
-        return None
-    rows = column.rows[1] / sum(column.rows)
-
-    def chance(units: tuple[int, int, int]) -> float:
-        return max(rows, units[1] / (units[0] + units[1]))
-
-    by_day = chance(column.days.units) if telemetry.by_days else None
-    return absent_category_p(column.holders, chance(column.clusters.units), by_day)
-
-
-def _effect(column: BinnedColumn) -> tuple[float, str]:
-    shares = column.clusters.shares
-    if column.points is not None:
-        points = np.asarray(column.points)
-        present = ~np.isnan(points)
-        known = shares[:, present]
-        if present.sum() > 1 and (known.sum(axis=1) > 0).all():
-            known = known / known.sum(axis=1, keepdims=True)
-            distance = binned_wasserstein(points[present], known[0], known[1])
-            if distance is not None:
-                return distance, "wasserstein"
-    return total_variation(shares[0], shares[1]), "total_variation"
+    found = {}
+    for statistic, test, win in (
+        ("new_category", absent_category_p, 1),
+        ("vanished_category", vanished_category_p, 0),
+    ):
+        rows = column.rows[win] / sum(column.rows)
+        chances = [
+            max(rows, units[win] / (units[0] + units[1]))
+            for units in (column.clusters.units, column.days.units)
+        ]
+        p = test(column.holders, chances[0], chances[1] if telemetry.by_days else None)
+        if p is not None:
+            found[statistic] = p
+    # Missing values that begin or end altogether are a new or a vanished category.
+    if MISSING in column.labels and all(column.missing) and column.clusters.n_bins > 2:
+        at = column.labels.index(MISSING)
+        rates = compare_distributions(
+            split_off(column.clusters, at),
+            split_off(column.days, at) if telemetry.by_days else None,
+        )
+        if rates is not None:
+            found["missing_rate"] = rates.p_value
+    return found
 
 
 def judge(measured: Sequence[Feature], policy: Policy) -> tuple[Feature, ...]:

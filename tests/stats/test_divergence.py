@@ -3,23 +3,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from scipy.stats import norm, wasserstein_distance
+from scipy.stats import norm
 
 from analysis.stats.clusters import CrossMoments, WindowMoments, compare_rates
 from analysis.stats.divergence import (
     BinMoments,
     Holders,
     absent_category_p,
-    binned_wasserstein,
     compare_distributions,
     difference_covariance,
     expanded,
     occupied,
     psi,
+    split_off,
     total_variation,
+    vanished_category_p,
     window_covariances,
 )
 from analysis.stats.multiple import benjamini_hochberg
@@ -101,25 +102,23 @@ class TestPsi:
 
 
 class TestDistances:
-    @given(st.integers(0, 10_000))
-    @settings(max_examples=50)
-    def test_wasserstein_agrees_with_scipy(self, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        points = np.sort(rng.normal(size=8)) * 1e3
-        a, b = rng.dirichlet(np.ones(8)), rng.dirichlet(np.ones(8))
-        deviation = np.sqrt(np.cov(points, aweights=a, ddof=0))
-        expected = wasserstein_distance(points, points, a, b) / deviation
-        assert binned_wasserstein(points, a, b) == pytest.approx(expected, rel=1e-9)
-
-    def test_wasserstein_is_unknown_where_the_baseline_has_no_spread(self) -> None:
-        assert (
-            binned_wasserstein(np.array([1.0, 2.0]), np.array([1.0, 0.0]), np.ones(2) / 2) is None
-        )
-
     def test_total_variation_is_the_share_that_moved(self) -> None:
         assert total_variation(np.array([0.5, 0.5, 0]), np.array([0.2, 0.5, 0.3])) == pytest.approx(
             0.3
         )
+
+
+class TestSplitOff:
+    def test_its_moments_are_those_of_the_two_bins(self) -> None:
+        counts = np.random.default_rng(3).poisson(2.0, (50, 2, 4))
+        whole, halves = (
+            BinMoments(c.sum(axis=0), np.einsum("ci,cj->ij", f, f), (50, 50, 50))
+            for c in (counts, np.stack([counts.sum(axis=2) - counts[:, :, 2], counts[:, :, 2]], 2))
+            for f in (c.reshape(50, -1).astype(float),)
+        )
+        found = split_off(whole, 2)
+        assert found.counts.tolist() == halves.counts.tolist()
+        assert found.second.tolist() == halves.second.tolist()
 
 
 class TestCovariance:
@@ -404,6 +403,12 @@ class TestAbsentCategories:
             p = absent_category_p(holders, 0.25)
             hits += p is not None and p <= 0.05
         assert hits / 400 <= 0.05 + 1.645 * np.sqrt(0.05 * 0.95 / 400)
+
+    def test_a_vanished_category_has_the_chance_that_all_its_clusters_are_baseline(self) -> None:
+        holders = [Holders(20, 9, False, 1, gone=True), Holders(900, 56, False, 1)]
+        assert vanished_category_p(holders, 0.75) == pytest.approx(0.75**20)
+        assert vanished_category_p(holders, 0.75, 0.75) == pytest.approx(0.75**9, rel=1e-5)
+        assert absent_category_p(holders, 0.25) is None
 
     def test_a_popular_new_word_is_found_in_a_long_tail(self) -> None:
         holders = [Holders(1, 1, True, 400), Holders(1, 1, False, 1200), Holders(30, 12, True, 1)]

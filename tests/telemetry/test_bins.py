@@ -16,7 +16,7 @@ from analysis.stats.divergence import Holders
 from analysis.telemetry import bin_moments, bins, cluster_choice
 from analysis.telemetry.bin_cuts import cut_categories, twentieths
 from analysis.telemetry.bins import BinnedColumn, DriftColumn, bin_columns
-from analysis.telemetry.cluster_choice import CLUSTERS, baseline_sample, choose
+from analysis.telemetry.cluster_choice import CLUSTERS, choose, window_sample
 from analysis.telemetry.engine import DuckDB, Parameters
 
 
@@ -204,7 +204,7 @@ class TestManyClusters:
     def test_each_row_of_the_baseline_has_the_same_chance_to_place_edges(self) -> None:
         fact = world(40_000, 5000, giant=0.3)
         engine = engine_of(fact)
-        source, parameters = baseline_sample(choose(engine))
+        source, parameters = window_sample(choose(engine), 0)
         sample = engine.frame(f"SELECT f.cluster, f.number {source}", parameters)
         usable = fact[(fact["win"] == 0) & (fact["weight"] > 0)]
         assert 2500 < len(sample) <= 3000
@@ -241,7 +241,7 @@ class TestStatements:
             bin_columns(engine, columns)
             counts.append(engine.n)
         # Sixty columns are more than one statement holds (`MAX_PARTS`).
-        assert counts == [8, 9]
+        assert counts == [9, 10]
 
     @pytest.mark.usefixtures("small_bounds")
     def test_thin_bins_of_however_many_columns_take_three_more(self) -> None:

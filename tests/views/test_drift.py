@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import wasserstein_distance
 
 from analysis import contract
 from analysis.check import Check, RegressionTest
 from analysis.policy import Policy
+from analysis.stats.divergence import compare_distributions, split_off
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry import Telemetry, bin_moments, cluster_choice, open_telemetry
 from analysis.telemetry.bins import DriftColumn, bin_columns
 from analysis.views import drift
 from analysis.views.drift import DriftSection, assess
-from analysis.views.drift_features import Feature
+from analysis.views.drift_features import Feature, binned_features, measure
 from analysis.views.result import ViewResult
 
 START = pd.Timestamp("2026-09-21T00:00:00Z")
@@ -258,6 +261,101 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "N_CERTAIN", 20)
         monkeypatch.setattr(module, "MAX_ROWS", 1000)
     monkeypatch.setattr(bin_moments, "MIN_HOLDERS", 20)
+
+
+def lose_a_value(rows: pd.DataFrame, rng: np.random.Generator) -> None:
+    """One channel in twenty of the baseline is “fax”, and none of the candidate."""
+    rows.loc[~candidate(rows) & (rng.random(len(rows)) < 0.03), "channel"] = "fax"
+
+
+def miss_more(rows: pd.DataFrame, rng: np.random.Generator) -> None:
+    share = np.where(candidate(rows), 0.035, 0.01)
+    rows.loc[rng.random(len(rows)) < share, "latency_ms"] = None
+
+
+class TestGaps:
+    def test_values_that_vanish_are_significant_by_their_own_test(self, tmp_path: Path) -> None:
+        rows = world()
+        lose_a_value(rows, np.random.default_rng(3))
+        found = features(assessed(rows, tmp_path))["channel"]
+        assert found.p_value is not None
+        assert found.p_value < 1e-3
+        assert found.severity != "none"
+        assert found.vanished_share == pytest.approx(0.03, abs=0.01)
+        assert found.new_share == 0
+        assert "values that 3" in found.sentence
+        assert found.sentence.endswith("of the baseline held are gone.")
+
+    def test_a_rising_rate_of_missing_values_has_its_own_test(self, tmp_path: Path) -> None:
+        rows = world(seed=0)
+        miss_more(rows, np.random.default_rng(10))
+        found = features(assessed(rows, tmp_path))["latency_ms"]
+        assert found.statistic == "missing_rate"
+        assert found.p_value is not None
+        # The distribution as a whole tells nothing at 0.2.
+        assert found.p_value < 0.1
+
+    def test_each_test_that_a_column_has_costs_a_factor(self, tmp_path: Path) -> None:
+        rows = world()
+        miss_more(rows, np.random.default_rng(5))
+        telemetry = opened(rows, tmp_path)
+        try:
+            column = binned_features(telemetry, ["latency_ms"])["latency_ms"]
+            found = measure(telemetry, "latency_ms", column)
+            at = column.labels.index("(missing)")
+            own = compare_distributions(split_off(column.clusters, at), split_off(column.days, at))
+            whole = compare_distributions(column.clusters, column.days)
+        finally:
+            telemetry.close()
+        assert own is not None
+        assert whole is not None
+        assert found.p_value == pytest.approx(2 * min(own.p_value, whole.p_value))
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("edit", "feature", "says"),
+        [
+            (
+                shift_channel,
+                "channel",
+                r"“channel”: “mobile” rose from 2\d\.\d % to [45]\d\.\d %, “web” fell ",
+            ),
+            (
+                slow_down,
+                "latency_ms",
+                r"“latency_ms”: values rose by \d{3} ms \(1\.\d+ standard deviations\): ",
+            ),
+            (lose_values, "latency_ms", r"missing in 0\.0 % before, (2|3)\d\.\d % now\.$"),
+            (open_a_channel, "channel", r"(1|2)\.\d % hold values that the baseline lacks\.$"),
+        ],
+    )
+    def test_a_sentence_says_what_changed(
+        self, tmp_path: Path, edit: Edit, feature: str, says: str
+    ) -> None:
+        rows = world()
+        edit(rows, np.random.default_rng(2))
+        assert re.search(says, features(assessed(rows, tmp_path))[feature].sentence)
+
+    def test_what_did_not_move_is_said_not_to(self, tmp_path: Path) -> None:
+        found = features(assessed(world(), tmp_path))
+        assert found["channel"].sentence == (
+            "“channel” did not move beyond chance, or by next to nothing."
+        )
+        assert found["model_provider"].sentence == (
+            "“model_provider” is not tested: every row holds “aurora”."
+        )
+
+    def test_a_number_has_its_distance_in_units(self, tmp_path: Path) -> None:
+        rows = world()
+        slow_down(rows, np.random.default_rng(2))
+        found = features(assessed(rows, tmp_path))["latency_ms"]
+        old, new = (rows.loc[candidate(rows) == w, "latency_ms"] for w in (False, True))
+        assert found.unit == "ms"
+        assert found.wasserstein == pytest.approx(wasserstein_distance(old, new))
+        assert found.effect == pytest.approx(wasserstein_distance(old, new) / old.std(ddof=0))
+        assert found.mean_baseline == pytest.approx(old.mean())
+        assert found.mean_candidate == pytest.approx(new.mean())
 
 
 class TestBoundedWork:

@@ -1,0 +1,89 @@
+"""What changed in a column, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from analysis.telemetry.bin_cuts import ABSENT, MISSING
+from analysis.telemetry.bins import BinnedColumn
+from analysis.views.drift_features import Feature, short
+
+MAX_NAMED = 3
+# Below this a share that one window lacks, or that moved, is not worth a word.
+LEAST_SHARE = 0.001
+
+
+def told(features: Sequence[Feature], binned: dict[str, BinnedColumn]) -> tuple[Feature, ...]:
+    """The features with their sentences."""
+    return tuple(replace(f, sentence=_sentence(f, binned[f.feature])) for f in features)
+
+
+def _sentence(feature: Feature, column: BinnedColumn) -> str:
+    name = f"“{short(feature.feature)}”"
+    if feature.p_value is None:
+        return f"{name} is not tested: {feature.reason}."
+    if feature.severity == "none":
+        return f"{name} did not move beyond chance, or by next to nothing."
+    moved = _number(feature) if feature.wasserstein is not None else _categories(column)
+    parts = [*moved, *_gaps(feature)]
+    return f"{name}: {'; '.join(parts)}." if parts else f"{name} moved."
+
+
+def _number(feature: Feature) -> list[str]:
+    """How far the values of a number went, and whether all to one side."""
+    old, new, by = feature.mean_baseline, feature.mean_candidate, feature.wasserstein
+    if old is None or new is None or not by:
+        return []
+    unit = f" {feature.unit}" if feature.unit else ""
+    scaled = (
+        f" ({feature.effect:.2g} standard deviations)"
+        if feature.effect_unit == "wasserstein" and feature.effect is not None
+        else ""
+    )
+    mean = f"the mean went from {_figure(old)} to {_figure(new)}{unit}"
+    # The distance is never less than that of the means; where it is much more, values went both ways.
+    if abs(new - old) >= 0.8 * by:
+        return [f"values {'rose' if new > old else 'fell'} by {_figure(by)}{unit}{scaled}: {mean}"]
+    return [f"values moved by {_figure(by)}{unit}{scaled}, up and down: {mean}"]
+
+
+def _categories(column: BinnedColumn) -> list[str]:
+    """The values whose shares moved most."""
+    old, new = column.clusters.shares
+    change = new - old
+    order = np.lexsort((np.arange(len(change)), -np.abs(change)))
+    least = max(LEAST_SHARE, float(np.abs(change).max()) / 5)
+    named = [
+        f"“{short(column.labels[i])}” {'rose' if change[i] > 0 else 'fell'} from "
+        f"{_percent(old[i])} to {_percent(new[i])}"
+        for i in order
+        if abs(change[i]) >= least and column.labels[i] not in (ABSENT, MISSING)
+    ]
+    return [f"{', '.join(named[:MAX_NAMED])} of the interactions"] if named else []
+
+
+def _gaps(feature: Feature) -> list[str]:
+    """Missing values, and values that one window lacks."""
+    parts = []
+    old, new = feature.missing_baseline or 0.0, feature.missing_candidate or 0.0
+    if feature.statistic == "missing_rate" or abs(new - old) >= LEAST_SHARE:
+        parts.append(f"missing in {_percent(old)} before, {_percent(new)} now")
+    begun = (feature.new_share or 0.0) - (new if old == 0 else 0.0)
+    gone = (feature.vanished_share or 0.0) - (old if new == 0 else 0.0)
+    if begun >= LEAST_SHARE or (begun > 0 and feature.statistic == "new_category"):
+        parts.append(f"{_percent(begun)} hold values that the baseline lacks")
+    if gone >= LEAST_SHARE or (gone > 0 and feature.statistic == "vanished_category"):
+        parts.append(f"values that {_percent(gone)} of the baseline held are gone")
+    return parts
+
+
+def _percent(share: float) -> str:
+    shown = 100 * share
+    return f"{shown:.1f} %" if shown == 0 or shown >= 0.1 else f"{shown:.1g} %"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if 100 <= abs(value) < 1e12 else f"{value:.3g}"
