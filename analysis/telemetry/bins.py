@@ -30,7 +30,13 @@ from analysis.telemetry.bin_cuts import (
     twentieths,
 )
 from analysis.telemetry.bin_moments import Coded, cluster_moments
-from analysis.telemetry.cluster_choice import Choice, choose, forget, window_sample
+from analysis.telemetry.cluster_choice import (
+    MAX_CANDIDATE_ROWS,
+    Choice,
+    choose,
+    forget,
+    window_sample,
+)
 from analysis.telemetry.engine import Engine
 from analysis.telemetry.sql import identifier
 
@@ -177,6 +183,11 @@ class _Sample:
     values: np.ndarray
     weights: np.ndarray
 
+    def thinned(self, most: int) -> _Sample:
+        """Evenly spaced order statistics, at most `most`."""
+        step = -(-len(self.values) // most)
+        return _Sample(self.values[step // 2 :: step], self.weights[step // 2 :: step])
+
 
 _Samples = tuple[_Sample, _Sample]  # baseline, candidate
 
@@ -240,7 +251,7 @@ def _sample(
 def _distance(samples: _Samples | None) -> Distance | None:
     if samples is None or not all(len(s.values) for s in samples):
         return None
-    old, new = samples
+    old, new = (s.thinned(MAX_CANDIDATE_ROWS) for s in samples)
     return distance(old.values, new.values, old.weights, new.weights)
 
 
