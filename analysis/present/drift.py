@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from analysis.present import spans
 from analysis.present.blocks import (
     Body,
     Parts,
+    bullets,
     figure,
     paragraph,
     view_actions,
     view_answer,
     view_notes,
 )
-from analysis.present.escape import Html, say, visible
+from analysis.present.drift_distributions import distributions
+from analysis.present.escape import Html, say
 from analysis.present.forest import Line, Row, forest
 from analysis.present.formats import NONE, count, number, percent, plural, points, psi, small, tick
 from analysis.present.grid import Column, table, text
 from analysis.review import Review
 
-MAX_RANKED = 12
-MAX_SHOWN = 3
-MAX_BINS = 8
+MAX_RANKED = 8
+MAX_TOLD = 12
 # Below this a stability index is drawn at the edge of the logarithmic axis.
 _LEAST = 0.001
 _TONES = {"high": "fail", "medium": "inconclusive", "low": "plain", "none": "other"}
@@ -35,8 +38,9 @@ def parts(review: Review) -> Parts:
     return Parts(
         view_answer(body, "drift"),
         (
+            *_sentences(section["features"]),
             *_ranking(body, result.series["drift_features"]),
-            *_distributions(body, result.series["drift_distributions"]),
+            *distributions(body, result.series["drift_distributions"]),
             *_outcome(body, section["outcome_change"]),
             *_features(body, section),
             _joint(section["joint"]),
@@ -47,6 +51,25 @@ def parts(review: Review) -> Parts:
 
 
 # ── which columns moved ──────────────────────────────────────────────────────────────────
+
+
+def _sentences(features: Sequence[Body]) -> tuple[Html, ...]:
+    """What changed, a sentence a column, and how many more there are."""
+    moved = [f for f in features if f["severity"] != "none"]
+    if not moved:
+        return ()
+    more = len(moved) - MAX_TOLD
+    items = [f"{f['sentence'].removesuffix('.')} ({_named(f)})." for f in moved[:MAX_TOLD]]
+    rest = (paragraph(f"{plural(more, 'more column')} drifted: see the table.", note=True),)
+    return (
+        paragraph("What changed, the most severe first:"),
+        bullets(items),
+        *(rest if more > 0 else ()),
+    )
+
+
+def _named(feature: Body) -> str:
+    return f"{feature['severity']}{'' if feature['counted'] else ', listed only'}"
 
 
 def _ranking(body: Body, series: pd.DataFrame) -> tuple[Html, ...]:
@@ -74,46 +97,6 @@ def _ranking(body: Body, series: pd.DataFrame) -> tuple[Html, ...]:
         "release may mean to change it, and no check counts it. Cross: high; diamond: medium; circle: low."
     )
     return (figure(drawn, alt, caption),)
-
-
-def _distributions(body: Body, series: pd.DataFrame) -> tuple[Html, ...]:
-    """Shares before and after, of the counted columns that drifted most."""
-    listed = {f["feature"] for f in body["views"]["drift"]["features"] if not f["counted"]}
-    moved = series[(series["severity"] != "none") & ~series["feature"].isin(listed)]
-    out = []
-    for _, own in list(moved.groupby("rank", sort=True))[:MAX_SHOWN]:
-        out.append(_distribution(body, own))
-    return tuple(out)
-
-
-def _distribution(body: Body, own: pd.DataFrame) -> Html:
-    feature = str(own["feature"].iloc[0])
-    frame = own
-    if len(own) > MAX_BINS:
-        size = (own["candidate"] - own["baseline"]).abs()
-        frame = own.loc[
-            size.sort_values(ascending=False, kind="stable").index[:MAX_BINS]
-        ].sort_values("bin")
-    rows, stories = [], []
-    for line in frame.to_dict("records"):
-        words = f"{percent(line['baseline'], 1)} → {percent(line['candidate'], 1)}"
-        rows.append(
-            Row(
-                str(line["label"]),
-                float(line["candidate"]),
-                told=words,
-                mark=float(line["baseline"]),
-            )
-        )
-        stories.append(f"{line['label']} {words}")
-    drawn = forest(
-        f"{visible(feature, 24)}: before (tick), now (circle)",
-        rows, "Share of interactions, %", tick(100),
-    )  # fmt: skip
-    more = "" if len(own) <= MAX_BINS else f" The {MAX_BINS} of {len(own)} values that moved most."
-    alt = f"{feature}, baseline to candidate: {'; '.join(stories)}."
-    caption = f"Column {feature}. Tick: baseline; circle: candidate. {spans.both(body)}{more}"
-    return figure(drawn, alt, caption)
 
 
 # ── why the failure rate changed ─────────────────────────────────────────────────────────
@@ -163,20 +146,23 @@ def _features(body: Body, section: Body) -> tuple[Html, ...]:
     if not features:
         return (paragraph("No column was tested."),)
     rows = [
-        [f["feature"], f["role"], f["severity"] + ("" if f["counted"] else " (listed only)"),
-         psi(f["psi"]), _effect(f), small(f["q_value"]), percent(f["new_share"], 1),
-         count(f["support"])]
-        for f in features
+        [index, f["feature"], f["severity"] + ("" if f["counted"] else " (listed only)"),
+         psi(f["psi"]), _effect(f), small(f["q_value"]),
+         percent(f["missing_candidate"], 1), percent(f["new_share"], 1),
+         percent(f["vanished_share"], 1), count(f["support"])]
+        for index, f in enumerate(features, start=1)
     ]  # fmt: skip
     return (
         table(
             "Every column, the most severe first",
-            [text("Column"), text("Role"), text("Severity"), Column("PSI"), Column("Effect"),
-             Column("q"), Column("New values"), Column("Interactions")],
+            [Column("Rank"), text("Column"), text("Severity"), Column("PSI"), Column("Effect"),
+             Column("q"), Column("Missing now"), Column("New values"), Column("Vanished"),
+             Column("Interactions")],
             rows,
             f"{spans.both(body)} PSI: population stability index, bias-corrected (about 0 without drift). "
-            "Effect: share of the traffic that moved (%), or distance in baseline standard deviations (sd). "
-            "q: Benjamini–Hochberg over columns. New values: candidate's share of values the baseline lacks.",
+            "Effect: share of the traffic that moved (%), or the distance that values moved in baseline "
+            "standard deviations (sd). q: Benjamini–Hochberg over columns. New values: the candidate's share "
+            "of values that the baseline lacks; vanished: the other way round.",
             file="drift_report.csv", total=len(features),
         ),
     )  # fmt: skip

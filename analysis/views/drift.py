@@ -83,7 +83,7 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[DriftSection]:
     names, notes = drift_columns(telemetry, policy)
     binned = binned_features(telemetry, names)
     measured = [measure(telemetry, name, binned[name]) for name in names]
-    features = told(judge(measured, policy), binned)
+    features = told(judge(measured, policy), binned, policy.drift.fdr)
     change = _outcome_change(telemetry, policy)
     floor = below_floors(telemetry)
     notes += [

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from analysis.check import rounded
 from analysis.telemetry.bin_cuts import ABSENT, MISSING
 from analysis.telemetry.bins import BinnedColumn
 from analysis.views.drift_features import Feature, short
@@ -16,20 +17,25 @@ MAX_NAMED = 3
 LEAST_SHARE = 0.001
 
 
-def told(features: Sequence[Feature], binned: dict[str, BinnedColumn]) -> tuple[Feature, ...]:
-    """The features with their sentences."""
-    return tuple(replace(f, sentence=_sentence(f, binned[f.feature])) for f in features)
+def told(
+    features: Sequence[Feature], binned: dict[str, BinnedColumn], fdr: float
+) -> tuple[Feature, ...]:
+    """The features with their sentences. fdr: the q-value up to which a change is beyond chance."""
+    return tuple(replace(f, sentence=_sentence(f, binned[f.feature], fdr)) for f in features)
 
 
-def _sentence(feature: Feature, column: BinnedColumn) -> str:
+def _sentence(feature: Feature, column: BinnedColumn, fdr: float) -> str:
     name = f"“{short(feature.feature)}”"
     if feature.p_value is None:
         return f"{name} is not tested: {feature.reason}."
-    if feature.severity == "none":
-        return f"{name} did not move beyond chance, or by next to nothing."
+    if feature.severity == "none" and rounded(feature.q_value or 0.0) > fdr:
+        return f"{name} did not move beyond chance."
     moved = _number(feature) if feature.wasserstein is not None else _categories(column)
     parts = [*moved, *_gaps(feature)]
-    return f"{name}: {'; '.join(parts)}." if parts else f"{name} moved."
+    little = ", by less than the lowest band" if feature.severity == "none" else ""
+    return (
+        f"{name}{little}: {'; '.join(parts)}." if parts else f"{name} moved beyond chance{little}."
+    )
 
 
 def _number(feature: Feature) -> list[str]:

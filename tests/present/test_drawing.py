@@ -95,7 +95,9 @@ def test_hostile_text_adds_no_markup_anywhere(hostile_pages: dict[str, list[str]
 def test_markup_of_ours_is_never_shown_as_text(pages: dict[str, list[str]]) -> None:
     """Finished HTML that goes through an f-string is text again, and escaped."""
     for name, parts in pages.items():
-        assert re.findall(r"&lt;/?[a-z][^&]*", "".join(parts)) == [], name
+        # The sample has values that are markup, and sentences that name them.
+        shown = re.sub(r"&lt;script&gt;alert\([^)]*\)&lt;/script&gt;", "", "".join(parts))
+        assert re.findall(r"&lt;/?[a-z][^&]*", shown) == [], name
 
 
 def test_hostile_text_is_no_shortcode_fence_or_control_sequence(
