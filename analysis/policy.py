@@ -99,11 +99,19 @@ class Band(Model):
     psi: Positive
 
 
+class JointBand(Model):
+    """auc: from which AUC on the context columns together count as drifted, if it is beyond chance. The
+    default is that of two normal windows whose stability index is `low`'s 0.02: Φ(√(psi/2))."""
+
+    auc: Annotated[float, Field(gt=0.5, lt=1)] = 0.54
+
+
 class Drift(Model):
     fdr: OpenRate = 0.05
     low: Band = Band(psi=0.02)
     medium: Band = Band(psi=0.10)
     high: Band = Band(psi=0.25)
+    joint: JointBand = JointBand()
     columns: Literal["auto"] | tuple[Name, ...] = "auto"
 
     @model_validator(mode="after")
