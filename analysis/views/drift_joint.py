@@ -140,7 +140,7 @@ def assess_joint(
     )  # fmt: skip
     if rounded(test.auc.p_greater) < policy.drift.fdr:
         joint = _told(joint, rows, columns, test)
-    return JointResult(joint, _check(joint, test.auc, policy))
+    return JointResult(joint, judged(joint, test.auc, policy))
 
 
 def context_columns(telemetry: Telemetry, names: Sequence[str]) -> list[str]:
@@ -304,7 +304,9 @@ def _resolution(column: ContextColumn, n_columns: int) -> int:
 # ── the check ────────────────────────────────────────────────────────────────────────────
 
 
-def _check(joint: Joint, auc: ClusteredAuc, policy: Policy) -> Check:
+def judged(joint: Joint, auc: ClusteredAuc, policy: Policy) -> Check:
+    """Fails where the AUC is beyond chance and in the policy's band; passes where it is below the band
+    and `RULED_OUT` is above its one-sided 95 % bound; else it is not decided."""
     limit, p = policy.drift.joint.auc, float(auc.p_greater)
     value, beyond = rounded(auc.value), rounded(p) < policy.drift.fdr
     ruled_out = max(RULED_OUT, limit)
@@ -354,4 +356,4 @@ def _named(columns: Sequence[str]) -> str:
 
 
 __all__ = ["Joint", "JointCell", "JointColumn", "JointResult", "assess_joint",
-           "context_columns", "unknown"]  # fmt: skip
+           "context_columns", "judged", "unknown"]  # fmt: skip
