@@ -90,7 +90,7 @@ def test_a_hold_that_no_traffic_settles_says_so(review: Review) -> None:
 def test_what_could_not_be_judged_stands_with_its_reason(review: Review) -> None:
     text = told(review, "evidence")
     assert "What could not be judged" in text
-    assert "The joint comparison of context columns is not computed yet." in text
+    assert "The effective sample size is 136 clusters; at least 200 are needed." in text
 
 
 def test_exclusions_and_warnings_are_on_the_first_page(review: Review) -> None:

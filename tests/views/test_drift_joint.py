@@ -187,7 +187,7 @@ class TestWhatCannotBeTold:
     def test_an_auc_in_the_band_that_chance_explains_is_not_decided(self, tmp_path: Path) -> None:
         joint, check = found(busy(720, seed=2), tmp_path)
         assert joint.auc is not None
-        assert joint.auc > 0.54
+        assert joint.auc > 0.53
         assert check.outcome == "inconclusive"
         assert "not beyond chance" in (check.reason or "")
 
