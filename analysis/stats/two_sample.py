@@ -29,7 +29,6 @@ Bools = npt.NDArray[np.bool_]
 
 WEEK = 7
 MIN_DAYS_IN_A_WEEK = 4
-N_FOLDS = 7
 SCORE_DIGITS = 6
 
 

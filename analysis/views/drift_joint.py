@@ -36,6 +36,7 @@ Bools = npt.NDArray[np.bool_]
 
 MAX_JOINT_ROWS = 40_000
 MIN_DAYS = 4
+N_FOLDS = 10
 MAX_CELLS = 6
 MARGIN = 0.07
 """Above the policy's band: the test passes where so much can be ruled out (0.60 by default, which it
@@ -231,9 +232,11 @@ def _whole_days(telemetry: Telemetry) -> bool:
 
 
 def _draw(cluster_id: str) -> int:
-    """14 equally likely numbers by md5 of the id: the half, and the part of it, of a cluster."""
+    """2 `N_FOLDS` equally likely numbers by md5 of the id: the half, and the part of it, of a cluster."""
     text = f"{SEED} half {cluster_id}"
-    return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[-12:], 16) % 14
+    return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[-12:], 16) % (
+        2 * N_FOLDS
+    )
 
 
 def _coded(values: pd.Series) -> tuple[Ints, list[str]]:
