@@ -135,6 +135,7 @@ def quality(
 ) -> dict[tuple[str, str], Tally]:
     """(contender, verdict) → what it flagged."""
     tallies: dict[tuple[str, str], Tally] = defaultdict(Tally)
+    done = dict.fromkeys(worlds, 0)
     for kind, n in worlds.items():
         for start in range(0, n, BATCH):
             seeds = range(start, min(start + BATCH, n))
@@ -147,7 +148,8 @@ def quality(
                     for said, columns in zip(judged(name, folders, limits)[0], moved, strict=True):
                         for verdict, flagged in said.flagged.items():
                             tallies[name, verdict].add(kind, flagged, columns)
-            say(f"{kind}: {seeds.stop} of {n}")
+            done[kind] = seeds.stop
+            say(f"{kind}: {seeds.stop} of {n}\n" + "\n".join(flags(tallies, done)))
     return tallies
 
 

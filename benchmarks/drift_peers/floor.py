@@ -27,9 +27,9 @@ def main() -> None:
     read(con, Path(sys.argv[1]))
     start = time.perf_counter()
     with threadpool_limits(1):
-        found = drift(con)
+        drift(con)
     spent = time.perf_counter() - start
-    print(json.dumps([{"flagged": {}, "seconds": spent, "columns": len(found)}]))
+    print(json.dumps([{"flagged": {}, "seconds": spent}]))
 
 
 if __name__ == "__main__":

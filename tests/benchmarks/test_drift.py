@@ -16,7 +16,7 @@ from benchmarks import drift
 from benchmarks.drift import NOTHING, PLANTED, Spent, Tally
 from benchmarks.drift_peers import with_project
 from benchmarks.drift_peers.windows import categories, numbers, windows
-from benchmarks.measuring import Cost
+from benchmarks.measuring import Cost, Limits
 from tests.views.drift_worlds import Plant, drawn, written
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
@@ -57,6 +57,13 @@ def test_the_project_flags_what_is_planted_and_no_other(tmp_path: Path) -> None:
         "a check": ["use_case"],
     }
     assert seconds > 0
+
+
+@pytest.mark.parametrize("name", drift.OWN)
+def test_a_contender_is_a_process_that_tells_what_it_flags(name: str, tmp_path: Path) -> None:
+    (said,), cost = drift.judged(name, [as_parquet(tmp_path)], Limits(300, 8_000))
+    assert bool(said.flagged) == (name == "project")
+    assert 0 < said.seconds < cost.wall
 
 
 def test_a_world_has_its_size_and_its_plants(tmp_path: Path) -> None:
