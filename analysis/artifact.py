@@ -203,7 +203,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises UsageError where it cannot be read, ArtifactError where it is no such artifact. A key
     that stands twice is refused: two readers would see two artifacts.
     """
-    return _parsed(_bytes_of(path), path)
+    return parsed(_bytes_of(path), path)
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -213,7 +213,8 @@ def _bytes_of(path: Path) -> bytes:
         raise UsageError(f"artifact {path}: {error.strerror or 'cannot be read'}") from None
 
 
-def _parsed(raw: bytes, path: Path) -> dict[str, Any]:
+def parsed(raw: bytes, path: Path) -> dict[str, Any]:
+    """The JSON values in an artifact's bytes. path: what an error calls it. Raises ArtifactError."""
     try:
         body = json.loads(
             raw.decode("utf-8"),
@@ -258,7 +259,7 @@ def verify_file(path: Path) -> list[str]:
     """
     raw = _bytes_of(path)
     try:
-        body = _parsed(raw, path)
+        body = parsed(raw, path)
     except ArtifactError as error:
         return [str(error)]
     problems = verify(body)

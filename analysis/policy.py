@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from analysis import openslo, strict_yaml
 from analysis.errors import PolicyError, UsageError
+from analysis.policy_drift import Reference
 from analysis.policy_hotspots import QUANTILES, Hotspots, bin_problems
 from analysis.policy_hotspots import Quantiles as Quantiles
 from analysis.policy_problems import Checked, again, hint_for, listed, refuse, twice
@@ -114,11 +115,16 @@ class Drift(Model):
     high: Band = Band(psi=0.25)
     joint: JointBand = JointBand()
     columns: Literal["auto"] | tuple[Name, ...] = "auto"
+    references: tuple[Reference, ...] = ()
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if not self.low.psi < self.medium.psi < self.high.psi:
             raise ValueError("bands must rise: low.psi < medium.psi < high.psi")
+        names = [one.name for one in self.references]
+        refuse(
+            f".references[{i}].name: {names[i]!r} is another reference's name" for i in again(names)
+        )
         if isinstance(self.columns, tuple):
             refuse(twice("columns", self.columns))
         return self

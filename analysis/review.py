@@ -35,11 +35,13 @@ from analysis.check import Check, RegressionTest
 from analysis.errors import PolicyError, UsageError
 from analysis.policy import LoadedPolicy, Policy, utc
 from analysis.progress import SILENT, Progress
+from analysis.recorded import recorded_releases
 from analysis.tables import write_tables
 from analysis.telemetry import Telemetry, open_telemetry, policy_columns
 from analysis.telemetry.address import Address, address, is_address
 from analysis.telemetry.fact import restore
 from analysis.telemetry.files import digest_inputs
+from analysis.telemetry.recorded import RecordedRelease
 from analysis.telemetry.source import reading
 from analysis.telemetry.store import Store, key_of
 from analysis.telemetry.windows import iso
@@ -86,7 +88,8 @@ class Review:
 
 @dataclass(frozen=True)
 class Request:
-    """What to review. `data` and `policy_path` are as given; nothing has been read but the policy."""
+    """What to review. `data` and `policy_path` are as given; nothing has been read but the policy, and the
+    recorded releases that it names."""
 
     data: Path | Address
     loaded: LoadedPolicy
@@ -94,6 +97,7 @@ class Request:
     as_of: datetime | None = None
     threads: int | None = None
     memory_limit: str | None = None
+    recorded: tuple[RecordedRelease, ...] = ()
 
 
 def request(
@@ -115,6 +119,7 @@ def request(
     path = policy if policy is not None else project / "report" / "policy.yml"
     loaded = policies.load(path, release_id=release_id)
     library_version(loaded.policy)  # refused before anything is read
+    recorded = recorded_releases(loaded.policy, project, str(path))
     if data is None:
         if loaded.policy.data is None:
             raise PolicyError(["data: names no telemetry, and --data was not given"], str(path))
@@ -135,6 +140,7 @@ def request(
         as_of=as_of,
         threads=threads,
         memory_limit=memory_limit,
+        recorded=recorded,
     )
 
 
@@ -164,6 +170,7 @@ def compute(wanted: Request, progress: Progress = SILENT, store: Store | None = 
         store=store,
         progress=progress,
     )
+    telemetry = dataclasses.replace(telemetry, recorded=wanted.recorded)
     try:
         results, extremes = _assessed(telemetry, policy, progress)
         body = artifacts.to_json(_artifact(telemetry, wanted.loaded, results, extremes))
@@ -239,7 +246,7 @@ def _artifact(
             contract=contract.section(telemetry, hidden),
             **{name: result.section for name, result in results.items()},
         ),
-        inputs=telemetry.inputs,
+        inputs=(*telemetry.inputs, *(i for r in telemetry.recorded for i in r.inputs)),
         policy=artifacts.PolicyInfo(loaded.sha256, _settings(policy)),
         producer=producer(),
     )
@@ -351,8 +358,14 @@ def cache_key(wanted: Request, inputs: Sequence[tuple[str, str]] | None = None) 
         "code": _code_digest(),
         "producer": dataclasses.asdict(producer()),
         "prices": library_version(wanted.loaded.policy),
+        "recorded": _recorded_digests(wanted),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _recorded_digests(wanted: Request) -> list[tuple[str, str]]:
+    """(file, sha256) of what was read of recorded releases."""
+    return [(i.file, i.sha256) for release in wanted.recorded for i in release.inputs]
 
 
 def _contract_digests(wanted: Request) -> list[str]:
@@ -417,7 +430,7 @@ def cached(
     store = _store(wanted, project / ".cache" / "encoded", inputs)
     review = compute(wanted, progress, store)
     read = {(one["file"], one["sha256"]) for one in review.body["inputs"]}
-    if not read <= set(inputs):
+    if not read <= {*inputs, *_recorded_digests(wanted)}:
         raise UsageError(f"{wanted.data}: the telemetry changed while it was read; review it again")
     return _kept(review, root, key, draw, progress, spare)
 

@@ -26,6 +26,8 @@ TABLES = (
     "routing_backtest.csv",
     "routing_slices.csv",
     "drift_report.csv",
+    "drift_references.csv",
+    "drift_distributions.csv",
     "triage_threshold_curve.csv",
     "triage_actions.csv",
 )

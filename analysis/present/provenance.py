@@ -23,6 +23,8 @@ _SAID = {
     "routing_backtest.csv": "every candidate under every estimator",
     "routing_slices.csv": "what each routing candidate does to each part of the traffic",
     "drift_report.csv": "every column's drift",
+    "drift_references.csv": "every column against each week, release and window before, and its trend",
+    "drift_distributions.csv": "every column's counts by bin: what a later review compares with",
     "triage_threshold_curve.csv": "what each review threshold would have done",
     "triage_actions.csv": "the queue of interactions to review",
 }

@@ -59,6 +59,19 @@ class DriftColumn:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """How a column was cut, and its rows of the windows by day: other rows are counted alike.
+
+    per_day: (window, day, bin of the cut, weight, rows).
+    """
+
+    reading: Reading
+    known_outcome: bool
+    cut: Cut
+    per_day: Sequence[DayCount]
+
+
+@dataclass(frozen=True)
 class BinnedColumn:
     """A column's bins in both windows (baseline first).
 
@@ -66,8 +79,8 @@ class BinnedColumn:
     points: (B,) values that stand for the bins of a number, nan for missing; None for categories.
     clusters, days: weighted counts and moments over clusters, over days. rows: unweighted rows of
     each window. missing: share of null rows of each window. holders: by how many clusters and days
-    categories are held; empty where both windows have all of them. distance: of a number, how far
-    its values moved.
+    categories are held; empty where both windows have all of them. counted: what it came from.
+    distance: of a number, how far its values moved.
     """
 
     name: str
@@ -79,6 +92,7 @@ class BinnedColumn:
     rows: tuple[int, int]
     missing: tuple[float | None, float | None]
     holders: tuple[Holders, ...]
+    counted: Counted
     distance: Distance | None = None
 
 
@@ -158,10 +172,15 @@ def bin_columns(engine: Engine, columns: Sequence[DriftColumn]) -> dict[str, Bin
     holders = held_by(engine, lacking)
     return {
         column.name: _binned(
-            column.name, cut, count, moments, holders.get(i, ()), _distance(samples[i])
+            column.name,
+            count,
+            moments,
+            holders.get(i, ()),
+            Counted(reading, column.known_outcome, cut, count.per_day),
+            _distance(samples[i]),
         )
-        for i, (column, cut, count, moments) in enumerate(
-            zip(columns, cuts, counts, clusters, strict=True)
+        for i, (column, reading, cut, count, moments) in enumerate(
+            zip(columns, readings, cuts, counts, clusters, strict=True)
         )
     }
 
@@ -260,14 +279,15 @@ def _distance(samples: _Samples | None) -> Distance | None:
 
 def _binned(
     name: str,
-    cut: Cut,
     counts: BinCounts,
     clusters: BinMoments,
     holders: tuple[Holders, ...],
+    counted: Counted,
     moved: Distance | None,
 ) -> BinnedColumn:
     """A column, bins that are empty in both windows left out."""
-    rows, points = counts.rows, cut.points
+    rows, cut = counts.rows, counted.cut
+    points = cut.points
     keep = [int(i) for i in np.flatnonzero(rows.sum(axis=0) > 0)]
     missing = tuple(float(rows[w, -1] / rows[w].sum()) if rows[w].any() else None for w in (0, 1))
     return BinnedColumn(
@@ -280,6 +300,7 @@ def _binned(
         rows=(int(rows[0].sum()), int(rows[1].sum())),
         missing=(missing[0], missing[1]),
         holders=holders,
+        counted=counted,
         distance=moved,
     )
 

@@ -24,6 +24,7 @@ from analysis.telemetry.fact import WindowCounts
 from analysis.telemetry.files import InputFile
 from analysis.telemetry.latency import histograms
 from analysis.telemetry.moments import Metric, Moments, measure
+from analysis.telemetry.recorded import RecordedRelease
 from analysis.telemetry.rows import MAX_SAMPLE_ROWS
 from analysis.telemetry.source import Source
 from analysis.telemetry.sql import bad_when
@@ -51,7 +52,8 @@ class Telemetry:
     by DuckDB's names, derived columns included.
     dimensions: the policy's dimensions that are there. aside: rows of each table that were set aside
     for breaking the contract, None where none did. taken_as: what an unknown outcome is read as, a
-    boolean over `fact`; None where it stays unknown.
+    boolean over `fact`; None where it stays unknown. recorded: the recorded releases that the policy
+    names, in its order.
     """
 
     engine: Engine
@@ -70,6 +72,7 @@ class Telemetry:
     aside: Mapping[str, int] | None = None
     warnings: tuple[str, ...] = ()
     taken_as: str | None = None
+    recorded: tuple[RecordedRelease, ...] = ()
     _source: Source | None = field(default=None, repr=False, compare=False)
     _measured: Measured = field(default_factory=dict, repr=False, compare=False)
     _costs: list[tuple[int, ...]] = field(default_factory=list, repr=False, compare=False)

@@ -242,17 +242,22 @@ def judge(measured: Sequence[Feature], policy: Policy) -> tuple[Feature, ...]:
         if feature.p_value is None:
             judged.append(feature)
             continue
-        severity = _severity(feature.psi or 0.0, float(value), policy)
+        severity = severity_of(feature.psi or 0.0, float(value), policy)
         judged.append(replace(feature, q_value=float(value), severity=severity))
     return tuple(
         sorted(judged, key=lambda f: (-RANK[f.severity], -rounded(or_least(f.psi)), f.feature))
     )
 
 
-def _severity(value: float, q: float, policy: Policy) -> DriftSeverity:
-    bands = policy.drift
-    shown = rounded(value)
-    if rounded(q) > bands.fdr or shown < bands.low.psi:
+def severity_of(value: float, q: float, policy: Policy) -> DriftSeverity:
+    """The severity of a stability index with a q-value: none unless it is large, and beyond chance."""
+    return "none" if rounded(q) > policy.drift.fdr else band_of(value, policy)
+
+
+def band_of(value: float, policy: Policy) -> DriftSeverity:
+    """The policy's band of a stability index, whatever chance says of it."""
+    bands, shown = policy.drift, rounded(value)
+    if shown < bands.low.psi:
         return "none"
     if shown < bands.medium.psi:
         return "low"

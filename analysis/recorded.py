@@ -1,0 +1,189 @@
+"""Reads the recorded releases that a policy names: the folder of an earlier review.
+
+Of a folder two files count: `decision_artifact.json`, whose digests have to hold, and
+`tables/drift_distributions.csv`, whose digest has to be the one that the artifact names. Whatever is wrong
+with any of them is the policy's fault, and said at once before anything is computed.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis import artifact as artifacts
+from analysis.errors import ArtifactError, PolicyError, UsageError
+from analysis.policy import Policy
+from analysis.policy_drift import Reference
+from analysis.telemetry.files import InputFile
+from analysis.telemetry.recorded import RecordedColumn, RecordedRelease
+from analysis.views.drift_distributions import COLUMNS, FILE, NUMBER, REST, TEXT
+
+MAX_BYTES = 20_000_000
+
+_Row = dict[str, str]
+
+
+class _Unusable(Exception):
+    """Why a recorded folder cannot be compared with."""
+
+
+def recorded_releases(policy: Policy, project: Path, source: str) -> tuple[RecordedRelease, ...]:
+    """The recorded releases of `drift.references`, in its order.
+
+    source: what the policy was read from. Raises PolicyError with every problem.
+    """
+    found, problems = [], []
+    for place, reference in enumerate(policy.drift.references):
+        if reference.recorded is None:
+            continue
+        try:
+            found.append(_read(reference, project / reference.recorded))
+        except _Unusable as error:
+            problems.append(f"drift.references[{place}].recorded: {reference.recorded}: {error}")
+    if problems:
+        raise PolicyError(problems, source)
+    return tuple(found)
+
+
+def _read(reference: Reference, folder: Path) -> RecordedRelease:
+    if not _is_folder(folder):
+        raise _Unusable("no such directory, or it may not be read; give the folder of a review")
+    body, raw = _artifact(folder / artifacts.FILE_NAME)
+    table = _bytes(folder / "tables" / FILE, f"tables/{FILE}")
+    try:
+        said = body["views"]["drift"]["distributions_sha256"]
+        window = body["windows"]["candidate"]
+        release = str(body["release"]["id"])
+        start, end = str(window["start_utc"]), str(window["end_utc"])
+        n = int(window["n_interactions"])
+    except (KeyError, TypeError, ValueError):
+        raise _Unusable(
+            f"{artifacts.FILE_NAME} keeps no distributions: it was made before they were recorded; "
+            "review that release again"
+        ) from None
+    if said is None:
+        raise _Unusable(
+            "that review had no baseline and kept no distributions; record one that has"
+        )
+    digest = hashlib.sha256(table).hexdigest()
+    if said != f"sha256:{digest}":
+        raise _Unusable(f"tables/{FILE} is not the one that its artifact names ({str(said)[:80]})")
+    columns = _columns(table)
+    files = ((artifacts.FILE_NAME, "json", raw, 1),
+             (f"tables/{FILE}", "csv", table, sum(len(c.labels) for c in columns.values())))  # fmt: skip
+    inputs = tuple(
+        InputFile(
+            table=f"drift.references: {reference.name}",
+            file=f"{reference.recorded}/{name}",
+            format=form,
+            bytes=len(held),
+            rows=rows,
+            sha256=hashlib.sha256(held).hexdigest(),
+        )
+        for name, form, held, rows in files
+    )
+    return RecordedRelease(reference.name, release, start, end, n, columns, inputs)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _artifact(path: Path) -> tuple[Mapping[str, Any], bytes]:
+    """The artifact's values and bytes; its digests hold."""
+    raw = _bytes(path, path.name)
+    try:
+        body = artifacts.parsed(raw, Path(path.name))
+        agrees = all(
+            body.get(key) == of(body)
+            for key, of in (
+                ("digest", artifacts.digest),
+                ("evidence_digest", artifacts.evidence_digest),
+            )
+        )
+    except (ArtifactError, UsageError) as error:
+        raise _Unusable(str(error)) from None
+    except (KeyError, TypeError, ValueError, RecursionError):
+        agrees = False
+    if not agrees:
+        raise _Unusable(f"{path.name} does not agree with its digests; see python -m analysis verify")
+    return body, raw
+
+
+def _bytes(path: Path, shown: str) -> bytes:
+    try:
+        if not path.is_file():
+            raise _Unusable(f"{shown} is missing, or no regular file")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _Unusable(f"{shown}: {error.strerror or 'cannot be read'}") from None
+    if len(raw) > MAX_BYTES:
+        raise _Unusable(f"{shown} is larger than {MAX_BYTES:,} bytes")
+    return raw
+
+
+# ── the table ────────────────────────────────────────────────────────────────────────────
+
+
+def _columns(raw: bytes) -> dict[str, RecordedColumn]:
+    try:
+        lines = list(csv.DictReader(io.StringIO(raw.decode("utf-8"), newline="")))
+        if not lines or tuple(lines[0]) != COLUMNS:
+            raise ValueError(f"expected the columns {', '.join(COLUMNS)}")
+        by_name: dict[str, list[_Row]] = {}
+        for line in lines:
+            by_name.setdefault(line["feature"], []).append(line)
+        return {name: _column(rows) for name, rows in by_name.items()}
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise _Unusable(f"tables/{FILE} cannot be read: {error}") from None
+
+
+def _column(rows: Sequence[_Row]) -> RecordedColumn:
+    """A column from its bins in their order. Raises ValueError, TypeError."""
+    name = rows[0]["feature"]
+    if [int(row["bin"]) for row in rows] != list(range(len(rows))) or len(rows) < 2:
+        raise ValueError(f"the bins of {name!r} are not numbered from 0 on")
+    reads = {row["reads"] for row in rows}
+    if len(reads) != 1 or not reads <= {NUMBER, TEXT}:
+        raise ValueError(f"{name!r} is read as {', '.join(sorted(reads))}")
+    is_number = reads == {NUMBER}
+    edges = tuple(_number(row["edge"]) for row in rows if row["edge"])
+    if list(edges) != sorted(set(edges)):
+        raise ValueError(f"the edges of {name!r} do not rise")
+    values: dict[float | str, int] = {
+        _number(row["value"]) if is_number else row["value"]: place
+        for place, row in enumerate(rows)
+        if row["value"]
+    }
+    rest = [place for place, row in enumerate(rows) if row["label"] == REST and not row["value"]]
+    counts = tuple(int(row["candidate"]) for row in rows)
+    worth = sum(_number(row["candidate_effective"]) for row in rows)
+    if min(counts) < 0 or (worth > 0) != (sum(counts) > 0):
+        raise ValueError(f"the counts of {name!r} do not make sense")
+    return RecordedColumn(
+        kind=rows[0]["kind"],
+        is_number=is_number,
+        labels=tuple(row["label"] for row in rows),
+        edges=edges,
+        values=values,
+        rest=rest[-1] if rest else len(rows) - 1,
+        counts=counts,
+        design_effect=max(1.0, sum(counts) / worth) if worth > 0 else 1.0,
+    )
+
+
+def _number(text: str) -> float:
+    """A number as the table writes it: a spreadsheet's guard stands before a minus."""
+    value = float(text.removeprefix("'"))
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]!r} is not finite")
+    return value

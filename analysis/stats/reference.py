@@ -1,0 +1,253 @@
+"""Does a window differ from an earlier one, where of the earlier one only counts by day are known?
+
+Shares of a window vary for two reasons, which are told apart here:
+
+    V = δ (diag p̄ − p̄ p̄ᵀ)/N + c · D · Σ_d n_d²/N²
+
+δ is the design effect of the column's clusters: the variance of its shares over that of independent rows,
+averaged over bins (Rao & Scott 1984, the mean generalised design effect). D is the covariance of a day's
+own shares beyond what its rows explain, by moments from the days of many weeks about their week and their
+weekday, so that one week of seven days borrows what all of them know (Searle, Casella & McCulloch 1992,
+chapter 5: the analysis of variance estimator, never below 0). c allows for days that resemble the day
+before: within a week they hide some of their variance, and a week's mean has more of it.
+
+The test is that of `divergence`: Σ_b d_b²/p̄_b against F, with Satterthwaite's numerator (Rao & Scott
+1984). The denominator is Satterthwaite's too: 2 (tr V)² over the variance of tr V's estimate, which is
+that of the days' scatter; where days are all, it is ν f of Thomas & Rao 1987.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from analysis.stats.divergence import BinMoments, psi, window_covariances
+
+Floats = npt.NDArray[np.float64]
+
+WEEK = 7
+# Days that correlate by no more than this with the day before are allowed for.
+DAY_CORRELATION = 0.3
+# Fewer weeks than this do not tell weekdays from chance.
+MIN_WEEKS_FOR_WEEKDAYS = 3
+MAX_DF = 1e6
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far a column's shares vary by chance.
+
+    design_effect: δ of the docstring, at least 1. evenness: Satterthwaite's degrees of freedom over
+    B − 1, 1 where the design effect is the same in every direction. cluster_df: of both. scatter:
+    covariance of a day's shares as observed, (B, B). beyond: the part of it that rows do not explain,
+    so that D = beyond · scatter. day_df: of the scatter; 0 where it is not known.
+    """
+
+    design_effect: float
+    evenness: float
+    cluster_df: float
+    scatter: Floats
+    beyond: float
+    day_df: float
+
+    @property
+    def per_day(self) -> Floats:
+        """D of the docstring, (B, B)."""
+        return self.scatter * self.beyond
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One window's counts, (B,).
+
+    day_share: Σ_d n_d²/N², one over the number of equal days; 0 where days are within
+    `design_effect`, which is the column's where it is None.
+    """
+
+    counts: Floats
+    day_share: float
+    design_effect: float | None = None
+
+    @property
+    def n(self) -> float:
+        """Rows."""
+        return float(self.counts.sum())
+
+
+@dataclass(frozen=True)
+class Compared:
+    """psi: bias-corrected. raw_psi: before. p_value: of no difference."""
+
+    psi: float
+    raw_psi: float
+    p_value: float
+
+
+def of_days(counts: npt.ArrayLike) -> Sample:
+    """The sample that days make up. counts: (D, B)."""
+    by_day = np.asarray(counts, dtype=float)
+    sizes = by_day.sum(axis=1)
+    total = sizes.sum()
+    share = float(np.sum(sizes**2) / total**2) if total > 0 else 0.0
+    return Sample(np.asarray(by_day.sum(axis=0)), share)
+
+
+def spread_of(clusters: BinMoments, blocks: Sequence[npt.ArrayLike], size: int) -> Spread:
+    """The spread of a column of `size` bins.
+
+    clusters: both windows' moments over clusters, of occupied bins alone. blocks: counts by day and bin
+    of stretches without drift within, (7, B) each from the same weekday on where they are weeks; one
+    block (D, B) of what days there are, where there is no whole week.
+    """
+    effect, evenness, df = _design_effect(clusters)
+    return Spread(effect, evenness, df, *_between_days(blocks, size, effect))
+
+
+def compare_counts(reference: Sample, candidate: Sample, spread: Spread) -> Compared | None:
+    """Whether two windows have the same distribution; None where that cannot be told."""
+    keep = np.flatnonzero(reference.counts + candidate.counts > 0)
+    if len(keep) < 2 or min(reference.n, candidate.n) <= 0:
+        return None
+    old, new = reference.counts[keep], candidate.counts[keep]
+    pooled = (old + new) / (reference.n + candidate.n)
+    difference = new / candidate.n - old / reference.n
+    rows = sum((s.design_effect or spread.design_effect) / s.n for s in (reference, candidate))
+    multinomial = np.diag(pooled) - np.outer(pooled, pooled)
+    day_share = reference.day_share + candidate.day_share
+    scatter = spread.scatter[np.ix_(keep, keep)] * (day_share * allowance())
+    covariance = multinomial * rows + scatter * spread.beyond
+    p_value = quadratic_p(difference, covariance, pooled, spread, scatter)
+    if p_value is None:
+        return None
+    raw = psi(np.stack([old, new]))
+    return Compared(raw - float(np.sum(np.diag(covariance) / pooled)), raw, p_value)
+
+
+def total_design_effect(sample: Sample, spread: Spread) -> float:
+    """The variance of a window's shares over that of independent rows, days included; at least 1."""
+    keep = np.flatnonzero(sample.counts > 0)
+    if len(keep) < 2:
+        return spread.design_effect
+    shares = sample.counts[keep] / sample.n
+    by_day = float(np.sum(np.diag(spread.per_day)[keep] / shares)) * allowance() * sample.day_share
+    return spread.design_effect + by_day * sample.n / (len(keep) - 1)
+
+
+def quadratic_p(
+    difference: Floats,
+    covariance: Floats,
+    pooled: Floats,
+    spread: Spread,
+    scatter: Floats | None = None,
+) -> float | None:
+    """p of Σ_b d_b²/p̄_b by its first two moments; None without variance.
+
+    scatter: what of `covariance` comes from days, as if rows explained none of it. The column's evenness
+    narrows the numerator, whose matrix knows the mean design effect alone.
+    """
+    root = 1.0 / np.sqrt(pooled)
+    trace = float(np.sum(np.diag(covariance) / pooled))
+    if not (trace > 0 and math.isfinite(trace)):
+        return None
+    numerator = directions(covariance, pooled) * spread.evenness
+    numerator = min(max(numerator, 1.0), len(pooled) - 1.0)
+    denominator = numerator * spread.cluster_df
+    if scatter is not None and spread.beyond > 0:
+        of_days = scatter * np.outer(root, root)
+        denominator = min(
+            denominator, spread.day_df * trace**2 / float(np.sum(of_days * of_days.T))
+        )
+    return f_tail(
+        float(np.sum(difference**2 / pooled)) / trace, numerator, max(denominator, 1.0)
+    )
+
+
+def directions(covariance: Floats, pooled: Floats) -> float:
+    """Satterthwaite's (tr M)²/tr M² of M = P̄^(−½) V P̄^(−½): in how many directions shares vary."""
+    root = 1.0 / np.sqrt(pooled)
+    design = covariance * np.outer(root, root)
+    return float(np.trace(design) ** 2 / np.sum(design * design.T))
+
+
+def f_tail(statistic: float, numerator: float, denominator: float) -> float:
+    """P(F > statistic)."""
+    return float(special.fdtrc(numerator, denominator, statistic))
+
+
+def allowance(correlation: float = DAY_CORRELATION, n: int = WEEK) -> float:
+    """How much more a long mean varies than days about their week's mean say, where days correlate.
+
+    With an autocorrelation ρᵏ a mean of many days has the variance σ²(1 + ρ)/(1 − ρ) over their number,
+    and the days' own variance about the mean of n is σ²(n − 1ᵀΓ1/n)/(n − 1) on average.
+    """
+    lags = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
+    total = float(np.sum(correlation**lags))
+    return (1 + correlation) / (1 - correlation) * (n - 1) / (n - total / n)
+
+
+# ── the two parts ────────────────────────────────────────────────────────────────────────
+
+
+def _design_effect(clusters: BinMoments) -> tuple[float, float, float]:
+    """The larger window's design effect, its evenness, and the degrees of freedom."""
+    found = [(1.0, 1.0, MAX_DF)]
+    if clusters.n_bins < 2 or not np.all(clusters.totals > 0):
+        return found[0]
+    worth = clusters.effective_units
+    for w, covariance in enumerate(window_covariances(clusters)):
+        shares = clusters.shares[w]
+        keep = np.flatnonzero(shares > 0)
+        if len(keep) < 2 or np.isnan(covariance).any():
+            continue
+        root = 1.0 / np.sqrt(shares[keep])
+        design = covariance[np.ix_(keep, keep)] * np.outer(root, root)
+        trace = float(np.trace(design))
+        if not trace > 0:
+            continue
+        most = len(keep) - 1.0
+        effect = trace * float(clusters.totals[w]) / most
+        even = trace**2 / float(np.sum(design * design.T)) / most
+        found.append((max(1.0, effect), min(1.0, even), max(1.0, float(worth[w]) - 1.0)))
+    largest = max(found, key=lambda one: one[0])
+    return largest[0], min(one[1] for one in found), min(one[2] for one in found)
+
+
+def _between_days(
+    blocks: Sequence[npt.ArrayLike], size: int, effect: float
+) -> tuple[Floats, float, float]:
+    """A day's scatter, the part of it that rows do not explain, and its degrees of freedom; zeros where
+    there are too few days."""
+    none = np.zeros((size, size)), 0.0, 0.0
+    by_day = [np.asarray(block, dtype=float) for block in blocks]
+    counts = np.concatenate(by_day) if by_day else np.zeros((0, size))
+    block = np.repeat(np.arange(len(by_day)), [len(b) for b in by_day])
+    weekday = np.concatenate([np.arange(len(b)) % WEEK for b in by_day] or [np.zeros(0)])
+    sizes = counts.sum(axis=1)
+    there = sizes > 0
+    counts, block, weekday, sizes = counts[there], block[there], weekday[there], sizes[there]
+    if not len(sizes):
+        return none
+    shares = counts / sizes[:, None]
+    effects = [(block == b).astype(float) for b in np.unique(block)]
+    if len(effects) >= MIN_WEEKS_FOR_WEEKDAYS:
+        effects += [(weekday == d).astype(float) for d in np.unique(weekday)[1:]]
+    design = np.stack(effects, axis=1)
+    fitted, _, rank, _ = np.linalg.lstsq(design, shares, rcond=None)
+    df = float(len(sizes) - rank)
+    if df < 1:
+        return none
+    residual = shares - design @ fitted
+    observed = np.einsum("ij,ik->jk", residual, residual) / df
+    pooled = counts.sum(axis=0) / counts.sum()
+    keep = np.flatnonzero(pooled > 0)
+    seen = float(np.sum(np.diag(observed)[keep] / pooled[keep]))
+    by_rows = effect * (len(keep) - 1) * float(np.mean(1.0 / sizes))
+    beyond = max(0.0, 1.0 - by_rows / seen) if seen > 0 else 0.0
+    # Days that resemble each other tell less of their variance (Bartlett 1946).
+    worth = (1 - DAY_CORRELATION**2) / (1 + DAY_CORRELATION**2)
+    return np.asarray(observed), beyond, df * worth
