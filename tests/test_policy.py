@@ -205,6 +205,24 @@ def test_the_same_moment_makes_the_same_settings_however_it_is_written() -> None
     assert len(texts) == 1
 
 
+def test_references_come_by_window_by_release_or_by_folder() -> None:
+    written = """
+drift:
+  references:
+    - {name: autumn, start: 2026-10-01, end: 2026-10-08}
+    - {name: r42, release_id: r42}
+    - {name: r41, recorded: data/releases/r41}
+"""
+    policy = parse(written.encode())
+    autumn, by_id, recorded = policy.drift.references
+    assert autumn.start == datetime(2026, 10, 1, tzinfo=UTC)
+    assert autumn.end == datetime(2026, 10, 8, tzinfo=UTC)
+    assert by_id.release_id == "r42"
+    assert recorded.recorded == "data/releases/r41"
+    assert parse(yaml.safe_dump(policy.settings()).encode()) == policy
+    assert Policy().drift.references == ()
+
+
 def test_a_policy_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Policy().cluster = "user"  # type: ignore[misc]
@@ -402,6 +420,46 @@ WRONG = {
         "budget.spend",
     ),
     "a dimension twice": ("dimensions: [a, b, a]", "dimensions[2]", "stands twice"),
+    "a reference of two forms": (
+        "drift: {references: [{name: a, release_id: r1, recorded: data/releases/r1}]}",
+        "drift.references[0]",
+        "give exactly one of: start and end; release_id; recorded",
+    ),
+    "a reference of no form": (
+        "drift: {references: [{name: a}]}",
+        "drift.references[0]",
+        "give exactly one of",
+    ),
+    "a reference without an end": (
+        "drift: {references: [{name: a, start: 2026-10-01}]}",
+        "drift.references[0]",
+        "start and end go together",
+    ),
+    "a reference that ends before it starts": (
+        "drift: {references: [{name: a, start: 2026-10-08, end: 2026-10-01}]}",
+        "drift.references[0]",
+        "start must be before end",
+    ),
+    "a reference of parts of days": (
+        "drift: {references: [{name: a, start: 2026-10-01, end: 2026-10-08T12:00:00Z}]}",
+        "drift.references[0]",
+        "UTC midnights",
+    ),
+    "a recorded release outside of the project": (
+        "drift: {references: [{name: a, recorded: /srv/releases/r1}]}",
+        "drift.references[0].recorded",
+        "relative to the project",
+    ),
+    "two references of one name": (
+        "drift: {references: [{name: a, release_id: r1}, {name: a, release_id: r2}]}",
+        "drift.references[1].name",
+        "another reference's name",
+    ),
+    "an unknown key of a reference": (
+        "drift: {references: [{name: a, release_id: r1, relese_id: r2}]}",
+        "drift.references[0].relese_id",
+        "did you mean 'release_id'?",
+    ),
     "a metric twice": ("hotspots: {metrics: [cost, cost]}", "hotspots.metrics[1]", "stands twice"),
     "edges that fall": (
         "hotspots: {bins: {prompt_tokens: [1, 3, 3]}}",

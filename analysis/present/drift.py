@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.present import spans
+from analysis.present import drift_weeks, spans
 from analysis.present.blocks import (
     Body,
     Parts,
@@ -42,6 +42,7 @@ def parts(review: Review) -> Parts:
             *_ranking(body, result.series["drift_features"]),
             *distributions(body, result.series["drift_distributions"]),
             *_outcome(body, section["outcome_change"]),
+            *drift_weeks.blocks(body, section, result.series["drift_weeks"]),
             *_features(body, section),
             _joint(section["joint"]),
             *view_notes(body, "drift", result.notes),

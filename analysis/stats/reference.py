@@ -11,9 +11,12 @@ weekday, so that one week of seven days borrows what all of them know (Searle, C
 chapter 5: the analysis of variance estimator, never below 0). c allows for days that resemble the day
 before: within a week they hide some of their variance, and a week's mean has more of it.
 
-The test is that of `divergence`: Σ_b d_b²/p̄_b against F, with Satterthwaite's numerator (Rao & Scott
-1984). The denominator is Satterthwaite's too: 2 (tr V)² over the variance of tr V's estimate, which is
-that of the days' scatter; where days are all, it is ν f of Thomas & Rao 1987.
+The statistic is that of `divergence`, Σ_b d_b²/p̄_b: without drift a sum of χ²₁ weighted by eigenvalues
+(Rao & Scott 1984). Days often move along one direction, by far more than rows do along the others; then two
+moments give too light a tail, and three are matched (Hall 1983, "Chi squared approximations to the
+distribution of a sum of independent random variables"; Buckley & Eagleson 1988), which is the same F
+where all eigenvalues are. The denominator is Satterthwaite's: 2 (tr V)² over the variance of tr V's estimate,
+which is that of the days' scatter; where days are all, it is ν f of Thomas & Rao 1987.
 """
 
 from __future__ import annotations
@@ -39,29 +42,6 @@ MAX_DF = 1e6
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How far a column's shares vary by chance.
-
-    design_effect: δ of the docstring, at least 1. evenness: Satterthwaite's degrees of freedom over
-    B − 1, 1 where the design effect is the same in every direction. cluster_df: of both. scatter:
-    covariance of a day's shares as observed, (B, B). beyond: the part of it that rows do not explain,
-    so that D = beyond · scatter. day_df: of the scatter; 0 where it is not known.
-    """
-
-    design_effect: float
-    evenness: float
-    cluster_df: float
-    scatter: Floats
-    beyond: float
-    day_df: float
-
-    @property
-    def per_day(self) -> Floats:
-        """D of the docstring, (B, B)."""
-        return self.scatter * self.beyond
-
-
-@dataclass(frozen=True)
 class Sample:
     """One window's counts, (B,).
 
@@ -77,6 +57,38 @@ class Sample:
     def n(self) -> float:
         """Rows."""
         return float(self.counts.sum())
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far a column's shares vary by chance.
+
+    effects: (days, δ of the docstring) of each window, rising; δ is at least 1. Users come back, and so δ
+    grows with the days of a window: one of fewer days takes that of the next longer one. evenness: Satterthwaite's degrees of freedom over
+    B − 1, 1 where the design effect is the same in every direction. cluster_df: of both. scatter:
+    covariance of a day's shares as observed, (B, B). beyond: the part of it that rows do not explain,
+    so that D = beyond · scatter. day_df: of the scatter; 0 where it is not known.
+    """
+
+    effects: tuple[tuple[float, float], ...]
+    evenness: float
+    cluster_df: float
+    scatter: Floats
+    beyond: float
+    day_df: float
+
+    def effect_of(self, sample: Sample) -> float:
+        """The design effect of a window: its own, or the column's over as many days."""
+        if sample.design_effect is not None:
+            return sample.design_effect
+        days = 1 / sample.day_share if sample.day_share > 0 else math.inf
+        longer = [effect for held, effect in self.effects if held >= days]
+        return longer[0] if longer else max(effect for _, effect in self.effects)
+
+    @property
+    def per_day(self) -> Floats:
+        """D of the docstring, (B, B)."""
+        return self.scatter * self.beyond
 
 
 @dataclass(frozen=True)
@@ -97,15 +109,24 @@ def of_days(counts: npt.ArrayLike) -> Sample:
     return Sample(np.asarray(by_day.sum(axis=0)), share)
 
 
-def spread_of(clusters: BinMoments, blocks: Sequence[npt.ArrayLike], size: int) -> Spread:
+def spread_of(
+    clusters: BinMoments,
+    blocks: Sequence[npt.ArrayLike],
+    size: int,
+    days: tuple[int, int],
+    one_day: bool = True,
+) -> Spread:
     """The spread of a column of `size` bins.
 
-    clusters: both windows' moments over clusters, of occupied bins alone. blocks: counts by day and bin
+    clusters: both windows' moments over clusters, of occupied bins alone. days: of each window. one_day:
+    whether a cluster lies within a day, as a session does; of others, at least what is spread evenly over
+    the window's days is within one, and no more is taken to explain a day's scatter. blocks: counts by day and bin
     of stretches without drift within, (7, B) each from the same weekday on where they are weeks; one
     block (D, B) of what days there are, where there is no whole week.
     """
-    effect, evenness, df = _design_effect(clusters)
-    return Spread(effect, evenness, df, *_between_days(blocks, size, effect))
+    effects, evenness, df = _design_effects(clusters, days)
+    within = min(1 + (effect - 1) / (1 if one_day else max(held, 1.0)) for held, effect in effects)
+    return Spread(effects, evenness, df, *_between_days(blocks, size, within))
 
 
 def compare_counts(reference: Sample, candidate: Sample, spread: Spread) -> Compared | None:
@@ -116,7 +137,7 @@ def compare_counts(reference: Sample, candidate: Sample, spread: Spread) -> Comp
     old, new = reference.counts[keep], candidate.counts[keep]
     pooled = (old + new) / (reference.n + candidate.n)
     difference = new / candidate.n - old / reference.n
-    rows = sum((s.design_effect or spread.design_effect) / s.n for s in (reference, candidate))
+    rows = sum(spread.effect_of(s) / s.n for s in (reference, candidate))
     multinomial = np.diag(pooled) - np.outer(pooled, pooled)
     day_share = reference.day_share + candidate.day_share
     scatter = spread.scatter[np.ix_(keep, keep)] * (day_share * allowance())
@@ -131,11 +152,12 @@ def compare_counts(reference: Sample, candidate: Sample, spread: Spread) -> Comp
 def total_design_effect(sample: Sample, spread: Spread) -> float:
     """The variance of a window's shares over that of independent rows, days included; at least 1."""
     keep = np.flatnonzero(sample.counts > 0)
+    effect = spread.effect_of(sample)
     if len(keep) < 2:
-        return spread.design_effect
+        return effect
     shares = sample.counts[keep] / sample.n
     by_day = float(np.sum(np.diag(spread.per_day)[keep] / shares)) * allowance() * sample.day_share
-    return spread.design_effect + by_day * sample.n / (len(keep) - 1)
+    return effect + by_day * sample.n / (len(keep) - 1)
 
 
 def quadratic_p(
@@ -145,26 +167,29 @@ def quadratic_p(
     spread: Spread,
     scatter: Floats | None = None,
 ) -> float | None:
-    """p of Σ_b d_b²/p̄_b by its first two moments; None without variance.
+    """p of Σ_b d_b²/p̄_b by its first three moments; None without variance.
 
     scatter: what of `covariance` comes from days, as if rows explained none of it. The column's evenness
-    narrows the numerator, whose matrix knows the mean design effect alone.
+    widens the moments, whose matrix knows the mean design effect alone.
     """
     root = 1.0 / np.sqrt(pooled)
     trace = float(np.sum(np.diag(covariance) / pooled))
     if not (trace > 0 and math.isfinite(trace)):
         return None
-    numerator = directions(covariance, pooled) * spread.evenness
-    numerator = min(max(numerator, 1.0), len(pooled) - 1.0)
-    denominator = numerator * spread.cluster_df
+    design = covariance * np.outer(root, root)
+    squared = np.einsum("ij,jk->ik", design, design)
+    second = float(np.trace(squared)) / spread.evenness
+    third = float(np.sum(squared * design)) / spread.evenness**2
+    numerator = min(max(second**3 / third**2, 1.0), len(pooled) - 1.0)
+    denominator = trace**2 / second * spread.cluster_df
     if scatter is not None and spread.beyond > 0:
         of_days = scatter * np.outer(root, root)
         denominator = min(
             denominator, spread.day_df * trace**2 / float(np.sum(of_days * of_days.T))
         )
-    return f_tail(
-        float(np.sum(difference**2 / pooled)) / trace, numerator, max(denominator, 1.0)
-    )
+    distance = float(np.sum(difference**2 / pooled))
+    away = (distance - trace) / math.sqrt(second)
+    return f_tail(max(1 + away / math.sqrt(numerator), 0.0), numerator, max(denominator, 1.0))
 
 
 def directions(covariance: Floats, pooled: Floats) -> float:
@@ -193,28 +218,28 @@ def allowance(correlation: float = DAY_CORRELATION, n: int = WEEK) -> float:
 # ── the two parts ────────────────────────────────────────────────────────────────────────
 
 
-def _design_effect(clusters: BinMoments) -> tuple[float, float, float]:
-    """The larger window's design effect, its evenness, and the degrees of freedom."""
-    found = [(1.0, 1.0, MAX_DF)]
+def _design_effects(
+    clusters: BinMoments, days: tuple[int, int]
+) -> tuple[tuple[tuple[float, float], ...], float, float]:
+    """Each window's days and design effect, the least evenness, and the fewest degrees of freedom."""
+    effects: list[tuple[float, float]] = []
+    evenness, df = 1.0, MAX_DF
     if clusters.n_bins < 2 or not np.all(clusters.totals > 0):
-        return found[0]
+        return ((1.0, 1.0),), evenness, df
     worth = clusters.effective_units
     for w, covariance in enumerate(window_covariances(clusters)):
-        shares = clusters.shares[w]
-        keep = np.flatnonzero(shares > 0)
+        keep = np.flatnonzero(clusters.shares[w] > 0)
         if len(keep) < 2 or np.isnan(covariance).any():
             continue
-        root = 1.0 / np.sqrt(shares[keep])
-        design = covariance[np.ix_(keep, keep)] * np.outer(root, root)
-        trace = float(np.trace(design))
+        shares, own = clusters.shares[w][keep], covariance[np.ix_(keep, keep)]
+        trace = float(np.sum(np.diag(own) / shares))
         if not trace > 0:
             continue
         most = len(keep) - 1.0
-        effect = trace * float(clusters.totals[w]) / most
-        even = trace**2 / float(np.sum(design * design.T)) / most
-        found.append((max(1.0, effect), min(1.0, even), max(1.0, float(worth[w]) - 1.0)))
-    largest = max(found, key=lambda one: one[0])
-    return largest[0], min(one[1] for one in found), min(one[2] for one in found)
+        effects.append((float(days[w]), max(1.0, trace * float(clusters.totals[w]) / most)))
+        evenness = min(evenness, directions(own, shares) / most)
+        df = min(df, max(1.0, float(worth[w]) - 1.0))
+    return tuple(sorted(effects)) or ((1.0, 1.0),), evenness, df
 
 
 def _between_days(

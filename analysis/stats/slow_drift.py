@@ -10,7 +10,8 @@ no direction is chosen by looking.
 Σ_b s_b²/p̄_b is referred to F with Satterthwaite's numerator. From few weeks Σ of squared eigenvalues
 is estimated too large, and so both moments are corrected for their bias (Box 1954; Huynh & Feldt 1976). The variance is
 raised by what days that correlate by `DAY_CORRELATION` take from the scatter about a line, which is known in
-closed form, and never below that of clusters: the larger p-value counts.
+closed form. Few weeks scatter little by chance, and so the slopes are tested by the variance of rows and
+days too (`reference`), which has more degrees of freedom: the larger p-value counts.
 
 Simulated without drift, with sessions of 2.7 rows, days that differ and correlate by 0.3, and weekdays: see
 `tests/stats/test_slow_drift.py`.
@@ -27,6 +28,7 @@ import numpy.typing as npt
 from analysis.stats.reference import (
     DAY_CORRELATION,
     WEEK,
+    Compared,
     Floats,
     Sample,
     Spread,
@@ -45,12 +47,12 @@ class Trend:
     """What weeks show of a column.
 
     p_value: of no trend. first_to_last: bias-corrected PSI of the last week against the first. steps:
-    the same of each week against the one before.
+    each week against the one before.
     """
 
     p_value: float
     first_to_last: float
-    steps: tuple[float, ...]
+    steps: tuple[Compared, ...]
 
 
 def trend(weeks: Sequence[Sample], numbers: npt.ArrayLike, spread: Spread) -> Trend | None:
@@ -74,25 +76,23 @@ def trend(weeks: Sequence[Sample], numbers: npt.ArrayLike, spread: Spread) -> Tr
     slopes = np.einsum("i,ij->j", weights, shares)
     residual = shares - shares.mean(axis=0) - np.outer(centred, slopes)
     multinomial = np.diag(pooled) - np.outer(pooled, pooled)
-    day_share = float(np.mean([week.day_share for week in weeks]))
-    of_days = spread.per_day[np.ix_(keep, keep)] * allowance() * day_share
-    known = multinomial * spread.design_effect * float(np.mean(1 / sizes)) + of_days
-    most = directions(known, pooled) * spread.evenness
-    by_week = _by_week(slopes, residual, weights, pooled, _allowance(t, weights), most)
-    by_cluster = quadratic_p(
-        slopes,
-        multinomial * spread.design_effect * float(np.sum(weights**2 / sizes)),
-        pooled,
-        spread,
+    shares_of_days = np.array([week.day_share for week in weeks])
+    scatter = spread.scatter[np.ix_(keep, keep)] * (
+        allowance() * float(np.sum(weights**2 * shares_of_days))
     )
-    if by_cluster is None:
+    effects = np.array([spread.effect_of(week) for week in weeks])
+    by_rows = multinomial * float(np.sum(weights**2 * effects / sizes))
+    by_day = quadratic_p(slopes, by_rows + scatter * spread.beyond, pooled, spread, scatter)
+    if by_day is None:
         return None
+    most = directions(by_rows + scatter * spread.beyond, pooled) * spread.evenness
+    by_week = _by_week(slopes, residual, weights, pooled, _allowance(t, weights), most)
     whole = compare_counts(weeks[0], weeks[-1], spread)
     steps = [compare_counts(a, b, spread) for a, b in zip(weeks[:-1], weeks[1:], strict=True)]
     return Trend(
-        max(by_week, by_cluster),
+        max(by_week, by_day),
         0.0 if whole is None else whole.psi,
-        tuple(0.0 if step is None else step.psi for step in steps),
+        tuple(Compared(0.0, 0.0, 1.0) if step is None else step for step in steps),
     )
 
 
@@ -114,7 +114,7 @@ def _by_week(
     scatter = np.einsum("ij,ik->jk", scaled, scaled) / df
     trace = float(np.trace(scatter))
     if not trace > 0:
-        return 0.0  # no scatter at all: clusters alone decide
+        return 0.0  # no scatter at all: rows and days alone decide
     # Of a Wishart matrix: E tr S² = tr Σ² (1 + 1/f) + (tr Σ)²/f, E (tr S)² = (tr Σ)² + 2 tr Σ²/f.
     squares = float(np.sum(scatter * scatter))
     even = df * (squares - trace**2 / df)

@@ -4,8 +4,8 @@ What is found here is for the reader. The `drift.*` checks are about two windows
 drift is large and the checks do not see it, that is said.
 
 Slow drift is a trend over the whole weeks that end with the candidate (over all traffic, whatever its
-release): beyond chance, large from the first week to the last, and in no single step. A step that holds
-more than half of the whole, or lies in the band of the whole, shows itself.
+release): beyond chance, large from the first week to the last, and in no single step. A step shows itself that is
+beyond chance (Bonferroni over steps), and holds more than half of the whole or lies in its band.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pandas as pd
 from analysis.check import rounded
 from analysis.policy import Policy
 from analysis.stats.multiple import benjamini_hochberg
-from analysis.stats.reference import Sample, of_days, spread_of
+from analysis.stats.reference import Compared, Sample, of_days, spread_of
 from analysis.stats.slow_drift import MIN_WEEKS, Trend, trend
 from analysis.telemetry import Telemetry
 from analysis.telemetry.bins import BinnedColumn
@@ -104,7 +104,11 @@ def assess_weeks(
     if not binned:
         return Weeks.none()
     when, days = _days(telemetry, policy, binned)
-    columns = {name: _column(column, days[name], when) for name, column in binned.items()}
+    by_session = telemetry.cluster == "session"
+    columns = {
+        name: _column(column, days[name], when, by_session=by_session)
+        for name, column in binned.items()
+    }
     references, lines = compare_all(telemetry, policy, columns, when)
     trends = _trends(columns, when, policy)
     slow = tuple(one for one in trends if one.is_slow)
@@ -141,11 +145,12 @@ def _days(
     return calendar(telemetry, min(seen, default=when.start)), days
 
 
-def _column(binned: BinnedColumn, days: DayBins, when: Calendar) -> Column:
+def _column(binned: BinnedColumn, days: DayBins, when: Calendar, *, by_session: bool) -> Column:
     weeks = [days.span(days.earlier, *week) for week in when.earlier_weeks]
     # Without a whole week, what days there are stand in for one.
     blocks = weeks or [days.span(days.earlier, when.first, max(when.start, when.first))]
-    spread = spread_of(binned.clusters, blocks, days.size)
+    held = binned.days.units[:2]
+    spread = spread_of(binned.clusters, blocks, days.size, held, one_day=by_session)
     nothing = np.zeros((0, days.size))
     candidate = np.array(list(days.candidate.values())) if days.candidate else nothing
     return Column(binned, days, spread, of_days(candidate))
@@ -184,20 +189,25 @@ def _trends(columns: Mapping[str, Column], when: Calendar, policy: Policy) -> tu
     q_values = benjamini_hochberg([one.p_value for _, one, _ in measured])
     judged = []
     for (name, one, weeks), q in zip(measured, q_values, strict=True):
-        largest = max(one.steps)
         severity = severity_of(one.first_to_last, float(q), policy)
-        shown_by_step = (
-            rounded(largest) > one.first_to_last / 2
-            or RANK[band_of(largest, policy)] >= RANK[severity]
-        )
+        shown = any(_shows(step, one, severity, policy) for step in one.steps)
+        steps = [step.psi for step in one.steps]
         found_here = SlowDrift(
-            name, severity, one.first_to_last, float(np.mean(one.steps)), largest, len(weeks),
+            name, severity, one.first_to_last, float(np.mean(steps)), max(steps), len(weeks),
             midnight_of(weeks[0][0]), midnight_of(weeks[-1][1]), one.p_value, float(q),
         )  # fmt: skip
-        judged.append(_Judged(found_here, severity != "none" and not shown_by_step))
+        judged.append(_Judged(found_here, severity != "none" and not shown))
     return tuple(
         sorted(judged, key=lambda j: (not j.is_slow, -rounded(j.found.psi), j.found.feature))
     )
+
+
+def _shows(step: Compared, of: Trend, severity: DriftSeverity, policy: Policy) -> bool:
+    """Whether one step shows the drift of the whole by itself."""
+    if rounded(step.p_value * len(of.steps)) > policy.drift.fdr:
+        return False
+    large = rounded(step.psi) > rounded(of.first_to_last / 2)
+    return large or RANK[band_of(step.psi, policy)] >= RANK[severity]
 
 
 def _is_enough(rows: np.ndarray) -> bool:
