@@ -114,7 +114,9 @@ def _artifact(path: Path) -> tuple[Mapping[str, Any], bytes]:
     except (KeyError, TypeError, ValueError, RecursionError):
         agrees = False
     if not agrees:
-        raise _Unusable(f"{path.name} does not agree with its digests; see python -m analysis verify")
+        raise _Unusable(
+            f"{path.name} does not agree with its digests; see python -m analysis verify"
+        )
     return body, raw
 
 

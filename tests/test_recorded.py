@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from tests.views.world import DAY, START, at, traffic, written
 
 from analysis import artifact as artifacts
 from analysis import review as reviews
 from analysis.errors import PolicyError
 from analysis.review import Request, Review
 from analysis.stats.divergence import psi
+from tests.views.world import DAY, START, at, traffic, written
 
 FOLDER = "data/releases/a"
 TABLE = f"{FOLDER}/tables/drift_distributions.csv"
@@ -34,8 +34,10 @@ def rows() -> pd.DataFrame:
     rng = np.random.default_rng(5)
     n = len(found)
     late = found["timestamp_utc"] >= START + 56 * DAY
-    found.loc[late, "channel"] = rng.choice(["web", "api", "mobile"], late.sum(), p=[0.25, 0.3, 0.45])
-    found["odd text"] = rng.choice(["=1+1", "a;=b", "\u00e9\u00df, \"q\"", "'quoted", "x" * 80], n)
+    found.loc[late, "channel"] = rng.choice(
+        ["web", "api", "mobile"], late.sum(), p=[0.25, 0.3, 0.45]
+    )
+    found["odd text"] = rng.choice(["=1+1", "a;=b", '\u00e9\u00df, "q"', "'quoted", "x" * 80], n)
     found["odd number"] = np.where(rng.random(n) < 0.1, np.nan, rng.normal(-5, 1 / 3, n))
     found["odd flag"] = rng.random(n) < 0.3
     found["few numbers"] = rng.choice([-1.5, 0.1, 1 / 3], n)
@@ -162,7 +164,9 @@ def test_a_finished_review_is_used_again_until_the_recorded_release_is_another(
 # ── what cannot be used ──────────────────────────────────────────────────────────────────
 
 
-def edited(change: Callable[[dict[str, Any]], None], *, sign: bool = True) -> Callable[[Path], None]:
+def edited(
+    change: Callable[[dict[str, Any]], None], *, sign: bool = True
+) -> Callable[[Path], None]:
     """Changes the artifact's values, with digests that hold where it is signed again."""
 
     def edit(folder: Path) -> None:
@@ -258,9 +262,7 @@ def test_every_folder_that_cannot_be_used_is_said_at_once(world: Path, tmp_path:
     assert len(refused.value.problems) == 2
 
 
-def test_columns_that_are_new_gone_or_of_another_type_are_told(
-    world: Path, tmp_path: Path
-) -> None:
+def test_columns_that_are_new_gone_or_of_another_type_are_told(world: Path, tmp_path: Path) -> None:
     changed = rows().drop(columns=["odd number"])
     changed["few numbers"] = np.where(changed["few numbers"] > 0, "up", "down")
     changed["brand new"] = "x"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from plotnine import (
@@ -166,7 +167,7 @@ def _by_week(body: Body, weeks: pd.DataFrame) -> tuple[Html, ...]:
     return (figure(svg(plot, height=3.2), alt, caption),)
 
 
-def _some(days: pd.Series) -> list[pd.Timestamp]:
+def _some(days: pd.Series) -> list[Any]:
     """At most four of the weeks, the first one among them."""
     weeks = sorted(days.unique())
     return [pd.Timestamp(day) for day in weeks[:: max(1, math.ceil(len(weeks) / 4))]]

@@ -64,17 +64,17 @@ class Spread:
     """How far a column's shares vary by chance.
 
     effects: (days, δ of the docstring) of each window, rising; δ is at least 1. Users come back, and so δ
-    grows with the days of a window: one of fewer days takes that of the next longer one. evenness: Satterthwaite's degrees of freedom over
-    B − 1, 1 where the design effect is the same in every direction. cluster_df: of both. scatter:
-    covariance of a day's shares as observed, (B, B). beyond: the part of it that rows do not explain,
-    so that D = beyond · scatter. day_df: of the scatter; 0 where it is not known.
+    grows with the days of a window: one of fewer days takes that of the next longer one.
+    evenness: Satterthwaite's degrees of freedom over B − 1, 1 where the design effect is the same in every
+    direction. cluster_df: of both. per_day: D, (B, B). scatter: the covariance of a day's shares as
+    observed, rows included. day_df: of the scatter; 0 where it is not known.
     """
 
     effects: tuple[tuple[float, float], ...]
     evenness: float
     cluster_df: float
+    per_day: Floats
     scatter: Floats
-    beyond: float
     day_df: float
 
     def effect_of(self, sample: Sample) -> float:
@@ -84,11 +84,6 @@ class Spread:
         days = 1 / sample.day_share if sample.day_share > 0 else math.inf
         longer = [effect for held, effect in self.effects if held >= days]
         return longer[0] if longer else max(effect for _, effect in self.effects)
-
-    @property
-    def per_day(self) -> Floats:
-        """D of the docstring, (B, B)."""
-        return self.scatter * self.beyond
 
 
 @dataclass(frozen=True)
@@ -119,10 +114,10 @@ def spread_of(
     """The spread of a column of `size` bins.
 
     clusters: both windows' moments over clusters, of occupied bins alone. days: of each window. one_day:
-    whether a cluster lies within a day, as a session does; of others, at least what is spread evenly over
-    the window's days is within one, and no more is taken to explain a day's scatter. blocks: counts by day and bin
-    of stretches without drift within, (7, B) each from the same weekday on where they are weeks; one
-    block (D, B) of what days there are, where there is no whole week.
+    whether a cluster lies within a day, as a session does; of others at least what is spread evenly over
+    the window's days is within one, and no more is taken to explain a day's scatter.
+    blocks: counts by day and bin of stretches without drift within, (7, B) each from the same weekday on
+    where they are weeks; one block (D, B) of what days there are, where there is no whole week.
     """
     effects, evenness, df = _design_effects(clusters, days)
     within = min(1 + (effect - 1) / (1 if one_day else max(held, 1.0)) for held, effect in effects)
@@ -139,9 +134,9 @@ def compare_counts(reference: Sample, candidate: Sample, spread: Spread) -> Comp
     difference = new / candidate.n - old / reference.n
     rows = sum(spread.effect_of(s) / s.n for s in (reference, candidate))
     multinomial = np.diag(pooled) - np.outer(pooled, pooled)
-    day_share = reference.day_share + candidate.day_share
-    scatter = spread.scatter[np.ix_(keep, keep)] * (day_share * allowance())
-    covariance = multinomial * rows + scatter * spread.beyond
+    weight = (reference.day_share + candidate.day_share) * allowance()
+    covariance = multinomial * rows + spread.per_day[np.ix_(keep, keep)] * weight
+    scatter = spread.scatter[np.ix_(keep, keep)] * weight
     p_value = quadratic_p(difference, covariance, pooled, spread, scatter)
     if p_value is None:
         return None
@@ -151,13 +146,31 @@ def compare_counts(reference: Sample, candidate: Sample, spread: Spread) -> Comp
 
 def total_design_effect(sample: Sample, spread: Spread) -> float:
     """The variance of a window's shares over that of independent rows, days included; at least 1."""
+    return _total(sample, spread)[0]
+
+
+def without_days(spread: Spread, sample: Sample, size: int) -> Spread:
+    """A spread for `size` other bins, in which days are part of design effects.
+
+    sample: the window that tells how even these are. Where days differ, they limit what is known.
+    """
+    none = np.zeros((size, size))
+    df = min(spread.cluster_df, spread.day_df) if spread.per_day.any() else spread.cluster_df
+    return Spread(spread.effects, _total(sample, spread)[1], max(1.0, df), none, none, 0.0)
+
+
+def _total(sample: Sample, spread: Spread) -> tuple[float, float]:
+    """The design effect of a window with its days, and its evenness."""
     keep = np.flatnonzero(sample.counts > 0)
     effect = spread.effect_of(sample)
     if len(keep) < 2:
-        return effect
-    shares = sample.counts[keep] / sample.n
-    by_day = float(np.sum(np.diag(spread.per_day)[keep] / shares)) * allowance() * sample.day_share
-    return effect + by_day * sample.n / (len(keep) - 1)
+        return effect, spread.evenness
+    shares = np.asarray(sample.counts[keep] / sample.n)
+    covariance = effect / sample.n * (np.diag(shares) - np.outer(shares, shares))
+    covariance = covariance + spread.per_day[np.ix_(keep, keep)] * (allowance() * sample.day_share)
+    most = len(keep) - 1.0
+    trace = float(np.sum(np.diag(covariance) / shares))
+    return trace * sample.n / most, spread.evenness * directions(covariance, shares) / most
 
 
 def quadratic_p(
@@ -182,7 +195,7 @@ def quadratic_p(
     third = float(np.sum(squared * design)) / spread.evenness**2
     numerator = min(max(second**3 / third**2, 1.0), len(pooled) - 1.0)
     denominator = trace**2 / second * spread.cluster_df
-    if scatter is not None and spread.beyond > 0:
+    if scatter is not None and spread.per_day.any():
         of_days = scatter * np.outer(root, root)
         denominator = min(
             denominator, spread.day_df * trace**2 / float(np.sum(of_days * of_days.T))
@@ -244,14 +257,13 @@ def _design_effects(
 
 def _between_days(
     blocks: Sequence[npt.ArrayLike], size: int, effect: float
-) -> tuple[Floats, float, float]:
-    """A day's scatter, the part of it that rows do not explain, and its degrees of freedom; zeros where
-    there are too few days."""
-    none = np.zeros((size, size)), 0.0, 0.0
+) -> tuple[Floats, Floats, float]:
+    """D of the docstring, a day's scatter, and its degrees of freedom; zeros where days are too few."""
+    none = np.zeros((size, size)), np.zeros((size, size)), 0.0
     by_day = [np.asarray(block, dtype=float) for block in blocks]
     counts = np.concatenate(by_day) if by_day else np.zeros((0, size))
     block = np.repeat(np.arange(len(by_day)), [len(b) for b in by_day])
-    weekday = np.concatenate([np.arange(len(b)) % WEEK for b in by_day] or [np.zeros(0)])
+    weekday = np.concatenate([np.zeros(0, int), *(np.arange(len(b)) % WEEK for b in by_day)])
     sizes = counts.sum(axis=1)
     there = sizes > 0
     counts, block, weekday, sizes = counts[there], block[there], weekday[there], sizes[there]
@@ -270,9 +282,27 @@ def _between_days(
     observed = np.einsum("ij,ik->jk", residual, residual) / df
     pooled = counts.sum(axis=0) / counts.sum()
     keep = np.flatnonzero(pooled > 0)
-    seen = float(np.sum(np.diag(observed)[keep] / pooled[keep]))
-    by_rows = effect * (len(keep) - 1) * float(np.mean(1.0 / sizes))
-    beyond = max(0.0, 1.0 - by_rows / seen) if seen > 0 else 0.0
+    by_rows = effect * float(np.mean(1.0 / sizes))
+    per_day = np.zeros((size, size))
+    per_day[np.ix_(keep, keep)] = _beyond_rows(observed[np.ix_(keep, keep)], pooled[keep], by_rows)
     # Days that resemble each other tell less of their variance (Bartlett 1946).
     worth = (1 - DAY_CORRELATION**2) / (1 + DAY_CORRELATION**2)
-    return np.asarray(observed), beyond, df * worth
+    return per_day, np.asarray(observed), df * worth
+
+
+def _beyond_rows(observed: Floats, pooled: Floats, by_rows: float) -> Floats:
+    """What days add to the variance of rows, (B, B): of no negative variance in any direction.
+
+    Its directions are those in which days scatter more than rows; its trace is the difference of both,
+    which leaving out negative ones would raise.
+    """
+    root = np.sqrt(pooled)
+    beyond = observed / np.outer(root, root)
+    beyond -= by_rows * (np.eye(len(root)) - np.outer(root, root))
+    trace = float(np.trace(beyond))
+    if not trace > 0:
+        return np.zeros_like(observed)
+    values, vectors = np.linalg.eigh((beyond + beyond.T) / 2)
+    values = np.maximum(values, 0.0)
+    kept = np.einsum("ij,j,kj->ik", vectors, values * (trace / values.sum()), vectors)
+    return np.asarray(kept * np.outer(root, root))

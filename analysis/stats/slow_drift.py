@@ -7,18 +7,19 @@ Scott 1992 for the binomial case). So everything that makes one week differ from
 clusters, days or weeks, is in the variance, on W − 2 degrees of freedom; no order of bins is needed, and
 no direction is chosen by looking.
 
-Σ_b s_b²/p̄_b is referred to F with Satterthwaite's numerator. From few weeks Σ of squared eigenvalues
-is estimated too large, and so both moments are corrected for their bias (Box 1954; Huynh & Feldt 1976). The variance is
-raised by what days that correlate by `DAY_CORRELATION` take from the scatter about a line, which is known in
-closed form. Few weeks scatter little by chance, and so the slopes are tested by the variance of rows and
-days too (`reference`), which has more degrees of freedom: the larger p-value counts.
+Σ_b s_b²/p̄_b is referred to F with Satterthwaite's numerator. From few weeks Σ of squared eigenvalues is
+estimated too large, and so both moments are corrected for their bias (Box 1954; Huynh & Feldt 1976). The
+variance is raised by what days that correlate by `DAY_CORRELATION` take from the scatter about a line, which
+is known in closed form. Few weeks scatter little by chance, and so the slopes are tested by the variance of
+rows and days too (`reference`), which has more degrees of freedom: the larger p-value counts.
 
-Simulated without drift, with sessions of 2.7 rows, days that differ and correlate by 0.3, and weekdays: see
-`tests/stats/test_slow_drift.py`.
+Simulated without drift, with sessions of 2.7 rows, weekdays, and days that differ and correlate by 0.3, it
+is below 5 % in 0 to 4 of 100 (`tests/stats/test_slow_drift.py`).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,18 +78,18 @@ def trend(weeks: Sequence[Sample], numbers: npt.ArrayLike, spread: Spread) -> Tr
     residual = shares - shares.mean(axis=0) - np.outer(centred, slopes)
     multinomial = np.diag(pooled) - np.outer(pooled, pooled)
     shares_of_days = np.array([week.day_share for week in weeks])
-    scatter = spread.scatter[np.ix_(keep, keep)] * (
-        allowance() * float(np.sum(weights**2 * shares_of_days))
-    )
+    weight = allowance() * float(np.sum(weights**2 * shares_of_days))
+    scatter = spread.scatter[np.ix_(keep, keep)] * weight
     effects = np.array([spread.effect_of(week) for week in weeks])
     by_rows = multinomial * float(np.sum(weights**2 * effects / sizes))
-    by_day = quadratic_p(slopes, by_rows + scatter * spread.beyond, pooled, spread, scatter)
+    known = by_rows + spread.per_day[np.ix_(keep, keep)] * weight
+    by_day = quadratic_p(slopes, known, pooled, spread, scatter)
     if by_day is None:
         return None
-    most = directions(by_rows + scatter * spread.beyond, pooled) * spread.evenness
+    most = directions(known, pooled) * spread.evenness
     by_week = _by_week(slopes, residual, weights, pooled, _allowance(t, weights), most)
     whole = compare_counts(weeks[0], weeks[-1], spread)
-    steps = [compare_counts(a, b, spread) for a, b in zip(weeks[:-1], weeks[1:], strict=True)]
+    steps = [compare_counts(a, b, spread) for a, b in itertools.pairwise(weeks)]
     return Trend(
         max(by_week, by_day),
         0.0 if whole is None else whole.psi,

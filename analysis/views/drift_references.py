@@ -26,6 +26,7 @@ from analysis.stats.reference import (
     compare_counts,
     of_days,
     total_design_effect,
+    without_days,
 )
 from analysis.tables import safe_cell
 from analysis.telemetry import Telemetry
@@ -314,7 +315,8 @@ def _against_recorded(
         old = Sample(np.array(held.counts, dtype=float), 0.0, held.design_effect)
         effect = total_design_effect(column.candidate, column.spread)
         new = Sample(now[name], 0.0, effect)
-        lines.append(_compared(line, old, new, _without_days(column.spread, len(old.counts))))
+        spread = without_days(column.spread, column.candidate, len(old.counts))
+        lines.append(_compared(line, old, new, spread))
     reference = Reference(
         recorded.name, "recorded", recorded.start_utc, recorded.end_utc,
         recorded.n_interactions, 0, 0, (), None,
@@ -325,10 +327,3 @@ def _against_recorded(
 def _same(name: str, recorded: RecordedRelease) -> RecordedColumn | None:
     """The recorded column of this name, which a table writes as a spreadsheet may open it."""
     return recorded.columns.get(safe_cell(name))
-
-
-def _without_days(spread: Spread, size: int) -> Spread:
-    df = min(spread.cluster_df, spread.day_df) if spread.beyond > 0 else spread.cluster_df
-    return replace(
-        spread, cluster_df=max(1.0, df), scatter=np.zeros((size, size)), beyond=0.0, day_df=0.0
-    )

@@ -24,7 +24,7 @@ DAYS = (42, 14)
 
 def no_days(size: int, effect: float = 1.0) -> Spread:
     """Rows alone, or rows in clusters."""
-    return Spread(((1.0, effect),), 1.0, 1e6, np.zeros((size, size)), 0.0, 0.0)
+    return Spread(((1.0, effect),), 1.0, 1e6, np.zeros((size, size)), np.zeros((size, size)), 0.0)
 
 
 def multinomials(rng: np.random.Generator, n: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -202,7 +202,8 @@ class TestTrend:
         spread = spread_of(clusters, list(weeks[:-2]), 10, DAYS)
         order = rng.permutation(10)
         mixed = Spread(spread.effects, spread.evenness, spread.cluster_df,
-                       spread.scatter[np.ix_(order, order)], spread.beyond, spread.day_df)  # fmt: skip
+                       spread.per_day[np.ix_(order, order)],
+                       spread.scatter[np.ix_(order, order)], spread.day_df)  # fmt: skip
         first = trend([of_days(w) for w in weeks], np.arange(8), spread)
         second = trend([of_days(w[:, order]) for w in weeks], 100 + np.arange(8), mixed)
         assert first is not None

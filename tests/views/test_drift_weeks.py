@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from tests.views.world import DAY, START, at, dated, opened, policy, traffic
 
 from analysis.policy import Policy
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.views.drift import DriftSection, assess
 from analysis.views.drift_references import MAX_WEEKS, Reference
 from analysis.views.result import ViewResult
+from tests.views.world import DAY, START, at, dated, opened, policy, traffic
 
 CHANNELS = ["web", "api", "mobile"]
 
@@ -294,7 +294,9 @@ class TestSlowDrift:
         result = assessed(rows, tmp_path)
         assert result.section.slow == ()
         table = result.tables["drift_references.csv"]
-        [line] = table[(table["kind"] == "trend") & (table["feature"] == "channel")].to_dict("records")
+        [line] = table[(table["kind"] == "trend") & (table["feature"] == "channel")].to_dict(
+            "records"
+        )
         assert line["largest_step_psi"] > 0.2
 
     def test_steady_traffic_does_not_drift(self, tmp_path: Path) -> None:
@@ -330,4 +332,3 @@ class TestDistributions:
         edges = frame[(frame["feature"] == "latency_ms") & (frame["edge"] != "")]["edge"]
         assert sorted(edges.map(float)) == list(edges.map(float))
         assert set(edges.map(float)) <= set(rows["latency_ms"])
-
