@@ -10,8 +10,8 @@ from analysis.present.grid import Column, table, text
 from analysis.review import Review
 
 REASON = (
-    "no ledger of recorded releases is kept yet; so there is no earlier release, no weekly baseline "
-    "and no trend to compare with, and none is guessed"
+    "no ledger of recorded releases is kept yet; so there is no earlier release and no trend over "
+    "releases to compare with, and none is guessed"
 )
 
 
@@ -34,9 +34,10 @@ def parts(review: Review) -> Parts:
         (
             say(
                 "<p>Keep {artifact} of this release: a ledger can be filled from it. The comparison with "
-                "the baseline window is on the {health}.</p>",
+                "the baseline window is on the {health}, that with earlier weeks on the {drift}.</p>",
                 artifact=link("../decision_artifact.json", "decision_artifact.json"),
                 health=link("health.html", "health page"),
+                drift=link("drift.html", "drift page"),
             ),
         ),
     )

@@ -148,8 +148,8 @@ def _counts(
         parameters = dict(given)
         code = one.cut.code(one.reading.of("q.value"), f"o{index}", parameters)
         sql = f"""
-            SELECT {index} AS col, q.release, q.day, {code} AS bin, count(*) AS n
-            FROM (SELECT {one.reading.raw} AS value, f.day, {which} AS release
+            SELECT {index} AS col, q.named_release, q.day, {code} AS bin, count(*) AS n
+            FROM (SELECT {one.reading.raw} AS value, f.day, {which} AS named_release
                   FROM fact f WHERE {where}{_known(one)}) q
             GROUP BY 2, 3, 4
             """

@@ -114,8 +114,9 @@ class Calendar:
     @property
     def seasonal(self) -> tuple[int, tuple[int, int]]:
         """The candidate's weekdays in the last weeks that end before it begins, and how many weeks ago."""
-        weeks = max(1, math.ceil((self.end - self.start) / WEEK))
-        return weeks, (self.start - weeks * WEEK, self.end - weeks * WEEK)
+        end = max(self.end, self.start + 1)  # a canary of hours is held against whole days
+        weeks = math.ceil((end - self.start) / WEEK)
+        return weeks, (self.start - weeks * WEEK, end - weeks * WEEK)
 
     def _back(self, end: int) -> list[tuple[int, int]]:
         n = min(MAX_WEEKS, max(0, end - self.first) // WEEK)
