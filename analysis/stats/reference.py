@@ -152,10 +152,10 @@ def total_design_effect(sample: Sample, spread: Spread) -> float:
 def without_days(spread: Spread, sample: Sample, size: int) -> Spread:
     """A spread for `size` other bins, in which days are part of design effects.
 
-    sample: the window that tells how even these are. Where days differ, they limit what is known.
+    sample: the window that tells how even these are. Days limit what is known of them.
     """
     none = np.zeros((size, size))
-    df = min(spread.cluster_df, spread.day_df) if spread.per_day.any() else spread.cluster_df
+    df = min(spread.cluster_df, spread.day_df) if spread.day_df >= 1 else spread.cluster_df
     return Spread(spread.effects, _total(sample, spread)[1], max(1.0, df), none, none, 0.0)
 
 
@@ -195,7 +195,8 @@ def quadratic_p(
     third = float(np.sum(squared * design)) / spread.evenness**2
     numerator = min(max(second**3 / third**2, 1.0), len(pooled) - 1.0)
     denominator = trace**2 / second * spread.cluster_df
-    if scatter is not None and spread.per_day.any():
+    if scatter is not None and spread.day_df >= 1 and scatter.any():
+        # Also where D is estimated as nothing: how little the days say of it is the same.
         of_days = scatter * np.outer(root, root)
         denominator = min(
             denominator, spread.day_df * trace**2 / float(np.sum(of_days * of_days.T))
@@ -285,7 +286,7 @@ def _between_days(
     by_rows = effect * float(np.mean(1.0 / sizes))
     per_day = np.zeros((size, size))
     per_day[np.ix_(keep, keep)] = _beyond_rows(observed[np.ix_(keep, keep)], pooled[keep], by_rows)
-    # Days that resemble each other tell less of their variance (Bartlett 1946).
+    # Days that resemble each other tell less of their variance (Bayley & Hammersley 1946).
     worth = (1 - DAY_CORRELATION**2) / (1 + DAY_CORRELATION**2)
     return per_day, np.asarray(observed), df * worth
 

@@ -2,8 +2,8 @@
 
 The shares of each bin are regressed on the week's number, and the B slopes are tested together. It is the
 trend test of Cochran (1954) and Armitage (1955) in its form for clusters: the week is the unit, and what
-weeks scatter about their lines says how far a slope varies by chance (Feder & Sen's "cluster means"; Rao &
-Scott 1992 for the binomial case). So everything that makes one week differ from the next, be it rows,
+weeks scatter about their lines says how far a slope varies by chance (Donner & Klar 2000, chapter 5; Rao &
+Scott 1992 for two categories). So everything that makes one week differ from the next, be it rows,
 clusters, days or weeks, is in the variance, on W − 2 degrees of freedom; no order of bins is needed, and
 no direction is chosen by looking.
 

@@ -255,6 +255,18 @@ class TestNamed:
         assert found["last week"].n_interactions == ((day >= 42) & (day < 49)).sum()
         assert drifted(found["last week"])["channel"] == "high"
 
+    def test_a_canary_of_hours_is_held_against_whole_days(self, tmp_path: Path) -> None:
+        rows = traffic(4000)
+        hours = (rows["timestamp_utc"] - START) / pd.Timedelta(hours=1)
+        canary = (hours >= 24 * 55 + 2) & (np.arange(len(rows)) % 4 < 2)
+        rows["release_id"] = np.where(canary, "new", "old")
+        windows = {"candidate": {"release_id": "new"}, "baseline": {"release_id": "old"}}
+        found = references(assessed(rows, tmp_path, policy(windows=windows)))
+        day = (rows["timestamp_utc"] - START) // DAY
+        assert found["the same weekdays, 1 week earlier"].n_interactions == (day == 48).sum()
+        assert found["last week"].n_interactions == ((day >= 48) & (day < 55)).sum()
+        assert found["last week"].n_drifted == 0
+
 
 def slowly(day: float) -> list[float]:
     """Shares that move by a PSI of about 0.5 over eight weeks."""
