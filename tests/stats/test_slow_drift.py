@@ -230,8 +230,8 @@ def rates(runs: int, weeks: int, n_week: int, seed: int, **effects: object) -> t
     )
 
 
-def most(runs: int) -> float:
-    return 0.05 + BOUND * math.sqrt(0.05 * 0.95 / runs)
+def most(runs: int, bound: float = BOUND) -> float:
+    return 0.05 + bound * math.sqrt(0.05 * 0.95 / runs)
 
 
 @pytest.mark.parametrize(("case", "effects"), [WORLDS[3], WORLDS[4]])
@@ -249,8 +249,9 @@ def test_levels_over_many_worlds(
     case: str, effects: dict[str, object], weeks: int, n_week: int
 ) -> None:
     against, moved = rates(500, weeks, n_week, 12, **effects)
-    assert against <= most(500)
-    assert moved <= most(500)
+    # Both tests in 36 worlds: at 1.645 errors each, three or four would fail by chance alone.
+    assert against <= most(500, 3.2)
+    assert moved <= most(500, 3.2)
 
 
 @pytest.mark.simulate
