@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from analysis.check import Check, Interval, Outcome, rounded
 from analysis.policy import Policy
@@ -16,11 +14,7 @@ from analysis.stats.boosted_tables import Shape
 from analysis.stats.clustered_auc import ClusteredAuc
 from analysis.stats.giveaway import alone, cell_shares, from_margins, permutation_importance
 from analysis.stats.two_sample import (
-    Halves,
     TwoSample,
-    effective_clusters,
-    halves_of_clusters,
-    halves_of_days,
     rows_of,
     two_sample,
 )
@@ -28,21 +22,17 @@ from analysis.telemetry import Telemetry
 from analysis.telemetry.bins import is_numeric
 from analysis.views.drift_features import LISTED_ONLY, short
 from analysis.views.drift_joint_columns import ContextColumn, encode
-from analysis.views.health_checks import MIN_EFFECTIVE_CLUSTERS
+from analysis.views.drift_joint_rows import JointRows, sampled_rows
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-MAX_JOINT_ROWS = 40_000
-MIN_DAYS = 4
-N_FOLDS = 10
 MAX_CELLS = 6
+WAIT = "Provide what is missing, or wait for more traffic, then review again."
 MARGIN = 0.07
 """Above the policy's band: the test passes where so much can be ruled out (0.60 by default, which it
 promises to find)."""
-SEED = "joint"
-_KEYS = frozenset({"interaction_id", "session_id", "cluster_id"})
 
 
 @dataclass(frozen=True)
@@ -117,7 +107,7 @@ def assess_joint(
             else f"there is a single context column, “{short(used[0])}”, and nothing to combine it with"
         )
         return unknown(reason, used)
-    rows = _sampled(telemetry, used)
+    rows = sampled_rows(telemetry, used)
     if isinstance(rows, str):
         return unknown(rows, used)
     encoded = [
@@ -157,97 +147,23 @@ def context_columns(telemetry: Telemetry, names: Sequence[str]) -> list[str]:
     return out
 
 
-def unknown(reason: str, names: Sequence[str] = ()) -> JointResult:
+def unknown(reason: str, names: Sequence[str] = (), action: str = WAIT) -> JointResult:
     """Nothing was compared, and why."""
-    first = "first release" in reason
     check = Check.of(
         "drift.joint", "drift", "inconclusive", "note", Interval.unknown(),
         limit=None, unit="AUC", reason=reason,
         sentence=f"Joint drift of the context is not judged: {reason}.",
-        action="Nothing to do." if first
-        else "Provide what is missing, or wait for more traffic, then review again.",
+        action=action,
     )  # fmt: skip
     return JointResult(Joint(None, None, None, None, reason, tuple(names)), check)
-
-
-# ── rows ─────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Sampled rows, sorted by `interaction_id`. values: by column; all else (n,)."""
-
-    values: dict[str, pd.Series]
-    late: Bools
-    cluster: Ints
-    day: Ints
-    fold: Ints
-    halves: Halves
-
-
-def _sampled(telemetry: Telemetry, names: Sequence[str]) -> _Rows | str:
-    """The rows and their halves, or why they cannot be told apart."""
-    # A weight of 0 is a weekday that the candidate lacks; other weights are those of the halves.
-    frame = telemetry.sample(
-        ["win", "day", *names], "win IS NOT NULL AND weight > 0", max_rows=MAX_JOINT_ROWS, seed=SEED
-    )
-    late = frame["win"].to_numpy(dtype=np.int64) == 1
-    day = frame["day"].to_numpy(dtype=np.int64)
-    cluster, ids = _coded(frame["cluster_id"])
-    draws = np.array([_draw(i) for i in ids], dtype=np.int64)
-    half, fold = (draws % 2)[cluster], (draws // 2)[cluster]
-    if not (late.any() and (~late).any()):
-        return "a window has no usable row"
-    if not telemetry.by_days:
-        halves = halves_of_clusters(half)
-    else:
-        for name, side in (("baseline", ~late), ("candidate", late)):
-            n_days = len(np.unique(day[side]))
-            if n_days < MIN_DAYS:
-                return (
-                    f"the {name} window has {n_days} day{'s' if n_days != 1 else ''} with traffic; "
-                    f"a comparison before and after splits days, and needs {MIN_DAYS}"
-                )
-        visits = telemetry.cluster == "session"
-        halves = halves_of_days(
-            late, day, cluster, None if visits else half, whole_days=_whole_days(telemetry)
-        )
-        if visits and len(np.unique(day[halves.fitted & late] % 7)) > 1:
-            fold = day % 7
-    for name, part in (("fitted on", halves.fitted), ("scored", halves.scored)):
-        for window, side in (("baseline", ~late), ("candidate", late)):
-            inside = part & side
-            effective = effective_clusters(halves.weight[inside], cluster[inside])
-            if effective < MIN_EFFECTIVE_CLUSTERS:
-                return (
-                    f"the half that is {name} has {effective:.0f} effective clusters of the {window}; "
-                    f"at least {MIN_EFFECTIVE_CLUSTERS} are needed"
-                )
-    return _Rows({n: frame[n] for n in names}, late, cluster, day, fold, halves)
-
-
-def _whole_days(telemetry: Telemetry) -> bool:
-    spans = (telemetry.windows.candidate, telemetry.windows.baseline)
-    return all(s is not None and s.release_id is None and s.whole_days for s in spans)
-
-
-def _draw(cluster_id: str) -> int:
-    """2 `N_FOLDS` equally likely numbers by md5 of the id: the half, and the part of it, of a cluster."""
-    text = f"{SEED} half {cluster_id}"
-    return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[-12:], 16) % (
-        2 * N_FOLDS
-    )
-
-
-def _coded(values: pd.Series) -> tuple[Ints, list[str]]:
-    codes, found = pd.factorize(values)
-    return codes.astype(np.int64), [str(v) for v in found]
 
 
 # ── what gives it away ───────────────────────────────────────────────────────────────────
 
 
-def _told(joint: Joint, rows: _Rows, columns: Sequence[ContextColumn], test: TwoSample) -> Joint:
+def _told(
+    joint: Joint, rows: JointRows, columns: Sequence[ContextColumn], test: TwoSample
+) -> Joint:
     coded = tuple(c.coded for c in columns)
     scored = np.flatnonzero(rows.halves.scored)
     late, weight = rows.late[scored], rows.halves.weight[scored]
@@ -270,7 +186,7 @@ def _told(joint: Joint, rows: _Rows, columns: Sequence[ContextColumn], test: Two
 
 
 def _cells(
-    rows: _Rows, columns: Sequence[ContextColumn], leading: tuple[int, ...]
+    rows: JointRows, columns: Sequence[ContextColumn], leading: tuple[int, ...]
 ) -> tuple[JointCell, ...]:
     """What moved most on the fitted half, as it is on the scored half."""
     parts = tuple((c, _resolution(columns[c], len(leading))) for c in leading)

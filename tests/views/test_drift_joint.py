@@ -234,11 +234,11 @@ class TestLaws:
     def test_a_larger_telemetry_is_sampled_by_whole_clusters(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from analysis.views import drift_joint
+        from analysis.views import drift_joint_rows
 
         rows = busy(3000)
         ask_for_code_in_the_eu(rows, np.random.default_rng(2))
-        monkeypatch.setattr(drift_joint, "MAX_JOINT_ROWS", 4000)
+        monkeypatch.setattr(drift_joint_rows, "MAX_JOINT_ROWS", 4000)
         joint, _ = found(rows, tmp_path)
         assert 0 < joint.n_fitted + joint.n_baseline + joint.n_candidate < 4000
         assert joint.giveaway == ("region", "use_case")
