@@ -103,7 +103,7 @@ class Band(Model):
 class JointBand(Model):
     """auc: from which AUC on the context columns together count as drifted, if it is beyond chance.
     A classifier learnt on half of the clusters or less reaches less than the best one would: of a
-    shift that the best one tells with 0.60, one of 5,000 sessions tells 0.55 to 0.59."""
+    shift that the best one tells with 0.60, one of 5,000 sessions tells 0.54 to 0.60."""
 
     auc: Annotated[float, Field(gt=0.5, lt=1)] = 0.53
 
