@@ -1,0 +1,116 @@
+"""Whether a daily series changed at once or step by step: ramps in the place of a step.
+
+Both shapes are fitted beside the same weekday effects and other changes, and have as many coefficients, so
+that their restricted likelihoods compare (Perron 2006, section 3, has both; the ramp is his changing growth
+with an end).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.stats.change_point import drop
+from analysis.stats.change_point_parts import (
+    LEAST,
+    Part,
+    Series,
+    best_of,
+    between,
+    clear_of,
+    fit,
+    refined,
+    residual,
+)
+
+CLEAR = 2.0
+"""Of log-likelihood: by less a ramp is not told from a step."""
+CONFIDENCE = 0.95
+SHORTEST_RAMP = 7
+
+
+@dataclass(frozen=True)
+class Ramps:
+    """Ramps in the place of a step. gain: log-likelihood of the best beyond the best step's. onsets: first
+    days of ramps whose log-likelihood is near the best."""
+
+    best: Part
+    gain: float
+    onsets: tuple[int, ...]
+
+
+def ramps_instead(series: Series, parts: Sequence[Part], place: int) -> Ramps | None:
+    n = len(series.days)
+    low = parts[place - 1].full + LEAST if place else 1
+    end = parts[place + 1].first if place + 1 < len(parts) else n
+    others = [p for i, p in enumerate(parts) if i != place]
+    lengths, length = [], SHORTEST_RAMP
+    while length <= end - low:
+        lengths.append(length)
+        length = max(length + 1, length * 5 // 4)
+    offered = [Part(a, d) for d in lengths for a in range(low, end - d + 1)]
+    offered += [Part(a, end - a) for a in range(low, end - SHORTEST_RAMP) if end - a not in lengths]
+    if not offered:
+        return None
+    _, of_ramps = fit(series, others, np.column_stack([p.column(n) for p in offered]))
+    first, last = between(parts, place, n)
+    steps = [Part(k) for k in range(first, last + 1)] or [parts[place]]
+    _, of_steps = fit(series, others, np.column_stack([p.column(n) for p in steps]))
+    # Relative to each column's own length a likelihood is restricted in one way, of whatever shape.
+    ramp, step = of_ramps.by_column[:, 0], of_steps.by_column[:, 0]
+    best = best_of(of_ramps)
+    near = [p.first for p, value in zip(offered, ramp, strict=True)
+            if value >= ramp[best] - drop(CONFIDENCE)]  # fmt: skip
+    return Ramps(offered[best], float(ramp[best] - step.max()), tuple(sorted(set(near))))
+
+
+def shaped(series: Series, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts, with ramps where they fit better than a step, or about as well as two in a row."""
+    place = 0
+    while place < len(parts):
+        if parts[place].length == 1:
+            parts = _merged(series, parts, place) or _bent(series, parts, place) or parts
+        place += 1
+    return parts
+
+
+def _merged(series: Series, parts: tuple[Part, ...], place: int) -> tuple[Part, ...] | None:
+    """A ramp in the place of this step and the next one."""
+    if place + 1 >= len(parts) or parts[place + 1].length > 1:
+        return None
+    fewer = (*parts[: place + 1], *parts[place + 2 :])
+    found = ramps_instead(series, fewer, place)
+    if found is None or found.gain <= 0:
+        return None
+    ramp = _replaced(fewer, place, found.best)
+    return None if _worth(series, ramp, parts) else ramp
+
+
+def _bent(series: Series, parts: tuple[Part, ...], place: int) -> tuple[Part, ...] | None:
+    """A ramp in the place of this step, unless two steps are worth more."""
+    found = ramps_instead(series, parts, place)
+    if found is None or found.gain <= CLEAR:
+        return None
+    ramp, n = _replaced(parts, place, found.best), len(series.days)
+    offered = [Part(k) for k in range(LEAST, n - LEAST + 1) if clear_of(Part(k), parts)]
+    if offered:
+        _, fitted = fit(series, parts, np.column_stack([p.column(n) for p in offered]))
+        if _worth(series, ramp, refined(series, (*parts, offered[best_of(fitted)]))):
+            return None
+    return ramp
+
+
+def _replaced(parts: tuple[Part, ...], place: int, part: Part) -> tuple[Part, ...]:
+    return (*parts[:place], part, *parts[place + 1 :])
+
+
+def _worth(series: Series, fewer: Sequence[Part], more: Sequence[Part]) -> bool:
+    """Whether one step more is worth its level and its day, less the day on which the ramp ends.
+
+    A change costs 3 log T (Zhang & Siegmund 2007, a criterion in the manner of Schwarz for change points).
+    """
+    cost = 2 * math.log(len(series.days))
+    return residual(series, fewer) - residual(series, more) > cost
