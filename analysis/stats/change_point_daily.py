@@ -13,9 +13,9 @@ law without parameters. The set holds the days whose p-value is above 5 %. Only 
 so that law is conditional on that too (Fithian, Sun & Taylor 2014): where a change is barely told, the set
 is most of the series.
 
-The correlation of days is estimated, and the test assumes it higher by `MARGIN` standard errors. A ramp of
-a week or more that fits better than a step is told as gradual (Perron 2006, section 3: both shapes are
-estimated); within `CLEAR` of log-likelihood the shape is unclear, and the set holds the days of both.
+The correlation of days is estimated, and the test assumes it higher by a standard error. A ramp of
+a week or more that fits clearly better than a step is told as gradual (Perron 2006, section 3: both shapes
+are estimated); where a ramp fits about as well the shape is unclear, and the set holds the days of both.
 """
 
 from __future__ import annotations
@@ -118,14 +118,14 @@ def _next(series: Series, parts: tuple[Part, ...]) -> _Found:
         return _Found((), 1.0)
     design, one = fit(series, parts, np.column_stack([Part(k).column(n) for k in firsts]))
     best = best_of(one)
-    p = Null(series.days, LEAST).p_value(float(one.ratio[0]), assumed(one, best, n))
+    p = Null(series.given, LEAST).p_value(float(one.ratio[0]), assumed(one, best, n))
     found = _Found((Part(firsts[best]),), min(p / SHARE_OF_STEPS, 1.0))
     pairs = pairs_of(np.array(firsts, dtype=np.int64), LEAST)
     if len(parts) + 2 > MAX_CHANGES or not len(pairs):
         return found
     two = design.fit_pairs(series.values[:, None], pairs)
     best = best_of(two)
-    p = Null(series.days, LEAST, pairs=True).p_value(float(two.ratio[0]), assumed(two, best, n))
+    p = Null(series.given, LEAST, pairs=True).p_value(float(two.ratio[0]), assumed(two, best, n))
     p = min(p / (1 - SHARE_OF_STEPS), 1.0)
     if p >= found.p_value:
         return found
@@ -143,7 +143,7 @@ def _levels(series: Series, parts: tuple[Part, ...], level: float) -> Levels:
         low, high = between(parts, place, n)
         firsts = list(range(min(low, part.first), max(high, part.first) + 1))
         design, fitted = fit(series, others, np.column_stack([Part(k).column(n) for k in firsts]))
-        null = Null(series.days, LEAST)
+        null = Null(series.given, LEAST)
         best = best_of(fitted)
         correlation = assumed(fitted, best, n)
         ratio = float(fitted.ratio[0])
@@ -156,7 +156,7 @@ def _levels(series: Series, parts: tuple[Part, ...], level: float) -> Levels:
         if part.length > 1:
             shape = "gradual"
             inside = list(ramps.onsets) if ramps is not None else inside
-        elif ramps is not None and ramps.gain > 0:
+        elif ramps is not None and ramps.unclear:
             shape = "unclear"
             inside = [*inside, *ramps.onsets]
         inside.append(part.first)

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.stats.change_point_profile import CORRELATIONS, Floats, Ints, pairs_of, plain_design
+from analysis.stats.change_point_profile import Floats, Ints, pairs_of, plain_design
 
 N_DRAWS = 2000
 N_DRAWS_OF_PAIRS = 1000
+GRID = (0.0, 0.3, 0.6, 0.9)
+"""Correlations of which a law is simulated; between them p-values are interpolated."""
 SEED = 1958
 BODY = 0.9
 
@@ -76,19 +78,19 @@ class Null:
         return (1 - share) * low.quantile(level) + share * high.quantile(level)
 
     def _around(self, correlation: float) -> tuple[tuple[Law, Law], float]:
-        place = min(max(correlation, 0.0), CORRELATIONS[-1]) * (len(CORRELATIONS) - 1)
-        place /= CORRELATIONS[-1]
-        below = min(int(place), len(CORRELATIONS) - 2)
-        return (_law(*self._key, below), _law(*self._key, below + 1)), place - below
+        at = min(max(correlation, GRID[0]), GRID[-1])
+        above = min(max(int(np.searchsorted(GRID, at)), 1), len(GRID) - 1)
+        low, high = GRID[above - 1], GRID[above]
+        return (_law(*self._key, low), _law(*self._key, high)), (at - low) / (high - low)
 
 
 @functools.lru_cache(maxsize=256)
-def _law(gaps: tuple[int, ...], weekday: int, least: int, pairs: bool, place: int) -> Law:
+def _law(gaps: tuple[int, ...], weekday: int, least: int, pairs: bool, correlation: float) -> Law:
     design = plain_design(gaps, weekday, least)
     days = design.days
     rng = np.random.default_rng(SEED)
     errors = rng.normal(size=(len(days), N_DRAWS_OF_PAIRS if pairs else N_DRAWS))
-    reach = CORRELATIONS[place] ** np.diff(days).astype(float)
+    reach = correlation ** np.diff(days).astype(float)
     for t in range(1, len(days)):
         errors[t] = reach[t - 1] * errors[t - 1] + math.sqrt(1 - reach[t - 1] ** 2) * errors[t]
     if not pairs:

@@ -15,7 +15,7 @@ from analysis.stats.change_point_spikes import spikes
 MIN_DAYS = 21
 LEAST = 5
 """Days that a level has at least."""
-MARGIN = 1.5
+MARGIN = 1.0
 _DIGITS = 9
 _ROUNDS = 5
 
@@ -24,9 +24,11 @@ _ROUNDS = 5
 class Series:
     """A daily series without its spikes, standardised.
 
-    days: (T,) day numbers. values: (T,) less `centre`, over `scale`. kept: (T,) their places in what was given.
+    given: (D,) the days that were given, spikes among them. days: (T,) day numbers. values: (T,) less
+    `centre`, over `scale`. kept: (T,) their places in what was given.
     """
 
+    given: Ints
     days: Ints
     values: Floats
     weights: Floats
@@ -51,6 +53,7 @@ class Series:
         scale = float(y[kept].std())
         centre = float(y[kept].mean())
         return cls(
+            at,
             at[kept],
             (y[kept] - centre) / scale,
             w[kept],

@@ -115,12 +115,15 @@ class Design:
         return self._parts[place]
 
     def fit(self, y: Floats) -> Profiles:
-        """The profiles of series y, (T, B)."""
+        """The profiles of series y, (T, B).
+
+        The fit without a column has the exponent of that with one: their ratio then has no unit.
+        """
         without, with_one, scores, totals = [], [], [], []
         for part in self._parts:
             total, score = self._projected(part, y)
             left = np.maximum(total - score**2, _TINY * total)
-            without.append(part.log_scale - (self.free + 1) / 2 * np.log(total))
+            without.append(part.log_scale - self.free / 2 * np.log(total))
             with_one.append(
                 part.log_scale - part.log_length[:, None] - self.free / 2 * np.log(left)
             )
@@ -141,7 +144,7 @@ class Design:
             both = score[one] ** 2 + beside**2
             left = np.maximum(total - both, _TINY * total)
             length = part.log_length[one] + part.log_length[two] + np.log(apart)
-            without.append(part.log_scale - (self.free + 1) / 2 * np.log(total))
+            without.append(part.log_scale - (self.free - 1) / 2 * np.log(total))
             with_two.append(part.log_scale - length[:, None] - (self.free - 1) / 2 * np.log(left))
             scores.append(np.sqrt(both))
             totals.append(total)

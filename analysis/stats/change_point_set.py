@@ -26,7 +26,7 @@ def first_days(design: Design, fitted: Profiles, best: int, beyond: float | None
     part = design.part(fitted.correlation(best))
     scores = fitted.scores[fitted.correlation(best), :, 0]
     total = float(fitted.total[fitted.correlation(best), 0])
-    n = design.free + 1
+    n = design.free
     rng = np.random.default_rng(SEED)
     draws = rng.normal(size=(design.n_days, N_DRAWS))
     along = part.columns.T @ draws

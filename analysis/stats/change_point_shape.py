@@ -30,19 +30,23 @@ CLEAR = 2.0
 """Of log-likelihood: by less a ramp is not told from a step."""
 CONFIDENCE = 0.95
 SHORTEST_RAMP = 7
+LONG = 14
 
 
 @dataclass(frozen=True)
 class Ramps:
     """Ramps in the place of a step. gain: log-likelihood of the best beyond the best step's. onsets: first
-    days of ramps whose log-likelihood is near the best."""
+    days of ramps whose log-likelihood is near the best. unclear: whether one fits better than the step, or
+    one of `LONG` days or more not clearly worse: precise days would claim too much then."""
 
     best: Part
     gain: float
     onsets: tuple[int, ...]
+    unclear: bool
 
 
 def ramps_instead(series: Series, parts: Sequence[Part], place: int) -> Ramps | None:
+    """What ramps gain in the place of a part, between its neighbours; None where there is no room."""
     n = len(series.days)
     low = parts[place - 1].full + LEAST if place else 1
     end = parts[place + 1].first if place + 1 < len(parts) else n
@@ -50,8 +54,8 @@ def ramps_instead(series: Series, parts: Sequence[Part], place: int) -> Ramps | 
     lengths, length = [], SHORTEST_RAMP
     while length <= end - low:
         lengths.append(length)
-        length = max(length + 1, length * 5 // 4)
-    offered = [Part(a, d) for d in lengths for a in range(low, end - d + 1)]
+        length = length * 4 // 3
+    offered = [Part(a, d) for d in lengths for a in range(low, end - d + 1, d // SHORTEST_RAMP)]
     offered += [Part(a, end - a) for a in range(low, end - SHORTEST_RAMP) if end - a not in lengths]
     if not offered:
         return None
@@ -64,7 +68,14 @@ def ramps_instead(series: Series, parts: Sequence[Part], place: int) -> Ramps | 
     best = best_of(of_ramps)
     near = [p.first for p, value in zip(offered, ramp, strict=True)
             if value >= ramp[best] - drop(CONFIDENCE)]  # fmt: skip
-    return Ramps(offered[best], float(ramp[best] - step.max()), tuple(sorted(set(near))))
+    gain = ramp - step.max()
+    long = np.array([p.length >= LONG for p in offered])
+    return Ramps(
+        offered[best],
+        float(gain[best]),
+        tuple(sorted(set(near))),
+        bool(gain[best] > 0 or (gain[long] > -CLEAR).any()),
+    )
 
 
 def shaped(series: Series, parts: tuple[Part, ...]) -> tuple[Part, ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.stats.divergence import BinMoments, Holders, occupied
 from analysis.stats.wasserstein import Distance, distance
@@ -72,15 +73,28 @@ class Counted:
 
 
 @dataclass(frozen=True)
+class DayBins:
+    """Unweighted rows by day and bin.
+
+    windows, days: (D,) the window and the day number of each, in their order; one day may be in both.
+    rows: (D, B).
+    """
+
+    windows: npt.NDArray[np.int64]
+    days: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class BinnedColumn:
     """A column's bins in both windows (baseline first).
 
     kind: numeric where bins are deciles, categorical where each is a value. labels: (B,).
     points: (B,) values that stand for the bins of a number, nan for missing; None for categories.
-    clusters, days: weighted counts and moments over clusters, over days. rows: unweighted rows of
-    each window. missing: share of null rows of each window. holders: by how many clusters and days
-    categories are held; empty where both windows have all of them. counted: what it came from.
-    distance: of a number, how far its values moved.
+    clusters, days: weighted counts and moments over clusters, over days. by_day: counts of each day.
+    rows: unweighted rows of each window. missing: share of null rows of each window. holders: by how
+    many clusters and days categories are held; empty where both windows have all of them. counted:
+    what it came from. distance: of a number, how far its values moved.
     """
 
     name: str
@@ -89,6 +103,7 @@ class BinnedColumn:
     points: tuple[float, ...] | None
     clusters: BinMoments
     days: BinMoments
+    by_day: DayBins
     rows: tuple[int, int]
     missing: tuple[float | None, float | None]
     holders: tuple[Holders, ...]
@@ -297,12 +312,24 @@ def _binned(
         points=None if points is None else tuple((*points, math.nan)[i] for i in keep),
         clusters=occupied(clusters),
         days=occupied(_day_moments(counts.per_day, len(cut.labels))),
+        by_day=_by_day(counts.per_day, keep),
         rows=(int(rows[0].sum()), int(rows[1].sum())),
         missing=(missing[0], missing[1]),
         holders=holders,
         counted=counted,
         distance=moved,
     )
+
+
+def _by_day(rows: Sequence[DayCount], keep: Sequence[int]) -> DayBins:
+    units = sorted({(win, day) for win, day, *_ in rows})
+    row = {unit: i for i, unit in enumerate(units)}
+    column = {index: i for i, index in enumerate(keep)}
+    counts = np.zeros((len(units), len(keep)), np.int64)
+    for win, day, index, _, n in rows:
+        counts[row[win, day], column[index]] += n
+    held = np.array(units, np.int64).reshape(-1, 2)
+    return DayBins(held[:, 0], held[:, 1], counts)
 
 
 def _day_moments(rows: Sequence[DayCount], size: int) -> BinMoments:
@@ -320,6 +347,7 @@ def _day_moments(rows: Sequence[DayCount], size: int) -> BinMoments:
 
 __all__ = [
     "BinnedColumn",
+    "DayBins",
     "DriftColumn",
     "bin_columns",
     "is_moment",

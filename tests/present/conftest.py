@@ -46,6 +46,7 @@ STRUCTURE = frozenset(
         "driver",
         "statistic",
     )
+    + ("since_utc", "low_utc", "high_utc", "complete_utc", "spikes_utc", "shape", "relation")
     + ("role", "digest", "evidence_digest", "sha256", "commit", "version", "python", "format")
 )
 OURS = ("contract.", "health.", "hotspots.", "drift.", "triage.")
