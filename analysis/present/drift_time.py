@@ -12,6 +12,8 @@ from plotnine import (
     aes,
     element_text,
     facet_wrap,
+    geom_blank,
+    geom_line,
     geom_point,
     geom_rect,
     geom_step,
@@ -33,6 +35,7 @@ from analysis.present.grid import Column, table, text
 from analysis.present.theme import BLUE, INK, MUTED, NOTE, ORANGE, heading, label, look, svg
 
 MAX_PANELS = 6
+MAX_POINTS = 360
 MAX_NAME = 30
 WIDE_DAYS = 7
 """A longer set of days says little of whether it was the release."""
@@ -103,7 +106,10 @@ def _figure(body: Body, found: list[Body], days: pd.DataFrame) -> Html:
     factor = scale[frame["rank"].to_numpy(dtype=int)]
     frame["value"] *= factor
     frame["level"] *= factor
-    frame["form"] = np.where(frame["spike"], "x", "o")
+    # A page has its size: many days are a line, and of points only those that stand alone are drawn.
+    many = len(frame) > MAX_POINTS
+    dots = frame[frame["spike"]] if many else frame
+    dots = dots.assign(form=np.where(dots["spike"], "x", "s"))
     bands = pd.DataFrame(
         [[p, _day(c["low_utc"]) - _HALF, _day(c["high_utc"]) + _HALF]
          for p, c in zip(panels, shown, strict=True)],
@@ -116,13 +122,14 @@ def _figure(body: Body, found: list[Body], days: pd.DataFrame) -> Html:
         ggplot(frame, aes("day", "value"))
         + geom_rect(aes(xmin="low", xmax="high"), data=bands, ymin=-np.inf, ymax=np.inf, fill=ORANGE,
                     alpha=0.35, inherit_aes=False)
-        + geom_point(aes(shape="form"), color=MUTED, size=1.0)
+        + (geom_line(color=MUTED, size=0.4) if many else geom_blank())
+        + geom_point(aes(shape="form"), data=dots, color=MUTED, fill=MUTED, size=0.8, stroke=0.3)
         + geom_step(aes(y="level"), data=frame.dropna(subset=["level"]), color=BLUE, size=0.9)
         + facet_wrap("panel", ncol=2 if len(shown) > 1 else 1, scales="free_y")
         + scale_shape_identity()
         + scale_x_datetime(date_labels="%d %b", date_breaks=f"{max(7, span // 21 * 7)} days")
         + scale_y_continuous(expand=(0.05, 0, 0.22, 0))
-        + labs(title=heading("Since when: daily series that changed their level"), x="Day, UTC", y="")
+        + labs(title=heading("Since when: daily levels that changed"), x="Day, UTC", y="")
         + look("y")
         + theme(strip_text=element_text(ha="left", weight="bold", size=NOTE - 0.5))
     )  # fmt: skip
@@ -143,15 +150,16 @@ def _figure(body: Body, found: list[Body], days: pd.DataFrame) -> Html:
         f"({moment(c['low_utc'])} to {moment(c['high_utc'])})" for c in shown
     )  # fmt: skip
     line = "" if start is None else " Dotted: where the candidate starts."
+    dot = "Grey line" if many else "Squares"
     caption = (
-        "Circles: days; crosses: days that stand alone, and count for no level; line: the level of a usual "
-        f"week; band: the days on which the last change may have begun (95 %).{line}{more} {spans.both(body)}"
+        f"{dot}: days; crosses: days that stand alone, and count for no level; blue: the level of a usual week; "
+        f"band: the days on which the last change may have begun (95 %).{line}{more} {spans.both(body)}"
     )
     return figure(svg(plot, height=0.9 + 1.35 * rows), f"{alt}.", caption)
 
 
 def _panel(rank: int, change: Body) -> str:
-    return label(f"{rank + 1}. {name(change)}{_UNITS[change['unit']]}", 64, width=32)
+    return label(f"{rank + 1}. {name(change)}{_UNITS[change['unit']]}", 36)
 
 
 def _day(utc: str) -> pd.Timestamp:

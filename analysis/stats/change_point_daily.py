@@ -92,16 +92,20 @@ class _Found:
 
 
 def test_changes(series: Series) -> float:
-    """The p-value of one level throughout, against any change."""
-    return _next(series, ()).p_value
+    """The p-value of one level throughout, against one step or two."""
+    return min(found.p_value for found in _next(series, ()))
 
 
 def date_changes(series: Series, level: float) -> Levels:
-    """The changes of a series whose `test_changes` is at most `level`; none where it is not."""
+    """The changes of a series whose `test_changes` is at most `level`; none where it is not.
+
+    Two steps at once are told only where one alone is not: the second is found beside the first otherwise.
+    """
     parts: tuple[Part, ...] = ()
     while len(parts) < MAX_CHANGES:
-        found = _next(series, parts)
-        if found.p_value > (min(level, LATER) if parts else level) or not found.parts:
+        limit = min(level, LATER) if parts else level
+        found = next((f for f in _next(series, parts) if f.p_value <= limit), None)
+        if found is None:
             break
         parts = shaped(series, refined(series, (*parts, *found.parts)))
     return _levels(series, parts, level)
@@ -110,26 +114,24 @@ def date_changes(series: Series, level: float) -> Levels:
 # ── finding ──────────────────────────────────────────────────────────────────────────────
 
 
-def _next(series: Series, parts: tuple[Part, ...]) -> _Found:
-    """The step or the two steps that gain most beside these parts."""
+def _next(series: Series, parts: tuple[Part, ...]) -> tuple[_Found, ...]:
+    """The step and the two steps that gain most beside these parts."""
     n = len(series.days)
     firsts = [k for k in range(LEAST, n - LEAST + 1) if clear_of(Part(k), parts)]
     if not firsts:
-        return _Found((), 1.0)
+        return (_Found((), 1.0),)
     design, one = fit(series, parts, np.column_stack([Part(k).column(n) for k in firsts]))
     best = best_of(one)
     p = Null(series.given, LEAST).p_value(float(one.ratio[0]), assumed(one, best, n))
-    found = _Found((Part(firsts[best]),), min(p / SHARE_OF_STEPS, 1.0))
+    step = _Found((Part(firsts[best]),), min(p / SHARE_OF_STEPS, 1.0))
     pairs = pairs_of(np.array(firsts, dtype=np.int64), LEAST)
     if len(parts) + 2 > MAX_CHANGES or not len(pairs):
-        return found
+        return (step,)
     two = design.fit_pairs(series.values[:, None], pairs)
     best = best_of(two)
     p = Null(series.given, LEAST, pairs=True).p_value(float(two.ratio[0]), assumed(two, best, n))
-    p = min(p / (1 - SHARE_OF_STEPS), 1.0)
-    if p >= found.p_value:
-        return found
-    return _Found(tuple(Part(firsts[i]) for i in pairs[best]), p)
+    both = tuple(Part(firsts[i]) for i in pairs[best])
+    return step, _Found(both, min(p / (1 - SHARE_OF_STEPS), 1.0))
 
 
 # ── dating ───────────────────────────────────────────────────────────────────────────────

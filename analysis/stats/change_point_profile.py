@@ -181,7 +181,7 @@ def steps_of(n_days: int, least: int) -> Floats:
 
 def pairs_of(firsts: Ints, least: int) -> Ints:
     """Pairs of places in `firsts`, `least` days or more apart, (Q, 2); of long series some, refined later."""
-    stride = max(1, len(firsts) // MAX_ENDS)
+    stride = -(-len(firsts) // MAX_ENDS) or 1
     chosen = range(0, len(firsts), stride)
     pairs = [(i, j) for i in chosen for j in chosen if firsts[j] - firsts[i] >= least]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)

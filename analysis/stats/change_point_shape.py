@@ -26,8 +26,10 @@ from analysis.stats.change_point_parts import (
     residual,
 )
 
-CLEAR = 2.0
+CLEAR = 3.0
 """Of log-likelihood: by less a ramp is not told from a step."""
+NEAR = 2.0
+"""By less a step is not told from a long ramp."""
 CONFIDENCE = 0.95
 SHORTEST_RAMP = 7
 LONG = 14
@@ -74,7 +76,7 @@ def ramps_instead(series: Series, parts: Sequence[Part], place: int) -> Ramps | 
         offered[best],
         float(gain[best]),
         tuple(sorted(set(near))),
-        bool(gain[best] > 0 or (gain[long] > -CLEAR).any()),
+        bool(gain[best] > 0 or (gain[long] > -NEAR).any()),
     )
 
 

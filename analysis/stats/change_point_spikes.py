@@ -15,17 +15,19 @@ from analysis.stats.change_point_profile import Floats, Ints
 
 LIMIT = 5.0
 LONGEST = 2
-SIDE = 5
-_HALF = 7
-_LEAST_SIDE = 3
+SIDE = 3
+ALONE = 5
+"""Days of a side where there is no other: at the ends two of them may be spikes, too."""
 _NORMAL = 1.4826
 
 
 def spikes(days: Ints, values: Floats) -> npt.NDArray[np.bool_]:
     """Which days are spikes, (T,). days: (T,) day numbers. values: (T,)."""
     n = len(values)
-    levelled = values - _weekday_effects(days, values - _running_median(values))
-    about = levelled - _running_median(levelled)
+    # A week's median is the same on each day of it, and a longer one steadier.
+    levelled = values - _weekday_effects(days, values - _running_median(values, 3))
+    levelled = levelled - _weekday_effects(days, levelled - _running_median(levelled, 7))
+    about = levelled - _running_median(levelled, 7)
     scale = _NORMAL * float(np.median(np.abs(about)))
     if scale <= 0:
         # More than half of the days are equal: the others would all be spikes.
@@ -33,15 +35,19 @@ def spikes(days: Ints, values: Floats) -> npt.NDArray[np.bool_]:
     alone = np.zeros(n, bool)
     for t in range(n):
         past, future = levelled[max(0, t - SIDE) : t], levelled[t + 1 : t + 1 + SIDE]
-        away = [levelled[t] - float(np.median(s)) for s in (past, future) if len(s) >= _LEAST_SIDE]
+        if len(past) < 2:
+            past, future = past[:0], levelled[t + 1 : t + 1 + ALONE]
+        elif len(future) < 2:
+            past, future = levelled[max(0, t - ALONE) : t], future[:0]
+        away = [levelled[t] - float(np.median(side)) for side in (past, future) if len(side)]
         same = all(a > 0 for a in away) or all(a < 0 for a in away)
         alone[t] = bool(away) and same and min(map(abs, away)) > LIMIT * scale
     return _short(alone)
 
 
-def _running_median(values: Floats) -> Floats:
+def _running_median(values: Floats, half: int) -> Floats:
     n = len(values)
-    return np.array([np.median(values[max(0, t - _HALF) : t + _HALF + 1]) for t in range(n)])
+    return np.array([np.median(values[max(0, t - half) : t + half + 1]) for t in range(n)])
 
 
 def _weekday_effects(days: Ints, residual: Floats) -> Floats:

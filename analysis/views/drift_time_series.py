@@ -24,7 +24,7 @@ Unit = Literal["share", "usd_per_interaction", "interactions_per_day"]
 Floats = npt.NDArray[np.float64]
 
 MAX_COLUMNS = 12
-MAX_DAYS = 182
+MAX_DAYS = 126
 """Older days say little of when the newest level began."""
 LEAST_MISSING = 0.01
 """Change of a column's share of missing values that makes it a series."""
