@@ -39,14 +39,21 @@ class Series:
 
     @classmethod
     def of(
-        cls, days: Sequence[int], values: npt.ArrayLike, weights: npt.ArrayLike | None = None
+        cls,
+        days: Sequence[int],
+        values: npt.ArrayLike,
+        weights: npt.ArrayLike | None = None,
+        sampling: Floats | float = 0.0,
     ) -> Series | None:
-        """None below `MIN_DAYS`, or where nothing varies. weights: relative precision of days."""
+        """None below `MIN_DAYS`, or where nothing varies.
+
+        weights: relative precision of days. sampling: standard deviation that a day has at least.
+        """
         at, y = np.asarray(days, dtype=np.int64), np.asarray(values, dtype=float)
         w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
         if len(y) < MIN_DAYS or np.ptp(y) <= 1e-9 * max(float(np.abs(y).max()), 1e-300):
             return None
-        alone = spikes(at, y)
+        alone = spikes(at, y, w, sampling)
         kept = np.flatnonzero(~alone)
         if len(kept) < MIN_DAYS or np.ptp(y[kept]) <= 1e-9 * float(np.abs(y[kept]).max()):
             return None

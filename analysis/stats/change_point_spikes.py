@@ -21,17 +21,27 @@ ALONE = 5
 _NORMAL = 1.4826
 
 
-def spikes(days: Ints, values: Floats) -> npt.NDArray[np.bool_]:
-    """Which days are spikes, (T,). days: (T,) day numbers. values: (T,)."""
+def spikes(
+    days: Ints,
+    values: Floats,
+    weights: Floats | None = None,
+    sampling: Floats | float = 0.0,
+) -> npt.NDArray[np.bool_]:
+    """Which days are spikes, (T,). days: (T,) day numbers. values: (T,).
+
+    weights: relative precision of days. sampling: standard deviation that a day has at least.
+    """
+    root = np.ones(len(values)) if weights is None else np.sqrt(weights / weights.mean())
     n = len(values)
     # A week's median is the same on each day of it, and a longer one steadier.
     levelled = values - _weekday_effects(days, values - _running_median(values, 3))
     levelled = levelled - _weekday_effects(days, levelled - _running_median(levelled, 7))
     about = levelled - _running_median(levelled, 7)
-    scale = _NORMAL * float(np.median(np.abs(about)))
+    scale = _NORMAL * float(np.median(np.abs(about * root)))
     if scale <= 0:
         # More than half of the days are equal: the others would all be spikes.
         return np.zeros(n, bool)
+    limit = LIMIT * np.maximum(scale / root, sampling)
     alone = np.zeros(n, bool)
     for t in range(n):
         past, future = levelled[max(0, t - SIDE) : t], levelled[t + 1 : t + 1 + SIDE]
@@ -41,7 +51,7 @@ def spikes(days: Ints, values: Floats) -> npt.NDArray[np.bool_]:
             past, future = levelled[max(0, t - ALONE) : t], future[:0]
         away = [levelled[t] - float(np.median(side)) for side in (past, future) if len(side)]
         same = all(a > 0 for a in away) or all(a < 0 for a in away)
-        alone[t] = bool(away) and same and min(map(abs, away)) > LIMIT * scale
+        alone[t] = bool(away) and same and min(map(abs, away)) > limit[t]
     return _short(alone)
 
 

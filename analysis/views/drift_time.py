@@ -178,7 +178,7 @@ def _told(family: Sequence[DailySeries], size: int, policy: Policy) -> list[_Tol
     """The series of a family of `size` that changed, at its half of the rate of false discoveries."""
     tested = []
     for daily in family:
-        series = Series.of(daily.days.tolist(), daily.scaled, daily.weights)
+        series = Series.of(daily.days.tolist(), daily.scaled, daily.weights, daily.sampling)
         if series is not None:
             tested.append((daily, series, test_changes(series)))
     p = [p for *_, p in tested] + [1.0] * max(size - len(tested), 0)

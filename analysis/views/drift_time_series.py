@@ -83,9 +83,21 @@ class DailySeries:
     def weights(self) -> Floats:
         """Relative precision of days: half of the mean day's variance is by rows, half by days themselves.
 
-        Which part each has is not known; between them weights are never far off.
+        Which part each has is not known; between them weights are never far off. A volume's rows are
+        the mean of its weekday: a day's own would weigh it by its error.
         """
-        return np.asarray(1 / (1 / self.n + 1 / self.n.mean()))
+        n = self.n
+        if self.kind == "volume":
+            place = self.days % 7
+            n = np.array([self.y[place == k].mean() for k in place]) + 0.5
+        return np.asarray(1 / (1 / n + 1 / n.mean()))
+
+    @property
+    def sampling(self) -> Floats | float:
+        """Standard deviation of `scaled` where rows are all that vary; 0 where that is not known."""
+        if self.scale is RATE:
+            return np.asarray(0.5 / np.sqrt(self.n))
+        return np.asarray(1 / np.sqrt(self.y + 0.5)) if self.scale is VOLUME else 0.0
 
     def level(self, found: Levels, shift: float) -> float:
         """The level of a usual week where the changes have added `shift`, spikes left out."""
