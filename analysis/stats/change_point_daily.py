@@ -41,7 +41,7 @@ from analysis.stats.change_point_parts import (
 )
 from analysis.stats.change_point_profile import CORRELATIONS, Floats, pairs_of, weekdays
 from analysis.stats.change_point_set import first_days
-from analysis.stats.change_point_shape import ramps_instead, shaped
+from analysis.stats.change_point_shape import cost, ramps_instead, shaped
 
 Shape = Literal["step", "gradual", "unclear"]
 
@@ -100,18 +100,27 @@ def date_changes(series: Series, level: float) -> Levels:
     """The changes of a series whose `test_changes` is at most `level`; none where it is not.
 
     Two steps at once are told only where one alone is not: the second is found beside the first otherwise.
+    Ramps are looked for as steps are found, for a ramp needs several of them; but a step whose neighbours are
+    yet to be found may look like a ramp, so that steps alone are a second way, and the cheaper one is taken.
     """
+    steps, mixed = (_search(series, level, bent=bent) for bent in (False, True))
+    cheaper = mixed if steps == mixed or cost(series, mixed) < cost(series, steps) else steps
+    return _levels(series, cheaper, level)
+
+
+# ── finding ──────────────────────────────────────────────────────────────────────────────
+
+
+def _search(series: Series, level: float, *, bent: bool) -> tuple[Part, ...]:
     parts: tuple[Part, ...] = ()
     while len(parts) < MAX_CHANGES:
         limit = min(level, LATER) if parts else level
         found = next((f for f in _next(series, parts) if f.p_value <= limit), None)
         if found is None:
             break
-        parts = shaped(series, refined(series, (*parts, *found.parts)))
-    return _levels(series, parts, level)
-
-
-# ── finding ──────────────────────────────────────────────────────────────────────────────
+        parts = refined(series, (*parts, *found.parts))
+        parts = shaped(series, parts) if bent else parts
+    return parts
 
 
 def _next(series: Series, parts: tuple[Part, ...]) -> tuple[_Found, ...]:

@@ -18,7 +18,7 @@ from analysis.stats.change_point_profile import Floats, Ints, pairs_of, plain_de
 
 N_DRAWS = 2000
 N_DRAWS_OF_PAIRS = 1000
-GRID = (0.0, 0.3, 0.6, 0.9)
+GRID = (0.0, 0.3, 0.5, 0.7)
 """Correlations of which a law is simulated; between them p-values are interpolated."""
 SEED = 1958
 BODY = 0.9

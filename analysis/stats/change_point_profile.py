@@ -18,8 +18,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-CORRELATIONS = tuple(round(0.1 * k, 1) for k in range(10))
-"""Grid of the correlation of neighbouring days; an estimate from 56 days errs by more than its step."""
+CORRELATIONS = tuple(round(0.1 * k, 1) for k in range(8))
+"""Grid of the correlation of neighbouring days; an estimate from 56 days errs by more than its step.
+
+Beyond 0.7 errors wander as levels do: a few large steps would pass for correlation, and none would be told.
+"""
 PAIRS_EVERY = 3
 """Pairs of columns are fitted at every third correlation of the grid: there are many."""
 MAX_ENDS = 24

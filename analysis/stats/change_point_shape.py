@@ -121,9 +121,17 @@ def _replaced(parts: tuple[Part, ...], place: int, part: Part) -> tuple[Part, ..
 
 
 def _worth(series: Series, fewer: Sequence[Part], more: Sequence[Part]) -> bool:
-    """Whether one step more is worth its level and its day, less the day on which the ramp ends.
+    """Whether a step more is worth its cost."""
+    return cost(series, more) < cost(series, fewer)
 
-    A change costs 3 log T (Zhang & Siegmund 2007, a criterion in the manner of Schwarz for change points).
+
+def cost(series: Series, parts: Sequence[Part]) -> float:
+    """T log of the residual squares, and what the parts cost: less is better.
+
+    A change costs 3 log T (Zhang & Siegmund 2007, a criterion in the manner of Schwarz for change points), the day
+    on which a ramp ends log T more.
     """
-    cost = 2 * math.log(len(series.days))
-    return residual(series, fewer) - residual(series, more) > cost
+    if not parts:
+        return math.inf
+    paid = sum(3 if p.length == 1 else 4 for p in parts) * math.log(len(series.days))
+    return residual(series, parts) + paid
