@@ -91,13 +91,13 @@ class _Found:
     p_value: float
 
 
-def test_changes(series: Series) -> float:
+def change_p_value(series: Series) -> float:
     """The p-value of one level throughout, against one step or two."""
     return min(found.p_value for found in _next(series, ()))
 
 
 def date_changes(series: Series, level: float) -> Levels:
-    """The changes of a series whose `test_changes` is at most `level`; none where it is not.
+    """The changes of a series whose `change_p_value` is at most `level`; none where it is not.
 
     Two steps at once are told only where one alone is not: the second is found beside the first otherwise.
     Ramps are looked for as steps are found, for a ramp needs several of them; but a step whose neighbours are

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from analysis.check import rounded
 from analysis.policy import Policy
-from analysis.stats.change_point_daily import Change, Levels, Shape, date_changes, test_changes
+from analysis.stats.change_point_daily import Change, Levels, Shape, change_p_value, date_changes
 from analysis.stats.change_point_parts import MIN_DAYS, Series
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry import Telemetry
@@ -180,7 +180,7 @@ def _told(family: Sequence[DailySeries], size: int, policy: Policy) -> list[_Tol
     for daily in family:
         series = Series.of(daily.days.tolist(), daily.scaled, daily.weights, daily.sampling)
         if series is not None:
-            tested.append((daily, series, test_changes(series)))
+            tested.append((daily, series, change_p_value(series)))
     p = [p for *_, p in tested] + [1.0] * max(size - len(tested), 0)
     q = np.minimum(FAMILIES * benjamini_hochberg(p), 1.0)
     told = [t for t, own in zip(tested, q, strict=False) if rounded(float(own)) <= policy.drift.fdr]

@@ -143,6 +143,8 @@ def key_series(
             out.append(own)
     if not telemetry.windows.by_release:
         totals = _totals(telemetry.windows, found["rows"], candidate_only=candidate_only)
+        # Weekdays that the candidate lacks weigh nothing in the baseline, and are not counted there.
+        days = [d for d in days if telemetry.windows.weekday_weights[(d + 3) % 7]]
         counts = np.array([totals.get(d, (0, 0))[0] for d in days], dtype=float)
         out.append(
             DailySeries("volume", "volume", "interactions_per_day", None, np.array(days), counts,

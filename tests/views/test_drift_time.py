@@ -201,6 +201,15 @@ class TestNothing:
         assert section.changes == ()
         assert section.changes_reason == "the windows hold 14 whole days; 21 are needed"
 
+    def test_weekdays_that_the_candidate_lacks_are_no_days_without_traffic(
+        self, tmp_path: Path
+    ) -> None:
+        rules = policy(windows={"candidate": {"days": 5}, "baseline": {"days": 42}})
+        result = assessed(planted(fail_more(30)), tmp_path, rules)
+        told = found(result)
+        assert ("volume", "volume") not in told
+        assert told["failure_rate", "failure_rate"].relation == "before_release"
+
     def test_a_first_release_is_not_asked(self, tmp_path: Path) -> None:
         rules = policy(windows={"candidate": {"days": 14}, "baseline": "none"})
         result = assessed(world(600), tmp_path, rules)
