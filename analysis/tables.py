@@ -28,6 +28,7 @@ TABLES = (
     "drift_report.csv",
     "drift_references.csv",
     "drift_distributions.csv",
+    "drift_consequence.csv",
     "triage_threshold_curve.csv",
     "triage_actions.csv",
 )

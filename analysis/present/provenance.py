@@ -25,6 +25,7 @@ _SAID = {
     "drift_report.csv": "every column's drift",
     "drift_references.csv": "every column against each week, release and window before, and its trend",
     "drift_distributions.csv": "every column's counts by bin: what a later review compares with",
+    "drift_consequence.csv": "what each change of outcomes is made of, and what the new mix alone burns and costs",
     "triage_threshold_curve.csv": "what each review threshold would have done",
     "triage_actions.csv": "the queue of interactions to review",
 }

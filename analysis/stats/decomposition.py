@@ -225,6 +225,6 @@ def _both(values: Floats) -> Floats:
 def _by_group(values: Floats, of: Ints) -> Floats:
     """Sums by group, (…, groups)."""
     size = int(of.max(initial=-1)) + 1
-    if values.ndim == 1:
-        return np.bincount(of, weights=values, minlength=size)
-    return np.stack([np.bincount(of, weights=row, minlength=size) for row in values])
+    if values.ndim > 1:
+        return np.stack([_by_group(row, of) for row in values])
+    return np.asarray(np.bincount(of, weights=values, minlength=size), dtype=np.float64)

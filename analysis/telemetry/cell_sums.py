@@ -30,6 +30,7 @@ SMALL, UNSEEN = 0, -1
 """Cells of what is small: what of it the baseline has rows of, and what it has none of."""
 _BITS = 59
 _ROWS = "consequence_rows"
+_CHOSEN = "consequence_chosen"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class CellSums:
         parts = range(len(self._partitions))
         made = [f"{name}_{i}" for i in parts for name in ("consequence_cells", "consequence_sums",
                                                          "consequence_influences")]  # fmt: skip
-        self._engine.drop(_ROWS, *made)
+        self._engine.drop(_ROWS, _CHOSEN, *made)
         forget(self._engine)
 
     @property
@@ -149,8 +150,9 @@ class CellSums:
             f"(SELECT f.cluster, f.day, f.win, f.weight, {', '.join(inner)} FROM fact f "
             f"WHERE {IN_WINDOWS}) f {' '.join(joins)}",
         )
+        wide = ["BIGINT" if metric.scale == 1 else "HUGEINT" for metric in self._metrics]
         sums = ", ".join(
-            f"CAST(sum(weight * n{m}) AS BIGINT) AS n{m}, CAST(sum(weight * y{m}) AS BIGINT) AS y{m}"
+            f"CAST(sum(weight * n{m}) AS BIGINT) AS n{m}, CAST(sum(weight * y{m}) AS {wide[m]}) AS y{m}"
             for m in range(len(self._metrics))
         )
         day = "day" if self._by_days else "0 AS day"
@@ -243,16 +245,29 @@ class CellSums:
             for c, column in enumerate(columns):
                 if column.partition == i:
                     by = float(scale[column.metric])
-                    frame[f"a{c}"] = np.rint(column.form.on_n.T * by).astype(np.int64).ravel()
-                    frame[f"b{c}"] = np.rint(column.form.on_y.T * by).astype(np.int64).ravel()
+                    for name, slopes in (("a", column.form.on_n), ("b", column.form.on_y)):
+                        scaled = (slopes.T * by).ravel()
+                        counts = self._metrics[column.metric].scale == 1
+                        frame[f"{name}{c}"] = np.rint(scaled).astype(np.int64) if counts else scaled
             self._engine.put(f"consequence_influences_{i}", pd.DataFrame(frame))
         return scale
+
+    def _influence(self, k: int, column: Column, rows: str, slopes: str) -> str:
+        """Of a row, or of a sum of rows with the same slopes, in units of the scale: a whole number.
+
+        Money spans more digits than its slope keeps as a whole number beside it: there the product is
+        rounded, row by row, and the sum is exact again.
+        """
+        m = column.metric
+        form = f"{rows}.n{m} * {slopes}.a{k} + {rows}.y{m} * {slopes}.b{k}"
+        if self._metrics[m].scale == 1:
+            return f"({form})"
+        return f"CAST(floor({form}) AS BIGINT)"
 
     def _squares(self, columns: Sequence[Column], wanted: Sequence[Combination]) -> list[Fraction]:
         """Σ_c (Σ influences)² over all clusters, in units of the scale's square."""
         sums = ", ".join(
-            f"CAST(sum(r.weight * (r.n{c.metric} * i{c.partition}.a{k} + r.y{c.metric} * "
-            f"i{c.partition}.b{k})) AS BIGINT) AS e{k}"
+            f"CAST(sum(r.weight * {self._influence(k, c, 'r', f'i{c.partition}')}) AS BIGINT) AS e{k}"
             for k, c in enumerate(columns)
         )
         joins = " ".join(
@@ -261,11 +276,14 @@ class CellSums:
         )
         terms = [" + ".join(f"({f}) * e{c}" for c, f in some.items()) for some in wanted]
         squared = ", ".join(f"sum(CAST({t} AS HUGEINT) * ({t}))" for t in terms)
+        self._engine.create(
+            _CHOSEN,
+            f"SELECT r.*, d.drawn FROM {_ROWS} r JOIN {CLUSTERS} d ON r.cluster = d.cluster",
+        )
         rows = self._engine.rows(
             f"""
             SELECT drawn, {squared} FROM (
-                SELECT d.cluster, d.drawn, {sums} FROM {_ROWS} r
-                JOIN {CLUSTERS} d ON r.cluster = d.cluster {joins} GROUP BY d.cluster, d.drawn
+                SELECT r.cluster, r.drawn, {sums} FROM {_CHOSEN} r {joins} GROUP BY r.cluster, r.drawn
             ) totals GROUP BY drawn
             """
         )
@@ -284,9 +302,7 @@ class CellSums:
         for i in sorted({c.partition for c in columns}):
             own = [(k, c) for k, c in enumerate(columns) if c.partition == i]
             metrics = sorted({c.metric for _, c in own})
-            sums = ", ".join(
-                f"sum(s.n{c.metric} * x.a{k} + s.y{c.metric} * x.b{k})" for k, c in own
-            )
+            sums = ", ".join(f"sum({self._influence(k, c, 's', 'x')})" for k, c in own)
             counts = ", ".join(f"sum(s.n{m})" for m in metrics)
             for win, day, *values in self._engine.rows(
                 f"SELECT s.win, s.day, {sums}, {counts} FROM consequence_sums_{i} s "

@@ -13,7 +13,7 @@ from analysis.stats import decomposition
 from analysis.stats.influence import Day, Spread, spread
 from analysis.stats.kitagawa import pool_small_cells
 from analysis.telemetry import cell_sums, cluster_choice
-from analysis.telemetry.cell_sums import CellSums, Cells, Column, Partition
+from analysis.telemetry.cell_sums import Cells, CellSums, Column, Partition
 from analysis.telemetry.engine import DuckDB
 from analysis.telemetry.moments import Metric
 from analysis.telemetry.outcome_cells import outcome_cells
