@@ -25,6 +25,7 @@ from analysis.stats.label_delay import (
     density_weights,
     estimate_rates,
 )
+from analysis.stats.overlap import effective_sample_size
 from analysis.stats.ridge import ridge_logistic
 from analysis.telemetry import Metric, Telemetry
 from analysis.views.encoding import CategoryFeature, source
@@ -38,6 +39,7 @@ MAX_ROWS = 20_000
 N_FOLDS = 2
 MIN_BAD_CLUSTERS = 30
 MIN_CLUSTERS = 30
+FEW_ALIKE = "the baseline holds too little traffic like that of the unlabelled interactions"
 _LABEL = "is_failure"
 
 
@@ -131,7 +133,8 @@ def estimate(telemetry: Telemetry) -> Estimated:
     return Estimated(
         n_labelled, n_unlabelled, seen, later, whole, check,
         _new_share(model, old, new[missing]) if missing.any() else None,
-        len(old) + len(new), tuple(c.name for c in columns), None,
+        len(old) + len(new), tuple(c.name for c in columns),
+        FEW_ALIKE if n_unlabelled and found.unlabelled is None else None,
     )  # fmt: skip
 
 
@@ -181,16 +184,19 @@ def _fitted(
     design = np.column_stack([f.design(old[source(f)]) for f in models[0].features])
     other = np.column_stack([f.design(new[source(f)]) for f in models[0].features])
     weights = [
-        _weights(design, other[chosen]) if chosen.any() else None for chosen in (~known, known)
+        _weights(design, other[chosen], before.cluster) if chosen.any() else None
+        for chosen in (~known, known)
     ]
     return models[0], after, estimate_rates(before, after, weights[0], weights[1], by_days, share)
 
 
-def _weights(old: Floats, new: Floats) -> Floats:
-    """Weights that make the old rows like the new ones, by a logistic classifier of the two."""
+def _weights(old: Floats, new: Floats, cluster: Ints) -> Floats | None:
+    """Weights that make the old rows like the new ones, by a logistic classifier of the two; None where
+    they rest on hardly any clusters: the baseline holds too little of such traffic."""
     target = np.concatenate([np.zeros(len(old)), np.ones(len(new))])
     beta = ridge_logistic(np.concatenate([old, new]), target, ridge=RIDGE)
-    return density_weights(np.round(beta[0] + old @ beta[1:], 9))
+    weights = density_weights(np.round(beta[0] + old @ beta[1:], 9))
+    return weights if effective_sample_size(weights, cluster) >= MIN_CLUSTERS else None
 
 
 def _risk(log_odds: Floats) -> Floats:

@@ -1,0 +1,258 @@
+"""What the drift did to outcomes and money: why they changed, by what, and what the mix alone burns."""
+
+from __future__ import annotations
+
+from analysis.present import spans
+from analysis.present.blocks import Body, bullets, figure, paragraph, prose, stacked
+from analysis.present.escape import Html, escape, say, visible
+from analysis.present.forest import Line, Row, forest
+from analysis.present.formats import (
+    NONE,
+    Format,
+    between,
+    count,
+    number,
+    percent,
+    plural,
+    points,
+    sentence,
+    signed,
+    signed_usd,
+    stated,
+    tick,
+    usd,
+)
+from analysis.present.grid import Column, table, text
+
+MAX_NAMED = 3
+_NAMES = {"failure": "failures", "latency_breach": "latency breaches", "cost": "cost"}
+_PARTS = (
+    ("total", "whole change"),
+    ("mix_context", "traffic: what is asked, and by whom"),
+    ("mix_action", "routing: which model serves it"),
+    ("within", "the system itself, at equal traffic and routing"),
+)
+
+
+def consequence(body: Body, section: Body) -> tuple[Html, ...]:
+    """The part of the drift page that says what it did."""
+    found = section["consequence"]
+    if not found["metrics"]:
+        reason = section["outcome_change"]["reason"]
+        return (paragraph(f"Why outcomes changed is not told: {reason}.", note=True),)
+    rates = [m for m in found["metrics"] if m["unit"] == "rate"]
+    money = [m for m in found["metrics"] if m["unit"] != "rate"]
+    return (
+        *_parts(body, rates, "Why failures and latency breaches changed", "Percentage points",
+                points, tick(100, sign=True)),
+        *_parts(body, money, "Why the cost of an interaction changed", "USD per interaction",
+                _money, tick(sign=True)),
+        *_untold(found["metrics"]),
+        *_dimensions(body, found["dimensions"]),
+        *_prices(found["priced"]),
+        *_estimated(found["estimated"]),
+    )  # fmt: skip
+
+
+def _money(value: float | None) -> str:
+    """A difference of USD per interaction: most are parts of a cent."""
+    if value is None:
+        return NONE
+    return f"{'+' if value > 0 else ''}{number(value, 4)} USD"
+
+
+# ── the parts ────────────────────────────────────────────────────────────────────────────
+
+
+def _parts(
+    body: Body, metrics: list[Body], title: str, axis: str, form: Format, ticks: Format
+) -> tuple[Html, ...]:
+    told = [m for m in metrics if m["within"]["value"] is not None]
+    if not told:
+        return ()
+    rows, stories = [], []
+    for m in told:
+        name = _NAMES[m["metric"]]
+        for key, words in _PARTS:
+            part = m[key]
+            rows.append(
+                Row(
+                    f"{name.capitalize()}: {words}", part["value"], part["low"], part["high"],
+                    told=stated(part, form), tone="other" if key == "total" else "plain",
+                )
+            )  # fmt: skip
+            stories.append(f"{name}, {words}, {stated(part, form)}")
+    drawn = forest(title, rows, axis, ticks, [Line(0.0, "no change", limit=False)])
+    support = max(m["total"]["support"] for m in told)
+    caption = (
+        f"Over {plural(told[0]['n_cells'], 'cell')} of context and model; traffic, routing and system sum "
+        "to the whole (Kitagawa 1955). Bars: 95 % intervals, users (or sessions) as units"
+        f"{_days(body)}; {plural(support, 'interaction')}. {spans.both(body)}"
+    )
+    return (figure(drawn, f"{title}: {'; '.join(stories)}.", caption),)
+
+
+def _days(body: Body) -> str:
+    return ", days too" if body["windows"]["comparison"] == "before_after" else ""
+
+
+def _untold(metrics: list[Body]) -> tuple[Html, ...]:
+    """What has no parts, or parts without limits, and why."""
+    lines = [
+        f"The change of {_NAMES[m['metric']]} is "
+        + ("not split" if m["within"]["value"] is None else "split without limits")
+        + f": {m['reason']}."
+        for m in metrics
+        if m["reason"]
+    ]
+    return tuple(paragraph(line, note=True) for line in lines)
+
+
+# ── dimensions ───────────────────────────────────────────────────────────────────────────
+
+
+def _dimensions(body: Body, dimensions: list[Body]) -> tuple[Html, ...]:
+    if not dimensions:
+        return ()
+    rows = [
+        [
+            d["dimension"],
+            _NAMES[d["metric"]],
+            stacked(d["mix"], _form(d)),
+            stacked(d["within"], _form(d)),
+            prose(escape(_values(d))),
+        ]
+        for d in sorted(dimensions, key=lambda d: list(_NAMES).index(d["metric"]))
+    ]
+    return (
+        table(
+            "The same changes by one dimension at a time",
+            [text("Dimension"), text("Change of"), Column("Mix of its values"), Column("Within its values"),
+             text("Values that add most")],
+            rows,
+            "Mix and within sum to the whole change; below each its 95 % interval. Of a value: what it adds "
+            "through its share and through its own rate, with both before and after. "
+            + spans.both(body),
+            file="drift_consequence.csv", total=len(dimensions),
+        ),
+    )  # fmt: skip
+
+
+def _form(dimension: Body) -> Format:
+    return points if dimension["unit"] == "rate" else _money
+
+
+def _values(dimension: Body) -> str:
+    form = _form(dimension)
+    level: Format = (lambda v: percent(v, 1)) if dimension["unit"] == "rate" else usd
+    named = [v for v in dimension["by_value"] if not v["others"]][:MAX_NAMED]
+    return "; ".join(
+        f"{'missing' if v['value'] is None else visible(v['value'], 30)} {form(v['mix'] + v['within'])} "
+        f"(share {percent(v['share_baseline'], 1)} → {percent(v['share_candidate'], 1)}: {form(v['mix'])}; "
+        f"own {level(v['baseline'])} → {level(v['candidate'])}: {form(v['within'])})"
+        for v in named
+    )
+
+
+# ── the price ────────────────────────────────────────────────────────────────────────────
+
+
+def _prices(priced: list[Body]) -> tuple[Html, ...]:
+    told = [_price(p) for p in priced]
+    if not told:
+        return ()
+    lead = "What the baseline's own rates would burn and cost in the candidate's traffic:"
+    return (paragraph(lead), bullets([escape(line) for line in told]))
+
+
+def _price(p: Body) -> str:
+    name, burn = p["name"], p["unit"] == "burn"
+    subject = f"SLO {visible(name, 40)}" if burn else "Cost"
+    if p["mix"] is None or p["traffic"] is None:
+        return f"{subject}: not known, because {p['reason']}."
+    level: Format = (lambda v: number(v, 2)) if burn else usd
+    added: Format = signed if burn else _money
+    unit = " of the budget's rate" if burn else ""
+    traffic, mix = p["traffic"], p["mix"]
+    if mix["value"]["value"] is None:
+        return f"{subject}: not known, because the baseline has none of the candidate's cells."
+    told = (
+        f"{subject}: traffic alone adds {_added(traffic, added)}{unit}, traffic and routing "
+        f"{_added(mix, added)} ({'burn ' if burn else ''}{level(p['baseline'])} → "
+        f"{level(mix['value']['value'])}; seen {level(p['candidate'])})"
+    )
+    if p["usd_per_day"] is not None and p["usd_per_day"]["value"] is not None:
+        told += f", {stated(p['usd_per_day'], signed_usd)} a day"
+    told += "."
+    if mix["unknown_share"] > 0:
+        told += (
+            f" {percent(mix['unknown_share'], 1)} of the candidate's traffic is in cells that the baseline "
+            "lacks; limits allow for any rate there."
+        )
+    return told + (f" No limits: {p['reason']}." if p["reason"] else "")
+
+
+def _added(part: Body, form: Format) -> str:
+    added = part["added"]
+    if added["value"] is None:
+        return "an unknown amount"
+    if added["low"] is None and added["high"] is None:
+        return form(added["value"])
+    return f"{form(added['value'])} ({between(added['low'], added['high'], form)})"
+
+
+# ── label delay ──────────────────────────────────────────────────────────────────────────
+
+
+def _estimated(e: Body | None) -> tuple[Html, ...]:
+    if e is None:
+        return ()
+    n = e["n_labelled"] + e["n_unlabelled"]
+    if not e["n_unlabelled"]:
+        lead = f"No failure label is missing in the candidate ({plural(n, 'interaction')})."
+    else:
+        share = e["n_unlabelled"] / n if n else 0.0
+        lead = (
+            f"The failure labels of {count(e['n_unlabelled'])} of {plural(n, 'interaction')} "
+            f"({percent(share, 1)}) are not there yet. Of those with a label "
+            f"{stated(e['labelled'], _rate)} failed"
+        )
+        lead += (
+            f"; the others are estimated at {stated(e['unlabelled'], _rate)}, and the whole window at "
+            f"{stated(e['whole'], _rate)}. It assumes that nothing changed within, and that labels are "
+            "missing at random given the columns; it is shown, and never gates."
+            if e["unlabelled"]["value"] is not None
+            else f". What the others will tell is not estimated: {sentence(e['reason'] or NONE)}"
+        )
+        if e["new_share"]:
+            lead += (
+                f" {percent(e['new_share'], 1)} of the unlabelled have a value that the baseline lacks; of "
+                "them the estimate knows the other columns alone."
+            )
+    return (paragraph(lead), *_self_check(e))
+
+
+def _rate(value: float | None) -> str:
+    return percent(value, 2)
+
+
+def _self_check(e: Body) -> tuple[Html, ...]:
+    check = e["check"]
+    if check is None:
+        return () if e["n_unlabelled"] or not e["reason"] else (
+            paragraph(f"The estimate was not checked: {sentence(e['reason'])}", note=True),
+        )  # fmt: skip
+    verdict = (
+        "That is within chance."
+        if check["holds"]
+        else "That is beyond chance: something changed within the system, and such an estimate should "
+        "not be trusted."
+    )
+    return (
+        say(
+            "<p>{t}</p>",
+            t=f"Self-check: from the columns alone, {percent(check['estimated'], 2)} of "
+            f"{plural(check['off']['support'], 'labelled interaction')} would have failed; "
+            f"{percent(check['observed'], 2)} did, a difference of {stated(check['off'], points)}. {verdict}",
+        ),
+    )
