@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.present import spans
 from analysis.present.blocks import Body, bullets, figure, paragraph, prose, stacked
-from analysis.present.escape import Html, escape, say, visible
+from analysis.present.escape import SENTENCE, Html, escape, say, visible
 from analysis.present.forest import Line, Row, forest
 from analysis.present.formats import (
     NONE,
@@ -26,11 +26,16 @@ from analysis.present.grid import Column, table, text
 
 MAX_NAMED = 3
 _NAMES = {"failure": "failures", "latency_breach": "latency breaches", "cost": "cost"}
+_TITLES = {
+    "failure": "failure rate",
+    "latency_breach": "latency breach rate",
+    "cost": "cost of an interaction",
+}
 _PARTS = (
-    ("total", "whole change"),
-    ("mix_context", "traffic: what is asked, and by whom"),
-    ("mix_action", "routing: which model serves it"),
-    ("within", "the system itself, at equal traffic and routing"),
+    ("total", "Whole change"),
+    ("mix_context", "Traffic: what is asked, and by whom"),
+    ("mix_action", "Routing: which model serves it"),
+    ("within", "The system itself, at equal traffic and routing"),
 )
 
 
@@ -40,13 +45,8 @@ def consequence(body: Body, section: Body) -> tuple[Html, ...]:
     if not found["metrics"]:
         reason = section["outcome_change"]["reason"]
         return (paragraph(f"Why outcomes changed is not told: {reason}.", note=True),)
-    rates = [m for m in found["metrics"] if m["unit"] == "rate"]
-    money = [m for m in found["metrics"] if m["unit"] != "rate"]
     return (
-        *_parts(body, rates, "Why failures and latency breaches changed", "Percentage points",
-                points, tick(100, sign=True)),
-        *_parts(body, money, "Why the cost of an interaction changed", "USD per interaction",
-                _money, tick(sign=True)),
+        *(one for m in found["metrics"] for one in _parts(body, m)),
         *_untold(found["metrics"]),
         *_dimensions(body, found["dimensions"]),
         *_prices(found["priced"]),
@@ -64,32 +64,31 @@ def _money(value: float | None) -> str:
 # ── the parts ────────────────────────────────────────────────────────────────────────────
 
 
-def _parts(
-    body: Body, metrics: list[Body], title: str, axis: str, form: Format, ticks: Format
-) -> tuple[Html, ...]:
-    told = [m for m in metrics if m["within"]["value"] is not None]
-    if not told:
+def _parts(body: Body, m: Body) -> tuple[Html, ...]:
+    if m["within"]["value"] is None:
         return ()
-    rows, stories = [], []
-    for m in told:
-        name = _NAMES[m["metric"]]
-        for key, words in _PARTS:
-            part = m[key]
-            rows.append(
-                Row(
-                    f"{name.capitalize()}: {words}", part["value"], part["low"], part["high"],
-                    told=stated(part, form), tone="other" if key == "total" else "plain",
-                )
-            )  # fmt: skip
-            stories.append(f"{name}, {words}, {stated(part, form)}")
-    drawn = forest(title, rows, axis, ticks, [Line(0.0, "no change", limit=False)])
-    support = max(m["total"]["support"] for m in told)
-    caption = (
-        f"Over {plural(told[0]['n_cells'], 'cell')} of context and model; traffic, routing and system sum "
-        "to the whole (Kitagawa 1955). Bars: 95 % intervals, users (or sessions) as units"
-        f"{_days(body)}; {plural(support, 'interaction')}. {spans.both(body)}"
+    rate = m["unit"] == "rate"
+    form: Format = points if rate else _money
+    rows = [
+        Row(
+            words, m[key]["value"], m[key]["low"], m[key]["high"], told=stated(m[key], form),
+            tone="other" if key == "total" else "plain",
+        )
+        for key, words in _PARTS
+    ]  # fmt: skip
+    drawn = forest(
+        f"Why the {_TITLES[m['metric']]} changed", rows, "Percentage points" if rate else m["unit"],
+        tick(100 if rate else 1, sign=True), [Line(0.0, "no change", limit=False)],
+    )  # fmt: skip
+    alt = f"Change of the {_TITLES[m['metric']]}: " + "; ".join(
+        f"{words.lower()} {stated(m[key], form)}" for key, words in _PARTS
     )
-    return (figure(drawn, f"{title}: {'; '.join(stories)}.", caption),)
+    caption = (
+        f"Over {plural(m['n_cells'], 'cell')} of context and model; traffic, routing and system sum to the "
+        f"whole (Kitagawa 1955). Bars: 95 % intervals, with whole users or sessions as units{_days(body)}. "
+        f"{plural(m['total']['support'], 'interaction')}. {spans.both(body)}"
+    )
+    return (figure(drawn, f"{alt}.", caption),)
 
 
 def _days(body: Body) -> str:
@@ -120,7 +119,7 @@ def _dimensions(body: Body, dimensions: list[Body]) -> tuple[Html, ...]:
             _NAMES[d["metric"]],
             stacked(d["mix"], _form(d)),
             stacked(d["within"], _form(d)),
-            prose(escape(_values(d))),
+            prose(escape(_values(d), SENTENCE)),
         ]
         for d in sorted(dimensions, key=lambda d: list(_NAMES).index(d["metric"]))
     ]
@@ -162,7 +161,7 @@ def _prices(priced: list[Body]) -> tuple[Html, ...]:
     if not told:
         return ()
     lead = "What the baseline's own rates would burn and cost in the candidate's traffic:"
-    return (paragraph(lead), bullets([escape(line) for line in told]))
+    return (paragraph(lead), bullets([escape(line, SENTENCE) for line in told]))
 
 
 def _price(p: Body) -> str:
@@ -172,14 +171,13 @@ def _price(p: Body) -> str:
         return f"{subject}: not known, because {p['reason']}."
     level: Format = (lambda v: number(v, 2)) if burn else usd
     added: Format = signed if burn else _money
-    unit = " of the budget's rate" if burn else ""
     traffic, mix = p["traffic"], p["mix"]
     if mix["value"]["value"] is None:
         return f"{subject}: not known, because the baseline has none of the candidate's cells."
     told = (
-        f"{subject}: traffic alone adds {_added(traffic, added)}{unit}, traffic and routing "
-        f"{_added(mix, added)} ({'burn ' if burn else ''}{level(p['baseline'])} → "
-        f"{level(mix['value']['value'])}; seen {level(p['candidate'])})"
+        f"{subject}: the mix of traffic alone adds {_added(traffic, added)}{' to the burn rate' if burn else ''}, "
+        f"traffic and routing {_added(mix, added)}: {level(p['baseline'])} → "
+        f"{level(mix['value']['value'])} (the candidate: {level(p['candidate'])})"
     )
     if p["usd_per_day"] is not None and p["usd_per_day"]["value"] is not None:
         told += f", {stated(p['usd_per_day'], signed_usd)} a day"

@@ -10,7 +10,7 @@ from typing import Any
 
 NONE = "–"
 _MINUS = re.compile(r"(?<=[ (])-(?=\d)")
-_UNITS = (" %", " pp", " ms", "×")
+_UNITS = (" %", " pp", " ms", " USD", "×")
 Format = Callable[[float | None], str]
 
 

@@ -92,14 +92,14 @@ def estimate_rates(
         value = total(risk) / m + shift
         on_new = np.zeros(n)
         on_new[missing] = (risk + shift - value) / m
-        noise = _noise(old, new, missing, m)
+        noise = _noise(old, to_unlabelled, new, missing, m)
         unlabelled = RateEstimate(value, _spread(old, new, on_old, on_new, by_days, noise))
         each = np.where(new.known, new.y.astype(float), new.risk + shift)
         lacking = m / n if share is None else share
         # Rows that one stands for, in parts of all new rows.
         part = np.where(missing, lacking / m, (1.0 - lacking) / max(1, n - m))
         mean = total(part * each)
-        noise = _noise(old, new, missing, m / lacking)
+        noise = _noise(old, to_unlabelled, new, missing, m / lacking)
         whole = RateEstimate(
             mean, _spread(old, new, on_old * lacking, part * (each - mean), by_days, noise)
         )
@@ -122,24 +122,30 @@ def _shift(old: Rows, weight: Floats) -> tuple[float, Floats]:
     return value, weight * (gap - value) / size
 
 
-def _noise(old: Rows, new: Rows, missing: Bools, n: float) -> tuple[float, float]:
+def _noise(old: Rows, weight: Floats, new: Rows, missing: Bools, n: float) -> tuple[float, float]:
     """Variance of the labels that will come, in a mean over `n`, by clusters and by days as units.
 
     Risks are no labels: rows with the same risk fail or not, and those of a cluster or of a day alike.
-    How alike, the baseline's own errors tell: the mean product of errors of two rows of a unit.
+    How alike, the baseline's own errors tell, in traffic weighted like the new: their mean product over
+    the pairs of rows of a unit.
     """
-    risk = np.clip(new.risk[missing], 0.0, 1.0)
+    risk = new.risk[missing]
     alone = total(risk * (1.0 - risk))
-    gap = old.y - old.risk
+    gap = weight * (old.y - old.risk)
     out = []
     for of_old, of_new in ((old.cluster, new.cluster), (old.day, new.day)):
-        _, codes = np.unique(of_old, return_inverse=True)
-        sums, sizes = np.bincount(codes, weights=gap), np.bincount(codes).astype(float)
-        pairs = total(sizes * sizes - sizes)
-        alike = (total(sums * sums) - total(gap * gap)) / pairs if pairs > 0 else 0.0
-        held = np.unique(of_new[missing], return_counts=True)[1].astype(float)
-        out.append((alone + max(0.0, alike) * total(held * held - held)) / (n * n))
+        products = _squares(of_old, gap) - total(gap * gap)
+        pairs = _squares(of_old, weight) - total(weight * weight)
+        alike = max(0.0, products / pairs) if pairs > 0 else 0.0
+        held = np.ones(len(risk))
+        out.append((alone + alike * (_squares(of_new[missing], held) - len(risk))) / (n * n))
     return out[0], out[1]
+
+
+def _squares(of: Ints, values: Floats) -> float:
+    """Σ over units of (Σ values)²."""
+    sums, _ = _by_unit(of, values)
+    return total(sums * sums)
 
 
 def _spread(
@@ -158,11 +164,18 @@ def _spread(
     if math.isnan(both.variance):
         return Spread(by_cluster.variance + noise[0], by_cluster.df)
     larger = max(by_cluster.variance + noise[0], both.variance + noise[1])
-    return Spread(larger, both.df)
+    # How alike the labels of a day are is known of the baseline's days alone.
+    df = min(both.df, len(np.unique(old.day)) - 1.0) if noise[1] > 0 else both.df
+    return Spread(larger, max(1.0, df))
 
 
 def _days(win: int, day: Ints, influence: Floats) -> list[Day]:
-    found, codes = np.unique(day, return_inverse=True)
-    sums = np.bincount(codes, weights=influence, minlength=len(found))
-    sizes = np.bincount(codes, minlength=len(found))
+    sums, sizes = _by_unit(day, influence)
     return [Day(win, float(s), float(n)) for s, n in zip(sums, sizes, strict=True)]
+
+
+def _by_unit(of: Ints, values: Floats) -> tuple[Floats, Floats]:
+    """Sums of values, and rows, of each unit."""
+    found, codes = np.unique(of, return_inverse=True)
+    sums = np.bincount(codes, weights=values, minlength=len(found)).astype(np.float64)
+    return sums, np.bincount(codes, minlength=len(found)).astype(np.float64)
