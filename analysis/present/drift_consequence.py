@@ -24,7 +24,6 @@ from analysis.present.formats import (
 )
 from analysis.present.grid import Column, table, text
 
-MAX_NAMED = 3
 _NAMES = {"failure": "failures", "latency_breach": "latency breaches", "cost": "cost"}
 _TITLES = {
     "failure": "failure rate",
@@ -33,9 +32,9 @@ _TITLES = {
 }
 _PARTS = (
     ("total", "Whole change"),
-    ("mix_context", "Traffic: what is asked, and by whom"),
-    ("mix_action", "Routing: which model serves it"),
-    ("within", "The system itself, at equal traffic and routing"),
+    ("mix_context", "Traffic (what is asked)"),
+    ("mix_action", "Routing (which model)"),
+    ("within", "The system itself"),
 )
 
 
@@ -48,7 +47,7 @@ def consequence(body: Body, section: Body) -> tuple[Html, ...]:
     return (
         *(one for m in found["metrics"] for one in _parts(body, m)),
         *_untold(found["metrics"]),
-        *_dimensions(body, found["dimensions"]),
+        *_dimensions(body, found),
         *_prices(found["priced"]),
         *_estimated(found["estimated"]),
     )  # fmt: skip
@@ -84,9 +83,9 @@ def _parts(body: Body, m: Body) -> tuple[Html, ...]:
         f"{words.lower()} {stated(m[key], form)}" for key, words in _PARTS
     )
     caption = (
-        f"Over {plural(m['n_cells'], 'cell')} of context and model; traffic, routing and system sum to the "
-        f"whole (Kitagawa 1955). Bars: 95 % intervals, with whole users or sessions as units{_days(body)}. "
-        f"{plural(m['total']['support'], 'interaction')}. {spans.both(body)}"
+        f"Over {plural(m['n_cells'], 'cell')} of context and model: traffic, routing, and the system at equal "
+        "traffic and routing sum to the whole (Kitagawa 1955). Bars: 95 % intervals, with whole users or "
+        f"sessions as units{_days(body)}. {plural(m['total']['support'], 'interaction')}. {spans.both(body)}"
     )
     return (figure(drawn, f"{alt}.", caption),)
 
@@ -110,8 +109,13 @@ def _untold(metrics: list[Body]) -> tuple[Html, ...]:
 # ── dimensions ───────────────────────────────────────────────────────────────────────────
 
 
-def _dimensions(body: Body, dimensions: list[Body]) -> tuple[Html, ...]:
-    if not dimensions:
+def _dimensions(body: Body, found: Body) -> tuple[Html, ...]:
+    """Of the failure rate, and of what else changed beyond chance: one row a dimension."""
+    moved = [
+        m["metric"] for m in found["metrics"] if m["metric"] == "failure" or _changed(m["total"])
+    ]
+    shown = [d for name in moved for d in found["dimensions"] if d["metric"] == name]
+    if not shown:
         return ()
     rows = [
         [
@@ -119,38 +123,50 @@ def _dimensions(body: Body, dimensions: list[Body]) -> tuple[Html, ...]:
             _NAMES[d["metric"]],
             stacked(d["mix"], _form(d)),
             stacked(d["within"], _form(d)),
-            prose(escape(_values(d), SENTENCE)),
+            prose(escape(_most(d), SENTENCE)),
         ]
-        for d in sorted(dimensions, key=lambda d: list(_NAMES).index(d["metric"]))
+        for d in shown
     ]
     return (
         table(
             "The same changes by one dimension at a time",
             [text("Dimension"), text("Change of"), Column("Mix of its values"), Column("Within its values"),
-             text("Values that add most")],
+             text("Value that adds most")],
             rows,
-            "Mix and within sum to the whole change; below each its 95 % interval. Of a value: what it adds "
-            "through its share and through its own rate, with both before and after. "
+            "Mix and within sum to the whole change; below each its 95 % interval. Of the value that adds "
+            "most, through its share and its own rate together: both before and after. "
             + spans.both(body),
-            file="drift_consequence.csv", total=len(dimensions),
+            file="drift_consequence.csv", total=len(found["dimensions"]),
         ),
     )  # fmt: skip
+
+
+def _changed(total: Body) -> bool:
+    """Whether the interval of a change leaves out 0."""
+    low, high = total["low"], total["high"]
+    return low is not None and high is not None and (low > 0 or high < 0)
 
 
 def _form(dimension: Body) -> Format:
     return points if dimension["unit"] == "rate" else _money
 
 
-def _values(dimension: Body) -> str:
+def _most(dimension: Body) -> str:
     form = _form(dimension)
-    level: Format = (lambda v: percent(v, 1)) if dimension["unit"] == "rate" else usd
-    named = [v for v in dimension["by_value"] if not v["others"]][:MAX_NAMED]
-    return "; ".join(
-        f"{'missing' if v['value'] is None else visible(v['value'], 30)} {form(v['mix'] + v['within'])} "
-        f"(share {percent(v['share_baseline'], 1)} → {percent(v['share_candidate'], 1)}: {form(v['mix'])}; "
-        f"own {level(v['baseline'])} → {level(v['candidate'])}: {form(v['within'])})"
-        for v in named
+    level: Format = (lambda v: percent(v, 1)) if dimension["unit"] == "rate" else _usd
+    named = [v for v in dimension["by_value"] if not v["others"]]
+    if not named:
+        return "none has rows enough"
+    v = named[0]
+    return (
+        f"{'missing' if v['value'] is None else visible(v['value'], 30)} {form(v['mix'] + v['within'])}: "
+        f"share {percent(v['share_baseline'], 1)} → {percent(v['share_candidate'], 1)}, "
+        f"own {level(v['baseline'])} → {level(v['candidate'])}"
     )
+
+
+def _usd(value: float | None) -> str:
+    return NONE if value is None else f"{usd(value)} USD"
 
 
 # ── the price ────────────────────────────────────────────────────────────────────────────
@@ -169,7 +185,7 @@ def _price(p: Body) -> str:
     subject = f"SLO {visible(name, 40)}" if burn else "Cost"
     if p["mix"] is None or p["traffic"] is None:
         return f"{subject}: not known, because {p['reason']}."
-    level: Format = (lambda v: number(v, 2)) if burn else usd
+    level: Format = (lambda v: number(v, 2)) if burn else _usd
     added: Format = signed if burn else _money
     traffic, mix = p["traffic"], p["mix"]
     if mix["value"]["value"] is None:
@@ -180,7 +196,7 @@ def _price(p: Body) -> str:
         f"{level(mix['value']['value'])} (the candidate: {level(p['candidate'])})"
     )
     if p["usd_per_day"] is not None and p["usd_per_day"]["value"] is not None:
-        told += f", {stated(p['usd_per_day'], signed_usd)} a day"
+        told += f", {stated(p['usd_per_day'], signed_usd)} USD a day"
     told += "."
     if mix["unknown_share"] > 0:
         told += (
