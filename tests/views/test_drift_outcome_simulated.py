@@ -13,6 +13,7 @@ from analysis.stats.decomposition import decompose
 from analysis.telemetry.cell_sums import CellSums, Partition
 from analysis.telemetry.moments import Metric
 from analysis.views.drift_outcome import Asked, ask_split
+from analysis.views.drift_price import Pricing, ask_price
 from tests.views.consequence_worlds import Truth, engine_of, interactions, planted
 
 PARTS = ("mix", "mix_context", "mix_action", "within")
@@ -99,3 +100,66 @@ def test_sums_are_checked_against_those_of_the_frame() -> None:
     found = intervals(fact, by_days=False)
     for name in PARTS:
         assert found[name][0] == pytest.approx(getattr(decompose(own), name).value, abs=1e-14)
+
+
+# ── prices ───────────────────────────────────────────────────────────────────────────────
+
+
+def prices(fact: pd.DataFrame, *, by_days: bool) -> list[tuple[float, float, float]]:
+    """(value, low, high) of what traffic, and traffic and routing, add to the rate."""
+    engine = engine_of(fact)
+    asked = Asked()
+    failure = Metric.rate("failure", "failure")
+    with CellSums(
+        engine, [Partition(("use", "model"), 1)], [failure], "f.failure IS NOT NULL", 50, by_days
+    ) as sums:
+        cells = sums.cells()
+        nothing = Pricing("slo", "burn", failure, 1.0, 1.0, None, None, None)
+        asked_for = ask_price(asked, nothing, cells[0], 0, 1)
+        spreads = sums.spreads(cells, asked.columns, asked.wanted)
+    engine.close()
+    out = []
+    for part in (asked_for.traffic, asked_for.mix):
+        assert part is not None
+        assert part.found.unknown.value == 0.0
+        value = part.found.known.value - part.base.value
+        reach = spreads[part.low].reach()
+        out.append((value, value - reach, value + reach))
+    return out
+
+
+def true_prices(truth: Truth) -> list[float]:
+    q = np.stack([truth.routed, 1 - truth.routed], axis=2)
+    in_context = (q[0] * truth.rate[0]).sum(axis=1)
+    base = float(truth.share[0] @ in_context)
+    both = float((truth.share[1][:, None] * q[1] * truth.rate[0]).sum())
+    return [float(truth.share[1] @ in_context) - base, both - base]
+
+
+def price_hits(runs: int, *, concurrent: bool, seed: int) -> np.ndarray:
+    truth = planted()
+    hits = np.zeros(2)
+    for run in range(runs):
+        found = prices(
+            interactions(truth, seed + run, concurrent=concurrent), by_days=not concurrent
+        )
+        hits += [
+            low <= t <= high for (_, low, high), t in zip(found, true_prices(truth), strict=True)
+        ]
+    return hits
+
+
+def test_prices_cover_on_a_few_worlds() -> None:
+    """25 runs: fewer than 20 hits have a chance of 0.1 % at 95 %."""
+    assert price_hits(25, concurrent=False, seed=900).min() >= 20
+
+
+@pytest.mark.simulate
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_prices_cover_at_their_nominal_rate(concurrent: bool) -> None:
+    runs = 600
+    error = 1.645 * math.sqrt(0.95 * 0.05 / runs)
+    share = price_hits(runs, concurrent=concurrent, seed=40_000) / runs
+    print(share)
+    assert share.min() >= 0.93 - error
+    assert share.max() <= (0.97 if concurrent else 0.99) + error
