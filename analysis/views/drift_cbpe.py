@@ -86,6 +86,8 @@ def estimate(telemetry: Telemetry) -> Estimated:
     n_labelled = moments.support_candidate
     n_unlabelled = telemetry.candidate.n_interactions - n_labelled
     seen = rate(moments.candidate, n_labelled, moments.baseline)
+    if n_labelled + n_unlabelled == 0:
+        return _unknown(0, 0, seen, "the candidate window is empty")
     if moments.baseline.bad_clusters < MIN_BAD_CLUSTERS:
         return _unknown(n_labelled, n_unlabelled, seen,
                         f"the baseline has failures in {moments.baseline.bad_clusters} clusters; "
@@ -95,18 +97,14 @@ def estimate(telemetry: Telemetry) -> Estimated:
         return _unknown(n_labelled, n_unlabelled, seen,
                         "no column of role context, action or cost is known at response")  # fmt: skip
     names = ["ts_us", "day", "failure", *(c.name for c in columns)]
-    old, labelled, unlabelled = (
-        telemetry.sample(names, where, max_rows=MAX_ROWS, seed="cbpe")
-        for where in (
-            "win = 0 AND failure IS NOT NULL",
-            "win = 1 AND failure IS NOT NULL",
-            "win = 1 AND failure IS NULL",
-        )
-    )
+    where = ["win = 0 AND failure IS NOT NULL"]
+    where += ["win = 1 AND failure IS NOT NULL"] if n_labelled else []
+    where += ["win = 1 AND failure IS NULL"] if n_unlabelled else []
+    old, *new_parts = (telemetry.sample(names, w, max_rows=MAX_ROWS, seed="cbpe") for w in where)
     if old["cluster_id"].nunique() < MIN_CLUSTERS:
         return _unknown(n_labelled, n_unlabelled, seen,
                         f"the baseline has fewer than {MIN_CLUSTERS} clusters with labels")  # fmt: skip
-    new = pd.concat([part for part in (labelled, unlabelled) if len(part)], ignore_index=True)
+    new = pd.concat(new_parts, ignore_index=True)
     share = n_unlabelled / (n_labelled + n_unlabelled)
     model, rows, found = _fitted(old, new, columns, telemetry.by_days, share)
     missing = ~rows.known

@@ -4,7 +4,7 @@ failure rate will be once late labels are there (STATISTICS section 8)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -39,7 +39,10 @@ def consequence(telemetry: Telemetry, policy: Policy, floor: str | None) -> Cons
     partitions = [Partition((*context, *action), len(context))]
     partitions += [Partition((d,), 1, crowded=True) for d in telemetry.dimensions]
     split = outcomes(telemetry)
-    prices = priced_metrics(telemetry, policy, split[2])
+    lacking = _lacking(policy, context, action)
+    prices = [
+        replace(p, reason=p.reason or lacking) for p in priced_metrics(telemetry, policy, split[2])
+    ]
     places: dict[tuple[object, ...], int] = {}
     metrics: list[Metric] = []
     known = [o.metric for o in split if not o.reason] + [p.metric for p in prices if not p.reason]
@@ -77,7 +80,6 @@ def consequence(telemetry: Telemetry, policy: Policy, floor: str | None) -> Cons
             for p in prices
         ]
         spreads = sums.spreads(cells, asked.columns, asked.wanted)
-    lacking = _lacking(policy, context, action)
     changes = tuple(
         metric_change(telemetry, o, found, spreads, floor, lacking)
         for o, found in zip(split, splits, strict=True)

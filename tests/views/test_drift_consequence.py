@@ -89,6 +89,7 @@ class TestMetrics:
         assert own.total.value is not None
         assert own.within.value is None
         assert "routing.context" in str(own.reason)
+        assert priced(lacking, "availability").reason == own.reason
 
     def test_few_failures_leave_no_limits(self, tmp_path: Path) -> None:
         rows = world(600)
