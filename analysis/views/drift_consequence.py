@@ -22,9 +22,12 @@ MIN_CELL_ROWS = 50
 
 @dataclass(frozen=True)
 class Consequence:
-    """metrics: of the failure rate, the latency breach rate and the cost. dimensions: each metric by
-    each dimension. priced: each SLO, and the cost, at the baseline's rates in the candidate's mix.
-    estimated: the failure rate under label delay. All None or empty without a baseline."""
+    """What the drift did; empty without a baseline.
+
+    metrics: of the failure rate, the latency breach rate and the cost. dimensions: each of them by the
+    cells of the routing and by each dimension. priced: each SLO, and the cost, at the baseline's rates
+    in the candidate's mix. estimated: the failure rate under label delay.
+    """
 
     metrics: tuple[MetricChange, ...] = ()
     dimensions: tuple[DimensionChange, ...] = ()
@@ -51,6 +54,9 @@ def consequence(telemetry: Telemetry, policy: Policy, floor: str | None) -> Cons
             places[metric.measures] = len(metrics)
             metrics.append(metric)
     counted = "f.failure IS NOT NULL" if telemetry.has("is_failure") else "f.weight > 0"
+    # The cells of the routing themselves are a dimension too, where no single column is one.
+    named = [(0, " × ".join(partitions[0].columns))] if len(partitions[0].columns) > 1 else []
+    named += list(enumerate(telemetry.dimensions, start=1))
     asked = Asked()
     if not metrics:
         return Consequence(
@@ -69,7 +75,7 @@ def consequence(telemetry: Telemetry, policy: Policy, floor: str | None) -> Cons
         ]
         dimensions = [
             (name, ask_dimension(asked, cells[i], i, o, found, places[o.metric.measures]))
-            for i, name in enumerate(telemetry.dimensions, start=1)
+            for i, name in named
             for o, found in zip(split, splits, strict=True)
             if found is not None
         ]

@@ -28,8 +28,9 @@ MAX_SHOWN_VALUES = 8
 class ValueEffect:
     """What one value of a dimension adds: `mix` through its share, `within` through its own rate.
 
-    value: null where the column is; others: what all values beyond the first add together. Shares are
-    of the interactions whose outcome is known; a rate is null where a window lacks the value.
+    value: null where the column is; of a cell of several columns theirs, in order. others: what all
+    values beyond the first add together. Shares are of the interactions whose outcome is known; a rate
+    is null where a window lacks the value.
     """
 
     value: str | None
@@ -107,8 +108,15 @@ def _by_value(cells: Cells, own: CellSums, found: Effects, scale: float) -> tupl
     shown = sorted(named, key=lambda k: (-float(f"{size[k]:.9g}"), repr(cells.values[k])))
     shown = shown[:MAX_SHOWN_VALUES]
     rest = sorted(set(range(len(size))) - set(shown))
-    out = [_effect(cells.values[k][0], [k], own, found, scale) for k in shown]
+    out = [_effect(_named(cells.values[k]), [k], own, found, scale) for k in shown]
     return (*out, _effect(None, rest, own, found, scale, others=True)) if rest else tuple(out)
+
+
+def _named(values: tuple[str | None, ...]) -> str | None:
+    """The value of a column, or those of a cell of several."""
+    if len(values) == 1:
+        return values[0]
+    return " · ".join("missing" if v is None else v for v in values)
 
 
 def _effect(

@@ -134,6 +134,20 @@ class TestDimensions:
             assert (d.mix.value or 0) + (d.within.value or 0) == pytest.approx(total, abs=1e-13)
             assert math.fsum(v.share_candidate for v in d.by_value) == pytest.approx(1.0)
 
+    def test_the_cells_of_the_routing_are_one_more(self, tmp_path: Path) -> None:
+        found = found_in(drifted(), tmp_path)
+        cells, use_case = (d for d in found.dimensions[:4] if d.metric == "failure")
+        assert cells.dimension == "use_case × account_tier × model_provider × model_name"
+        assert use_case.dimension == "use_case"
+        own = metric(found, "failure")
+        for name in ("value", "low", "high"):
+            assert getattr(cells.mix, name) == pytest.approx(getattr(own.mix, name), abs=1e-12)
+        assert cells.within.value == pytest.approx(own.within.value, abs=1e-14)
+        assert cells.n_values == own.n_cells
+        assert {"coding", "free", "aurora", "large"} <= {
+            part for v in cells.by_value if v.value for part in v.value.split(" · ")
+        }
+
     def test_the_value_that_did_it_comes_first(self, tmp_path: Path) -> None:
         rows = drifted()
         api = candidate(rows) & (rows["channel"] == "api")
