@@ -187,6 +187,8 @@ def _reweighting(
             most = (found.known.value - less + spreads[low].reach()) / pricing.each
         elif high is not None and pricing.worst is not None:
             most = (found.at(pricing.worst).value - less + spreads[high].reach()) / pricing.each
+        if most is not None and value is not None:
+            most = max(most, value)  # a cap below the mean of what is known is no cap
         floor = -less / pricing.each
         return Interval.of(value, max(floor, least), most, support)
 

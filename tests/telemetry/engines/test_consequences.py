@@ -6,8 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from analysis import contract
 from analysis.artifact import rounded_tree
 from analysis.policy import Policy
@@ -39,10 +37,3 @@ def test_postgres_tells_the_same(postgres: Postgres, tmp_path: Path) -> None:
     here = told(tmp_path / "csv")
     assert here["metrics"][0]["within"]["low"] is not None
     assert told(address(places.postgres(postgres))) == here
-
-
-@pytest.mark.simulate
-def test_spark_tells_the_same(tmp_path: Path) -> None:
-    pytest.importorskip("pyspark")
-    places = place(tmp_path)
-    assert told(address(places.spark())) == told(tmp_path / "csv")
