@@ -195,8 +195,8 @@ def _price(p: Body) -> str:
         f"traffic and routing {_added(mix, added)}: {level(p['baseline'])} → "
         f"{level(mix['value']['value'])} (the candidate: {level(p['candidate'])})"
     )
-    if p["usd_per_day"] is not None and p["usd_per_day"]["value"] is not None:
-        told += f", {stated(p['usd_per_day'], signed_usd)} USD a day"
+    if p["change_usd_per_day"] is not None and p["change_usd_per_day"]["value"] is not None:
+        told += f", {stated(p['change_usd_per_day'], signed_usd)} USD a day"
     told += "."
     if mix["unknown_share"] > 0:
         told += (

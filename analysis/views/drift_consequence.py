@@ -144,6 +144,6 @@ def consequence_table(found: Consequence) -> pd.DataFrame:
         for part, own in (("traffic", p.traffic), ("traffic_and_routing", p.mix)):
             if own is not None:
                 add(f"price_of_{part}", p.name, p.unit, own.added)
-        if p.usd_per_day is not None:
-            add("price_of_traffic_and_routing", p.name, "USD per day", p.usd_per_day)
+        if p.change_usd_per_day is not None:
+            add("price_of_traffic_and_routing", p.name, "USD per day", p.change_usd_per_day)
     return pd.DataFrame(rows, columns=list(_TABLE))

@@ -37,7 +37,7 @@ class Priced:
     """One SLO in budgets burned at once (burn rate: 1 uses up the budget exactly), or the cost in USD
     per interaction.
 
-    traffic: by the mix of contexts alone; mix: by contexts and routing. usd_per_day: of the cost, what
+    traffic: by the mix of contexts alone; mix: by contexts and routing. change_usd_per_day: of the cost, what
     the mix adds at the candidate's volume; null for an SLO, and for a canary, which has no volume.
     """
 
@@ -47,7 +47,7 @@ class Priced:
     candidate: float | None
     traffic: Reweighting | None
     mix: Reweighting | None
-    usd_per_day: Interval | None
+    change_usd_per_day: Interval | None
     reason: str | None
 
 

@@ -208,15 +208,15 @@ class TestPrice:
     ) -> None:
         rows = drifted()
         own = priced(found_in(rows, tmp_path), "cost")
-        assert own.usd_per_day is not None
+        assert own.change_usd_per_day is not None
         assert own.mix is not None
         volume = candidate(rows).sum() / 14
-        assert own.usd_per_day.value == pytest.approx((own.mix.added.value or 0.0) * volume)
+        assert own.change_usd_per_day.value == pytest.approx((own.mix.added.value or 0.0) * volume)
         rows["release_id"] = np.where(candidate(rows), "new", "old")
         canary = policy(
             windows={"candidate": {"release_id": "new"}, "baseline": {"release_id": "old"}}
         )
-        assert priced(found_in(rows, tmp_path / "b", canary), "cost").usd_per_day is None
+        assert priced(found_in(rows, tmp_path / "b", canary), "cost").change_usd_per_day is None
 
     def test_an_slo_of_its_own_is_priced_too(self, tmp_path: Path) -> None:
         rules = policy(slos=[{"name": "slow", "bad": {"column": "latency_ms", "above": 900},
