@@ -1,4 +1,4 @@
-"""The drift page: which distributions moved, and why the failure rate did."""
+"""The drift page: what moved, since when, and what that did to outcomes and money."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.present import drift_weeks, spans
+from analysis.present import drift_time, drift_weeks, spans
 from analysis.present.blocks import (
     Body,
     Parts,
@@ -17,10 +17,12 @@ from analysis.present.blocks import (
     view_answer,
     view_notes,
 )
+from analysis.present.drift_consequence import consequence
 from analysis.present.drift_distributions import distributions
-from analysis.present.escape import Html, say
+from analysis.present.drift_joint import joint
+from analysis.present.escape import Html
 from analysis.present.forest import Line, Row, forest
-from analysis.present.formats import NONE, count, number, percent, plural, points, psi, small, tick
+from analysis.present.formats import NONE, count, number, percent, plural, psi, small, tick
 from analysis.present.grid import Column, table, text
 from analysis.review import Review
 
@@ -41,10 +43,11 @@ def parts(review: Review) -> Parts:
             *_sentences(section["features"]),
             *_ranking(body, result.series["drift_features"]),
             *distributions(body, result.series["drift_distributions"]),
-            *_outcome(body, section["outcome_change"]),
+            *drift_time.changes(body, result.series["drift_days"]),
+            *consequence(body, section),
+            *joint(body, section["joint"]),
             *drift_weeks.blocks(body, section, result.series["drift_weeks"]),
             *_features(body, section),
-            _joint(section["joint"]),
             *view_notes(body, "drift", result.notes),
         ),
         view_actions(body, "drift"),
@@ -100,45 +103,6 @@ def _ranking(body: Body, series: pd.DataFrame) -> tuple[Html, ...]:
     return (figure(drawn, alt, caption),)
 
 
-# ── why the failure rate changed ─────────────────────────────────────────────────────────
-
-
-def _outcome(body: Body, change: Body) -> tuple[Html, ...]:
-    if change["within"] is None:
-        return (
-            paragraph(
-                f"Why the failure rate changed is not decomposed: {change['reason']}.", note=True
-            ),
-        )
-    named = (
-        ("total", "Whole change of the failure rate"),
-        ("mix_context", "Traffic: what is asked, and by whom"),
-        ("mix_action", "Routing: which model serves it"),
-        ("within", "The system itself, at equal traffic and routing"),
-    )
-    rows = [
-        Row(
-            words,
-            change[key],
-            told=points(change[key]),
-            tone="other" if key == "total" else "plain",
-        )
-        for key, words in named
-    ]
-    drawn = forest(
-        "Why the failure rate changed",
-        rows, "Percentage points", tick(100, sign=True), [Line(0.0, "no change", limit=False)], stem=0.0,
-    )  # fmt: skip
-    alt = "Change of the failure rate: " + ", ".join(
-        f"{words.lower()} {points(change[key])}" for key, words in named
-    )
-    caption = (
-        f"Over {plural(change['n_cells'], 'cell')} of context and model; the parts sum to the whole "
-        f"(Kitagawa 1955). It describes these two windows, and has no interval. {spans.both(body)}"
-    )
-    return (figure(drawn, f"{alt}.", caption),)
-
-
 # ── tables ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -175,17 +139,3 @@ def _effect(feature: Body) -> str:
     if feature["effect_unit"] == "total_variation":
         return percent(feature["effect"], 1)
     return f"{number(feature['effect'])} sd"
-
-
-def _joint(joint: Body) -> Html:
-    if joint["auc"] is None:
-        return say(
-            '<p class="rr-note">Whether all context columns together tell the windows apart is not '
-            "known: {r}.</p>",
-            r=joint["reason"],
-        )
-    return say(
-        "<p>All context columns together tell the windows apart with an AUC of {auc} "
-        "(95 % interval {low} to {high}; 0.5 is chance).</p>",
-        auc=number(joint["auc"], 3), low=number(joint["low"], 3), high=number(joint["high"], 3),
-    )  # fmt: skip

@@ -1,9 +1,9 @@
-"""Drift: which distributions moved, and why the failure rate did (STATISTICS section 8)."""
+"""Drift: which distributions moved, since when, and what it did (STATISTICS section 8)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from analysis.policy import Policy
 from analysis.stats.kitagawa import decompose_rate_change
@@ -13,12 +13,12 @@ from analysis.telemetry.cluster_choice import MAX_CLUSTERS, MAX_ROWS, N_CERTAIN
 from analysis.telemetry.outcome_cells import outcome_cells
 from analysis.views.drift_checks import (
     FIRST_RELEASE,
-    JOINT_REASON,
     below_floors,
     high_check,
     medium_check,
     unjudged,
 )
+from analysis.views.drift_consequence import Consequence, consequence, consequence_table
 from analysis.views.drift_features import (
     Feature,
     binned_features,
@@ -27,22 +27,15 @@ from analysis.views.drift_features import (
     measure,
     short,
 )
+from analysis.views.drift_joint import Joint, assess_joint, unknown
+from analysis.views.drift_references import Reference
 from analysis.views.drift_tables import distributions, ranking, report
+from analysis.views.drift_time import SeriesChange, changes_over_time, no_changes
+from analysis.views.drift_weeks import SlowDrift, Weeks, assess_weeks
 from analysis.views.drift_words import told
 from analysis.views.result import ViewResult
 
 MIN_CELL_ROWS = 50
-
-
-@dataclass(frozen=True)
-class Joint:
-    """A classifier's power to tell the windows apart by the context columns together."""
-
-    auc: float | None
-    low: float | None
-    high: float | None
-    p_value: float | None
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -60,32 +53,38 @@ class OutcomeChange:
 
 @dataclass(frozen=True)
 class DriftSection:
+    """features: every column. joint: the context together. outcome_change: why the failure rate changed,
+    in numbers; consequence: the same of every metric, with intervals and prices. changes: since when, of
+    `changes_tested` daily series (none, with the reason, where days cannot tell). references, slow:
+    against earlier weeks and releases; they change no check. distributions_sha256: of
+    `tables/drift_distributions.csv`, with which a later review compares; None without a baseline."""
+
     features: tuple[Feature, ...]
     joint: Joint
     outcome_change: OutcomeChange
+    consequence: Consequence
+    changes: tuple[SeriesChange, ...] = ()
+    changes_tested: int = 0
+    changes_reason: str | None = None
+    references: tuple[Reference, ...] = ()
+    slow: tuple[SlowDrift, ...] = ()
+    distributions_sha256: str | None = None
 
 
 def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[DriftSection]:
-    """Every feature's drift, why the failure rate changed, and the three checks."""
-    joint = Joint(None, None, None, None, JOINT_REASON)
+    """What moved, since when, what it did, and the three checks."""
     if telemetry.baseline is None:
-        nothing = OutcomeChange(None, None, None, None, None, 0, FIRST_RELEASE)
-        return ViewResult(
-            section=DriftSection((), replace(joint, reason=FIRST_RELEASE), nothing),
-            checks=tuple(
-                unjudged(f"drift.{name}", "note", FIRST_RELEASE)
-                for name in ("high", "medium", "joint")
-            ),
-            tables={"drift_report.csv": report(())},
-            series={"drift_features": ranking(()), "drift_distributions": distributions((), {})},
-            notes=(f"Drift is not tested: {FIRST_RELEASE}.",),
-        )
+        return _first_release()
     names, notes = drift_columns(telemetry, policy)
     binned = binned_features(telemetry, names)
     measured = [measure(telemetry, name, binned[name]) for name in names]
     features = told(judge(measured, policy), binned, policy.drift.fdr)
-    change = _outcome_change(telemetry, policy)
     floor = below_floors(telemetry)
+    change = _outcome_change(telemetry, policy)
+    together = assess_joint(telemetry, policy, names, floor)
+    time = changes_over_time(telemetry, policy, features, binned)
+    weeks = assess_weeks(telemetry, policy, binned, features)
+    effects = consequence(telemetry, policy, floor)
     notes += [
         f"“{short(f.feature)}” is missing in {100 * (f.missing_baseline or 0):.1f} % of the "
         f"baseline and {100 * (f.missing_candidate or 0):.1f} % of the candidate: missing counts as a value"
@@ -93,22 +92,71 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[DriftSection]:
         if f.p_value is not None
         and max(f.missing_baseline or 0.0, f.missing_candidate or 0.0) > policy.missing.max_rate
     ]
-    notes += _bounded(list(binned.values()))
+    notes += [*_bounded(list(binned.values())), *time.notes, *weeks.notes]
     if change.reason:
         notes.append(f"The change of the failure rate is not decomposed: {change.reason}.")
     return ViewResult(
-        section=DriftSection(features, joint, change),
+        section=DriftSection(
+            features=features,
+            joint=together.joint,
+            outcome_change=change,
+            consequence=effects,
+            changes=time.found,
+            changes_tested=time.n_series,
+            changes_reason=time.reason,
+            references=weeks.references,
+            slow=weeks.slow,
+            distributions_sha256=weeks.distributions_sha256,
+        ),
         checks=(
             high_check(telemetry, policy, features, floor),
             medium_check(policy, features, floor),
-            unjudged("drift.joint", "note", JOINT_REASON),
+            together.check,
         ),
-        tables={"drift_report.csv": report(features)},
+        tables={
+            "drift_report.csv": report(features),
+            "drift_consequence.csv": consequence_table(effects),
+            **weeks.tables,
+        },
         series={
             "drift_features": ranking(features),
             "drift_distributions": distributions(features, binned),
+            "drift_days": time.days,
+            **weeks.series,
         },
         notes=tuple(notes),
+    )
+
+
+def _first_release() -> ViewResult[DriftSection]:
+    """Nothing to compare with: every table and series is there, and empty."""
+    nothing = OutcomeChange(None, None, None, None, None, 0, FIRST_RELEASE)
+    together, weeks, time = (
+        unknown(FIRST_RELEASE, action="Nothing to do."),
+        Weeks.none(),
+        no_changes(FIRST_RELEASE),
+    )
+    return ViewResult(
+        section=DriftSection(
+            (), together.joint, nothing, Consequence(), changes_reason=FIRST_RELEASE
+        ),
+        checks=(
+            unjudged("drift.high", FIRST_RELEASE),
+            unjudged("drift.medium", FIRST_RELEASE),
+            together.check,
+        ),
+        tables={
+            "drift_report.csv": report(()),
+            "drift_consequence.csv": consequence_table(Consequence()),
+            **weeks.tables,
+        },
+        series={
+            "drift_features": ranking(()),
+            "drift_distributions": distributions((), {}),
+            "drift_days": time.days,
+            **weeks.series,
+        },
+        notes=(f"Drift is not tested: {FIRST_RELEASE}.",),
     )
 
 

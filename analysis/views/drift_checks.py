@@ -1,10 +1,9 @@
-"""The checks of drift: strong and medium drift of columns, and of the context together."""
+"""The checks of drifting columns: strong drift, and medium drift."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 from analysis.check import Check, Interval, RegressionTest, rounded
 from analysis.policy import Policy
@@ -14,7 +13,6 @@ from analysis.views.drift_features import RANK, Feature, or_least, short
 from analysis.views.health_checks import MAX_CLUSTER_SHARE, MIN_EFFECTIVE_CLUSTERS
 
 NOTHING_TESTED = "no column could be tested for drift"
-JOINT_REASON = "the joint comparison of context columns is not computed yet"
 FIRST_RELEASE = "there is no baseline: this is declared as a first release"
 
 
@@ -24,7 +22,7 @@ def high_check(
     """Whether a counted feature is high. floor: why the windows are too small to tell, or None."""
     counted = [f for f in features if f.counted and f.p_value is not None]
     if not counted or telemetry.baseline is None:
-        return unjudged("drift.high", "hold", NOTHING_TESTED)
+        return unjudged("drift.high", NOTHING_TESTED)
     high = [f for f in counted if f.severity == "high"]
     edge = policy.drift.high.psi
     tested = _tested(counted)
@@ -92,13 +90,13 @@ def medium_check(policy: Policy, features: Sequence[Feature], floor: str | None)
     """Whether a counted feature is medium or high."""
     counted = [f for f in features if f.counted and f.p_value is not None]
     if not counted or floor:
-        return unjudged("drift.medium", "note", floor or NOTHING_TESTED)
+        return unjudged("drift.medium", floor or NOTHING_TESTED)
     found = [f for f in counted if RANK[f.severity] >= RANK["medium"]]
     edge = f"stability index of {policy.drift.medium.psi:g} or more"
     tested = _tested(counted)
     verb = "drifts" if len(found) == 1 else "drift"
     return replace(
-        unjudged("drift.medium", "note", ""),
+        unjudged("drift.medium", ""),
         outcome="fail" if found else "pass",
         value=float(len(found)),
         support=max(f.support for f in counted),
@@ -114,29 +112,22 @@ def medium_check(policy: Policy, features: Sequence[Feature], floor: str | None)
     )
 
 
-_SUBJECTS = {
-    "drift.high": "Strong drift",
-    "drift.medium": "Medium drift",
-    "drift.joint": "Joint drift of the context",
-}
+_SUBJECTS = {"drift.high": "Strong drift", "drift.medium": "Medium drift"}
 
 
-def unjudged(check_id: str, severity: Literal["hold", "note"], reason: str) -> Check:
-    """A check that cannot be judged, and why."""
-    joint = check_id == "drift.joint"
+def unjudged(check_id: str, reason: str) -> Check:
+    """A check of columns that cannot be judged, and why."""
     return Check.of(
         check_id,
         "drift",
         "inconclusive",
-        severity,
+        "hold" if check_id == "drift.high" and reason != FIRST_RELEASE else "note",
         Interval.unknown(),
-        limit=None if joint else 0.0,
-        unit="AUC" if joint else "features",
+        limit=0.0,
+        unit="features",
         reason=reason,
         sentence=f"{_SUBJECTS[check_id]} is not judged: {reason}.",
-        action="Read the drift page column by column."
-        if joint and reason == JOINT_REASON
-        else "Nothing to do."
+        action="Nothing to do."
         if reason == FIRST_RELEASE
         else "Provide what is missing, or wait for more traffic, then review again.",
     )
