@@ -131,7 +131,8 @@ def _figure(body: Body, found: list[Body], days: pd.DataFrame) -> Html:
         + scale_y_continuous(expand=(0.05, 0, 0.22, 0))
         + labs(title=heading("Since when: daily levels that changed"), x="Day, UTC", y="")
         + look("y")
-        + theme(strip_text=element_text(ha="left", weight="bold", size=NOTE - 0.5))
+        + theme(strip_text=element_text(ha="left", weight="bold", size=NOTE - 1), panel_spacing_y=0.05,
+                axis_text=element_text(size=NOTE - 1))
     )  # fmt: skip
     start = _start(body)
     if start is not None:
@@ -155,11 +156,11 @@ def _figure(body: Body, found: list[Body], days: pd.DataFrame) -> Html:
         f"{dot}: days; crosses: days that stand alone, and count for no level; blue: the level of a usual week; "
         f"band: the days on which the last change may have begun (95 %).{line}{more} {spans.both(body)}"
     )
-    return figure(svg(plot, height=0.9 + 1.35 * rows), f"{alt}.", caption)
+    return figure(svg(plot, height=0.9 + 1.6 * rows), f"{alt}.", caption)
 
 
 def _panel(rank: int, change: Body) -> str:
-    return label(f"{rank + 1}. {name(change)}{_UNITS[change['unit']]}", 36)
+    return label(f"{rank + 1}. {name(change)}{_UNITS[change['unit']]}", 60, width=27)
 
 
 def _day(utc: str) -> pd.Timestamp:
@@ -226,16 +227,16 @@ def _length(change: Body) -> int:
 
 def _table(body: Body, found: list[Body], tested: int) -> Html:
     rows = [
-        [str(rank), prose(name(c)),
+        [prose(name(c)),
          over(moment(c["since_utc"]), f"{moment(c['low_utc'])} to {moment(c['high_utc'])}"),
          _SHAPES[c["shape"]], _form(c)(c["before"]), _form(c)(c["after"]), _RELATIONS[c["relation"]],
-         small(c["q_value"]), count(c["support"])]
-        for rank, c in enumerate(found, 1)
+         small(c["q_value"])]
+        for c in found
     ]  # fmt: skip
     return table(
         "Since when",
-        [text("No."), text("Series"), text("Since, UTC"), text("Shape"), Column("Before"), Column("After"),
-         text("The release"), Column("q"), Column("Interactions")],
+        [text("Series"), Column("Since, UTC"), text("Shape"), Column("Before"), Column("After"),
+         text("The release"), Column("q")],
         rows,
         f"{spans.both(body)} The last change of each of the {plural(len(found), 'series', 'series')} that "
         f"changed, of {tested} looked at; whole days. Below the day: the first and last on which it may have "
