@@ -68,6 +68,10 @@ def _parts(body: Body, m: Body) -> tuple[Html, ...]:
         return ()
     rate = m["unit"] == "rate"
     form: Format = points if rate else _money
+    if m["metric"] != "failure" and not any(_changed(m[key]) for key, _ in _PARTS):
+        # A figure whose every interval holds 0 tells no more than a sentence.
+        told = ", ".join(f"{words.lower()} {stated(m[key], form)}" for key, words in _PARTS)
+        return (paragraph(f"Change of the {_TITLES[m['metric']]}, within chance: {told}."),)
     rows = [
         Row(
             words, m[key]["value"], m[key]["low"], m[key]["high"], told=stated(m[key], form),
