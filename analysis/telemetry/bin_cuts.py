@@ -113,6 +113,19 @@ def twentieths(ordered: np.ndarray) -> tuple[list[float], list[float]]:
     return sorted(set(values[1::2])), sorted(set(values))
 
 
+def below_atoms(ordered: np.ndarray) -> list[float]:
+    """Of rising values, the next smaller one of each that is two deciles or more.
+
+    Merged ties leave such a value in one bin with all that lies below it, down to the decile before:
+    of a score that is mostly 1, every row, and what turns below 1 would not be seen.
+    """
+    n = len(ordered)
+    deciles = [float(ordered[-(-n * i // 10) - 1]) for i in range(1, 10)] if n else []
+    atoms = {low for low, high in itertools.pairwise(deciles) if low == high}
+    places = [int(np.searchsorted(ordered, atom, side="left")) for atom in atoms]
+    return sorted({float(ordered[place - 1]) for place in places if place > 0})
+
+
 def cut_numbers(edges: Sequence[float], points: Sequence[float]) -> Cut:
     """Bins between the edges. points: baseline values, of which some stand for bins."""
     shown = _shown(edges)
@@ -146,13 +159,15 @@ def cut_categories(baseline: Mapping[Value, int], known: int, total: int) -> Cut
 
 
 def _representatives(edges: Sequence[float], points: Sequence[float]) -> list[float]:
-    """The middle one of the baseline's twentieths in each bin; the bin's lower edge without any."""
+    """The middle one of the baseline's twentieths in each bin; an edge of the bin without any."""
     values = np.asarray(points)
     bins = np.searchsorted(np.asarray(edges), values, side="left")
     found = []
     for index in range(len(edges) + 1):
         inside = values[bins == index]
-        found.append(float(inside[(len(inside) - 1) // 2]) if len(inside) else edges[index - 1])
+        found.append(
+            float(inside[(len(inside) - 1) // 2]) if len(inside) else edges[max(index - 1, 0)]
+        )
     return found
 
 

@@ -1,6 +1,7 @@
 """Cuts columns into bins in the engine, and reduces them to counts and second moments.
 
-The bins come from the baseline alone: deciles of a number (ties merged), the categories of a text.
+The bins come from the baseline alone: deciles of a number (ties merged, a value that is two of them
+or more apart from what lies below it), the categories of a text.
 Missing values are a bin of their own; so are categories that the baseline lacks. Counts are exact.
 Deciles come from all of the baseline's rows or, of many, from a bounded part of them; second
 moments over clusters from all clusters or, of many, from a bounded part (`cluster_choice`).
@@ -22,6 +23,7 @@ from analysis.telemetry.bin_counts import BinCounts, DayCount, by_bin, by_value,
 from analysis.telemetry.bin_cuts import (
     Cut,
     Reading,
+    below_atoms,
     cut_categories,
     cut_numbers,
     is_moment,
@@ -228,7 +230,7 @@ _Samples = tuple[_Sample, _Sample]  # baseline, candidate
 
 @dataclass(frozen=True)
 class _Edges:
-    """Distinct deciles and twentieths. many_values: more distinct ones than a category each."""
+    """Where a number is cut, and its twentieths. many_values: more distinct ones than a category each."""
 
     edges: Sequence[float] = ()
     points: Sequence[float] = ()
@@ -240,7 +242,8 @@ class _Edges:
         if samples is None:
             return cls()
         ordered = samples[0].values
-        edges, points = twentieths(ordered)
+        deciles, points = twentieths(ordered)
+        edges = sorted({*deciles, *below_atoms(ordered)})
         n_values = int((np.diff(ordered) > 0).sum()) + 1
         return cls(edges, points, bool(edges) and n_values > MAX_DISCRETE_VALUES)
 

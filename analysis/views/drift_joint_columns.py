@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.stats.boosted_tables import CodedColumn
-from analysis.telemetry.bin_cuts import MISSING, OTHER, cut_numbers
+from analysis.telemetry.bin_cuts import MISSING, OTHER, below_atoms, cut_numbers
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -69,9 +69,11 @@ def _text(value: object) -> str:
 def _quantiles(name: str, numbers: Floats, known: Floats) -> ContextColumn:
     missing = np.isnan(numbers)
     codes, labels = [], []
+    below = below_atoms(known)
     for bins in N_QUANTILES:
         ranks = [-(-len(known) * i // bins) for i in range(1, bins)]
-        edges = sorted({float(known[max(rank, 1) - 1]) for rank in ranks} - {float(known[-1])})
+        quantiles = {float(known[max(rank, 1) - 1]) for rank in ranks}
+        edges = sorted({*quantiles, *below} - {float(known[-1])})
         names = cut_numbers(edges, edges).labels if edges else ("(any)", MISSING)
         code = np.where(missing, len(edges) + 1, np.searchsorted(edges, numbers, side="left"))
         codes.append(code.astype(np.int64))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from analysis.stats.divergence import Holders
 from analysis.telemetry import bin_moments, bins, cluster_choice
-from analysis.telemetry.bin_cuts import cut_categories, twentieths
+from analysis.telemetry.bin_cuts import below_atoms, cut_categories, twentieths
 from analysis.telemetry.bins import BinnedColumn, DriftColumn, bin_columns
 from analysis.telemetry.cluster_choice import CLUSTERS, choose, window_sample
 from analysis.telemetry.engine import DuckDB, Parameters
@@ -282,6 +282,21 @@ class TestValues:
         edges, points = twentieths(ordered)
         assert points == sorted(set(row[0]))
         assert edges == sorted(set(row[0][1::2]))
+
+    def test_what_lies_below_a_frequent_value_has_a_bin_of_its_own(self) -> None:
+        scores = np.array([0.2, 0.4, 0.4, 0.7] + [1.0] * 46)
+        assert below_atoms(np.sort(scores)) == [0.7]
+        fact = with_values(lambda rng, n: np.where(rng.random(n) < 0.05, rng.random(n), 1.0))
+        fact.loc[fact["win"] == 1, "odd"] = 0.5
+        column = binned(fact, (DriftColumn("odd", "DOUBLE"),))["odd"]
+        assert len(column.labels) == 2
+        assert 0.02 < column.clusters.shares[0, 0] < 0.08
+        assert column.clusters.shares[1, 0] == 1.0
+
+    def test_nothing_lies_below_a_frequent_least_value_and_ties_of_one_decile_stay(self) -> None:
+        assert below_atoms(np.array([0.0] * 60 + list(range(1, 41)))) == []
+        assert below_atoms(np.array([1.0, 2, 3] + [4.0] * 10 + list(range(5, 92)))) == []
+        assert below_atoms(np.array([])) == []
 
     def test_what_is_not_finite_is_missing_and_zero_has_no_sign(self) -> None:
         fact = with_values(

@@ -164,6 +164,13 @@ class TestWhatIsTested:
         assert outcome(result, "drift.high") == outcome(result, "drift.medium") == "pass"
 
 
+def spoil_scores(rows: pd.DataFrame, rng: np.random.Generator) -> None:
+    """A score that is 1 almost everywhere; of the candidate's, a third less is."""
+    lower = np.where(candidate(rows), 0.4, 0.08)
+    score = rng.random(len(rows)).round(3)
+    rows["response_quality_score"] = np.where(rng.random(len(rows)) < lower, score, 1.0)
+
+
 def shift_channel(rows: pd.DataFrame, rng: np.random.Generator) -> None:
     late = candidate(rows)
     rows.loc[late, "channel"] = rng.choice(["web", "api", "mobile"], late.sum(), p=[0.2, 0.3, 0.5])
@@ -188,6 +195,7 @@ class TestPlantedDrift:
             (shift_channel, "channel", "total_variation"),
             (slow_down, "latency_ms", "wasserstein"),
             (lose_values, "latency_ms", "wasserstein"),
+            (spoil_scores, "response_quality_score", "wasserstein"),
         ],
     )
     def test_large_drift_is_high_and_fails_the_check(

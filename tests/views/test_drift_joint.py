@@ -255,6 +255,12 @@ class TestEncoding:
         assert [len(x) for x in many.labels] == [16, 8, 4]
         assert np.bincount(many.coded.codes[2]).tolist() == [250, 250, 250, 250]
 
+    def test_a_number_that_is_mostly_its_largest_value_varies(self) -> None:
+        values = pd.Series([*np.arange(40) / 40, *np.ones(960)])
+        column = encode("top_p", values, np.ones(1000, dtype=bool), as_number=True)
+        assert column.varies
+        assert np.bincount(column.coded.codes[0]).tolist() == [40, 960]
+
     def test_bins_come_from_the_fitted_rows_alone(self) -> None:
         fitted = np.arange(1000) < 500
         a = encode("x", pd.Series(np.arange(1000.0)), fitted, as_number=True)
