@@ -82,8 +82,9 @@ class Spread:
         if sample.design_effect is not None:
             return sample.design_effect
         days = 1 / sample.day_share if sample.day_share > 0 else math.inf
-        longer = [effect for held, effect in self.effects if held >= days]
-        return longer[0] if longer else max(effect for _, effect in self.effects)
+        longer = [held for held, _ in self.effects if held >= days]
+        # Of windows as long as each other the larger: the few large users may all be in one arm.
+        return max(effect for held, effect in self.effects if not longer or held == longer[0])
 
 
 @dataclass(frozen=True)

@@ -221,6 +221,13 @@ class TestTrend:
         assert len(found.steps) == 7
 
 
+def test_of_two_arms_as_long_the_one_with_the_larger_users_tells_the_design_effect() -> None:
+    none = np.zeros((2, 2))
+    spread = Spread(((14.0, 2.0), (14.0, 9.0), (42.0, 5.0)), 1.0, 1e6, none, none, 0.0)
+    week, month, quarter = (of_days(np.tile([30.0, 70.0], (days, 1))) for days in (7, 28, 90))
+    assert [spread.effect_of(sample) for sample in (week, month, quarter)] == [9.0, 5.0, 9.0]
+
+
 def rates(runs: int, weeks: int, n_week: int, seed: int, **effects: Any) -> tuple[float, float]:
     """How often each test is below 5 % without drift."""
     rng = np.random.default_rng(seed)
