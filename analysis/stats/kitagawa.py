@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 Context = Hashable
 Action = Hashable
 OTHER = ("other",)
+NEW, GONE = ("other", "new"), ("other", "gone")
+"""Actions of what is small in its context: in both windows, in the candidate alone, in the baseline alone."""
+MIN_ACTION_ROWS = 20
+"""Rows from which an action stands alone in its context."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +54,40 @@ class RateChange:
 
 
 def pool_small_cells(
-    cells: Mapping[tuple[Context, Action], Cell], min_rows: int = 50
+    cells: Mapping[tuple[Context, Action], Cell],
+    min_rows: int = 50,
+    min_action_rows: int = MIN_ACTION_ROWS,
 ) -> dict[tuple[Context, Action], Cell]:
-    """`cells` with those under `min_rows` in either window pooled into one.
+    """`cells` with small contexts pooled into one, and in the others small actions pooled by context.
 
-    A cell that one window lacks altogether, and that is large enough in the other, stays: it is a
-    change of mix, which the pool would hide. Cells without a row in either window are left out.
+    A context is small under `min_rows` in either window, an action of it under `min_action_rows`. So
+    no action leaves its context, whose share stays what it is: in one pool for all cells, routing to
+    or from small ones would be told as a change of traffic. What one window lacks altogether, and is
+    large enough in the other, stays: it is a change of mix, which a pool would hide; small ones of
+    that kind pool among themselves. Cells without a row in either window are left out.
     """
+    rows: dict[Context, list[int]] = {}
+    for (context, _), cell in cells.items():
+        held = rows.setdefault(context, [0, 0])
+        for w in (0, 1):
+            held[w] += cell.support[w]
     kept: dict[tuple[Context, Action], Cell] = {}
-    pool: Cell | None = None
     for key in sorted(cells, key=repr):
         cell = cells[key]
-        low, high = sorted(cell.support)
-        if high <= 0:
+        if max(cell.support) <= 0:
             continue
-        if low >= min_rows or (low == 0 and high >= min_rows):
-            kept[key] = cell
-        else:
-            pool = cell if pool is None else pool + cell
-    if pool is not None:
-        kept[OTHER, OTHER] = pool
+        if not _is_large(rows[key[0]], min_rows):
+            key = (OTHER, OTHER)
+        elif not _is_large(cell.support, min(min_action_rows, min_rows)):
+            action = NEW if not cell.support[0] else GONE if not cell.support[1] else OTHER
+            key = (key[0], action)
+        kept[key] = kept[key] + cell if key in kept else cell
     return kept
+
+
+def _is_large(rows: Sequence[int], least: int) -> bool:
+    """Enough rows in each window that has any."""
+    return max(rows) > 0 and all(n >= least or n == 0 for n in rows)
 
 
 def decompose_rate_change(

@@ -19,15 +19,19 @@ import numpy as np
 import pandas as pd
 
 from analysis.stats.influence import Day, Linearised, Spread, spread
+from analysis.stats.kitagawa import MIN_ACTION_ROWS
 from analysis.telemetry.cluster_choice import CLUSTERS, IN_WINDOWS, Choice, choose, forget
 from analysis.telemetry.engine import Engine
 from analysis.telemetry.moments import Metric
+from analysis.telemetry.outcome_cells import ALONE, ONLY_GONE, ONLY_NEW, OTHERS, kind_of_cell
+from analysis.telemetry.outcome_cells import SMALL as SMALL_CELL
 from analysis.telemetry.sql import identifier
 
 MAX_VALUES = 200
 """Cells of a dimension that are told apart; the others count as small."""
 SMALL, UNSEEN = 0, -1
 """Cells of what is small: what of it the baseline has rows of, and what it has none of."""
+_POOLED = {OTHERS: "(other)", ONLY_NEW: "(other, new)", ONLY_GONE: "(other, gone)"}
 _BITS = 59
 _ROWS = "consequence_rows"
 _CHOSEN = "consequence_chosen"
@@ -120,17 +124,26 @@ class CellSums:
         listed = "".join(f"{k}, " for k in names)
         place = f"ORDER BY rows0 + rows1 DESC{''.join(f', {k}' for k in names)}"
         most = f"AND place <= {MAX_VALUES}" if part.crowded else ""
+        context = ", ".join(names[: part.n_context])
+        within = f"PARTITION BY {context}" if context else ""
+        pool = f"PARTITION BY {', '.join([*names[: part.n_context], 'kind'])}"
+        has_actions = part.n_context < len(part.columns)
         self._engine.create(
             f"consequence_cells_{i}",
             f"""
-            SELECT {listed} CASE WHEN rows0 + rows1 > 0 AND (rows0 >= $least OR rows0 = 0)
-                                  AND (rows1 >= $least OR rows1 = 0) {most} THEN place
-                                 WHEN rows0 > 0 THEN {SMALL} ELSE {UNSEEN} END AS cell
-            FROM (SELECT {listed} rows0, rows1, row_number() OVER ({place}) AS place
-                  FROM (SELECT {"".join(f"{k}, " for k in keys)} {rows}
-                        FROM fact f WHERE {IN_WINDOWS} {grouped}) counted) placed
+            SELECT {listed} kind,
+                   CASE WHEN kind = {ALONE} THEN place
+                        WHEN kind <> {SMALL_CELL} THEN min(place) OVER ({pool})
+                        WHEN rows0 > 0 THEN {SMALL} ELSE {UNSEEN} END AS cell
+            FROM (SELECT {listed} rows0, rows1, place,
+                         {kind_of_cell(most, has_actions=has_actions)} AS kind
+                  FROM (SELECT {listed} rows0, rows1, row_number() OVER ({place}) AS place,
+                               sum(rows0) OVER ({within}) AS context0,
+                               sum(rows1) OVER ({within}) AS context1
+                        FROM (SELECT {"".join(f"{k}, " for k in keys)} {rows}
+                              FROM fact f WHERE {IN_WINDOWS} {grouped}) counted) placed) judged
             """,
-            {"least": self._min_rows},
+            {"least": self._min_rows, "least_action": min(MIN_ACTION_ROWS, self._min_rows)},
         )
 
     def _code(self) -> None:
@@ -168,22 +181,27 @@ class CellSums:
 
     def _cells(self, i: int) -> Cells:
         size = len(self._partitions[i].columns)
+        n_context = self._partitions[i].n_context
         texts = ", ".join(f"CAST(k{j} AS VARCHAR)" for j in range(size))
         named = (
             self._engine.rows(
-                f"SELECT cell, {texts} FROM consequence_cells_{i} WHERE cell > {SMALL}"
+                f"SELECT cell, kind, {texts} FROM consequence_cells_{i} WHERE cell > {SMALL}"
             )
             if size
-            else [(1,)]
+            else [(1, ALONE)]
         )
-        values = {int(cell): tuple(None if v is None else str(v) for v in own)
-                  for cell, *own in named}  # fmt: skip
+        values: dict[int, tuple[str | None, ...]] = {}
+        for cell, kind, *own in named:
+            texts_of = [None if v is None else str(v) for v in own]
+            if int(kind) != ALONE:
+                texts_of[n_context:] = [_POOLED[int(kind)]] * (size - n_context)
+            values[int(cell)] = tuple(texts_of)
         listed = ", ".join(f"sum(n{m}), sum(y{m})" for m in range(len(self._metrics)))
         rows = self._engine.rows(
             f"SELECT cell, win, {listed} FROM consequence_sums_{i} GROUP BY cell, win"
         )
         held = {int(row[0]) for row in rows}
-        ids = sorted((c for c in held if c > SMALL), key=lambda c: repr(values[c]))
+        ids = sorted((c for c in held if c > SMALL), key=lambda c: (repr(values[c]), c))
         ids += [c for c in (SMALL, UNSEEN) if c in held]
         place = {cell: k for k, cell in enumerate(ids)}
         n = np.zeros((len(self._metrics), 2, len(ids)), dtype=object)

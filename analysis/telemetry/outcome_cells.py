@@ -4,9 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from analysis.stats.kitagawa import OTHER, Cell
+from analysis.stats.kitagawa import GONE, MIN_ACTION_ROWS, NEW, OTHER, Cell
 from analysis.telemetry.engine import Engine
 from analysis.telemetry.sql import identifier
+
+SMALL, ALONE, OTHERS, ONLY_NEW, ONLY_GONE = range(5)
+"""What a cell counts as: part of what is small, itself, or part of its context's small actions."""
+_POOLS: dict[int, Hashable] = {SMALL: OTHER, OTHERS: OTHER, ONLY_NEW: NEW, ONLY_GONE: GONE}
+
+
+def kind_of_cell(alone: str = "", *, has_actions: bool = True) -> str:
+    """The kind as SQL over rows0, rows1 of a cell and context0, context1 of its context.
+
+    alone: further conditions of a cell that stands alone, each after AND. has_actions: whether a cell is
+    less than its context. Reads $least and $least_action.
+    """
+
+    def large(rows: str, least: str) -> str:
+        return " AND ".join(f"({rows}{w} >= ${least} OR {rows}{w} = 0)" for w in (0, 1))
+
+    inside = (
+        f"WHEN rows0 = 0 THEN {ONLY_NEW} WHEN rows1 = 0 THEN {ONLY_GONE} ELSE {OTHERS}"
+        if has_actions
+        else f"ELSE {SMALL}"
+    )
+    return (
+        f"CASE WHEN rows0 + rows1 = 0 OR NOT ({large('context', 'least')}) THEN {SMALL} "
+        f"WHEN {large('rows', 'least_action')} {alone} THEN {ALONE} {inside} END"
+    )
 
 
 def outcome_cells(
@@ -14,8 +39,8 @@ def outcome_cells(
 ) -> dict[tuple[Hashable, Hashable], Cell]:
     """Labelled and failed rows of each context × action.
 
-    Cells under `min_rows` in either window come as one, under the key (`OTHER`, `OTHER`), but for
-    those that are absent in one window and large in the other (`stats.kitagawa.pool_small_cells`).
+    Small contexts come as one, under the key (`OTHER`, `OTHER`), and so do the small actions of a
+    context, under the actions `OTHER`, `NEW` and `GONE` (`stats.kitagawa.pool_small_cells`).
     """
     keys = [f"f.{identifier(c)} AS k{i}" for i, c in enumerate((*context, *action))]
     names = [f"k{i}" for i in range(len(keys))]
@@ -26,30 +51,33 @@ def outcome_cells(
         for win in (0, 1)
     )
     grouped = f"GROUP BY {', '.join(str(i + 1) for i in range(len(keys)))}" if keys else ""
-    single = "".join(f"CASE WHEN large = 1 THEN {k} END, " for k in names)
+    split = len(context)
+    within = f"PARTITION BY {', '.join(names[:split])}" if split else ""
+    single = [f"CASE WHEN kind > 0 THEN {k} END, " for k in names[:split]]
+    single += [f"CASE WHEN kind = 1 THEN {k} END, " for k in names[split:]]
+    listed = "".join(f"{k}, " for k in names)
     rows = engine.rows(
         f"""
         WITH cells AS (
             SELECT {"".join(f"{k}, " for k in keys)} {sums} FROM fact f
             WHERE f.win IS NOT NULL AND f.failure IS NOT NULL AND f.weight > 0 {grouped}
-        ), judged AS (
-            SELECT {"".join(f"{k}, " for k in names)} n0, y0, rows0, n1, y1, rows1,
-                   CASE WHEN (rows0 >= $least OR rows0 = 0) AND (rows1 >= $least OR rows1 = 0)
-                        THEN 1 ELSE 0 END AS large
+        ), placed AS (
+            SELECT {listed} n0, y0, rows0, n1, y1, rows1,
+                   sum(rows0) OVER ({within}) AS context0, sum(rows1) OVER ({within}) AS context1
             FROM cells
+        ), judged AS (
+            SELECT {listed} n0, y0, rows0, n1, y1, rows1, {kind_of_cell()} AS kind FROM placed
         )
-        SELECT {single} large, sum(n0), sum(y0), sum(rows0), sum(n1), sum(y1), sum(rows1)
+        SELECT {"".join(single)} kind, sum(n0), sum(y0), sum(rows0), sum(n1), sum(y1), sum(rows1)
         FROM judged GROUP BY {", ".join(str(i + 1) for i in range(len(keys) + 1))}
         """,
-        {"least": min_rows},
+        {"least": min_rows, "least_action": min(MIN_ACTION_ROWS, min_rows)},
     )
     found: dict[tuple[Hashable, Hashable], Cell] = {}
-    split = len(context)
     for row in rows:
-        *values, large = row[: len(keys) + 1]
+        *values, kind = row[: len(keys) + 1]
         n0, y0, rows0, n1, y1, rows1 = (int(v) for v in row[len(keys) + 1 :])
-        key: tuple[Hashable, Hashable] = (OTHER, OTHER)
-        if large:
-            key = (tuple(map(repr, values[:split])), tuple(map(repr, values[split:])))
-        found[key] = Cell((n0, n1), (y0, y1), (rows0, rows1))
+        of: Hashable = tuple(map(repr, values[:split])) if kind else OTHER
+        by: Hashable = tuple(map(repr, values[split:])) if kind == ALONE else _POOLS[kind]
+        found[of, by] = Cell((n0, n1), (y0, y1), (rows0, rows1))
     return found

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.stats.kitagawa import OTHER, Cell, decompose_rate_change, pool_small_cells
+from analysis.stats.kitagawa import GONE, NEW, OTHER, Cell, decompose_rate_change, pool_small_cells
 
 
 def cell(n0: int, y0: int, n1: int, y1: int) -> Cell:
@@ -51,22 +51,47 @@ def test_each_cause_gets_its_own_effect(
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_small_cells_are_pooled_and_lose_no_row() -> None:
+def test_small_actions_are_pooled_in_their_context_and_lose_no_row() -> None:
     cells = {
         ("x", "a"): cell(900, 9, 900, 9),
-        ("x", "b"): cell(49, 5, 900, 90),
-        ("y", "a"): cell(900, 9, 3, 1),
-        ("y", "b"): cell(0, 0, 10, 2),
+        ("x", "b"): cell(19, 5, 900, 90),
+        ("x", "c"): cell(900, 9, 3, 1),
+        ("x", "d"): cell(0, 0, 10, 2),
+        ("x", "e"): cell(0, 0, 5, 2),
+        ("x", "f"): cell(7, 1, 0, 0),
+        ("x", "g"): cell(0, 0, 20, 2),
     }
     pooled = pool_small_cells(cells)
-    assert set(pooled) == {("x", "a"), (OTHER, OTHER)}
-    assert pooled[OTHER, OTHER].n == (949, 913)
-    assert pooled[OTHER, OTHER].y == (14, 93)
+    assert set(pooled) == {
+        ("x", "a"), ("x", "g"), ("x", OTHER), ("x", NEW), ("x", GONE)
+    }  # fmt: skip
+    assert pooled["x", OTHER] == Cell((919, 903), (14, 91), (919, 903))
+    assert pooled["x", NEW].n == (0, 15)
+    assert pooled["x", GONE].n == (7, 0)
 
 
-def test_a_cell_that_one_window_lacks_is_pooled_only_where_it_is_small() -> None:
-    cells = {("x", "a"): cell(0, 0, 50, 5), ("x", "b"): cell(49, 5, 0, 0)}
-    assert set(pool_small_cells(cells)) == {("x", "a"), (OTHER, OTHER)}
+def test_small_contexts_are_one() -> None:
+    cells = {
+        ("x", "a"): cell(40, 4, 900, 9),
+        ("x", "b"): cell(9, 4, 900, 9),
+        ("y", "a"): cell(49, 5, 0, 0),
+        ("z", "a"): cell(50, 5, 0, 0),
+    }
+    pooled = pool_small_cells(cells)
+    assert set(pooled) == {("z", "a"), (OTHER, OTHER)}
+    assert pooled[OTHER, OTHER].n == (98, 1800)
+
+
+def test_routing_to_few_rows_is_no_change_of_traffic() -> None:
+    """Sixty contexts of 100 rows, in each of which half of what the worse model had goes to the better one."""
+    cells = {}
+    for x in range(60):
+        cells[x, "worse"] = cell(80, 16, 40, 8)
+        cells[x, "better"] = cell(20, 1, 60, 3)
+    found = decompose_rate_change(cells)
+    assert found is not None
+    assert found.mix_action == pytest.approx(found.total) == pytest.approx(-0.06)
+    assert found.mix_context == pytest.approx(0.0, abs=1e-12)
 
 
 def test_support_decides_and_not_weighted_rows() -> None:

@@ -42,7 +42,7 @@ def world(n: int = 6000, seed: int = 1) -> pd.DataFrame:
             "weight": rng.integers(0, 4, n),
             "cluster": rng.geometric(0.004, n),
             "day": rng.integers(0, 9, n),
-            "use": rng.choice(["x", "y"], n),
+            "use": rng.choice(["x", "y", "rare"], n, p=[0.5, 0.494, 0.006]),
             "tier": pd.array(rng.geometric(0.4, n), dtype="Int64"),
             "model": model,
         }
@@ -100,7 +100,12 @@ def influences(fact: pd.DataFrame, cells: Cells, column: Column) -> pd.Series:
         rows["use"], rows["model"], rows["win"], rows["weight"], value, known, strict=True
     ):
         key = (use, None if pd.isna(model) else model)
-        at = place.get(key, small.get(0 if (use, str(model)) in has else -1, -1))
+        if key in place:
+            at = place[key]
+        elif use == "rare":
+            at = small.get(0 if (use, str(model)) in has else -1, -1)
+        else:
+            at = place[use, "(other)"]
         a, b = column.form.on_n[win, at], column.form.on_y[win, at]
         out.append(weight * (a + b * float(v)) if k else 0.0)
     return pd.Series(out, index=rows.index)
