@@ -205,7 +205,7 @@ def column_series(
         gone = [i for i, label in enumerate(column.labels) if _is_missing(column, i, label)]
         if moved >= LEAST_MISSING and gone:
             out.append(_share(feature.feature, "missing_rate", None, column, gone, (), days))
-        inside, tracked = _moved_most(column, gone)
+        inside, tracked = _moved_most(column, gone, _LACKING.get(feature.statistic))
         if inside:
             out.append(_share(feature.feature, "share", tracked, column, inside, gone, days))
     return _distinct([*beside, *out])[len(_distinct(beside)) :]
@@ -229,11 +229,18 @@ def _is_missing(column: BinnedColumn, place: int, label: str) -> bool:
     return label == MISSING and place == len(column.labels) - 1
 
 
-def _moved_most(column: BinnedColumn, gone: Sequence[int]) -> tuple[list[int], str | None]:
+_LACKING = {"new_category": 0, "vanished_category": 1}
+"""The window that lacks what a column's own test is about."""
+
+
+def _moved_most(
+    column: BinnedColumn, gone: Sequence[int], lacking: int | None
+) -> tuple[list[int], str | None]:
     """The bins whose share moved most among known values, and how they are called.
 
     Of numbers those above the edge at which the distributions lie farthest apart (Kolmogorov and Smirnov's
-    distance), of categories the one that moved most.
+    distance), of categories the one that moved most. lacking: the window that has none of it, where that is
+    what drifts: a rare value that is new moves less than large ones do by chance.
     """
     known = [i for i in range(len(column.labels)) if i not in gone]
     shares = column.clusters.shares[:, known]
@@ -242,7 +249,11 @@ def _moved_most(column: BinnedColumn, gone: Sequence[int]) -> tuple[list[int], s
         return [], None
     change = (shares / total)[1] - (shares / total)[0]
     if column.kind == "categorical":
-        place = known[int(np.argmax(np.round(np.abs(change), 12)))]
+        size = np.round(np.abs(change), 12)
+        if lacking is not None:
+            own = column.clusters.counts[lacking, known] == 0
+            size = np.where(own, size, 0.0) if own.any() else size
+        place = known[int(np.argmax(size))]
         return [place], column.labels[place]
     upper = np.cumsum(change[::-1])[::-1][1:]
     first = 1 + int(np.argmax(np.round(np.abs(upper), 12)))

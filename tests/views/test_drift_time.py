@@ -157,6 +157,23 @@ class TestColumns:
         assert change.relation == "at_release"
         assert change.unit == unit
 
+    def test_a_rare_new_value_is_dated_beside_large_ones_that_vary_by_day(
+        self, tmp_path: Path
+    ) -> None:
+        rows, rng = world(4000), np.random.default_rng(5)
+        day = (rows["timestamp_utc"] - START) // pd.Timedelta(days=1)
+        share = 0.5 + np.where(np.arange(DAYS) % 2, 0.15, -0.15)
+        share[45:] += 0.06
+        rows["region"] = np.where(rng.random(len(rows)) < share[day], "eu", "us")
+        rows.loc[since(rows, 45) & (rng.random(len(rows)) < 0.03), "region"] = "latam"
+        result = assessed(rows, tmp_path)
+        region = next(f for f in result.section.features if f.feature == "region")
+        assert region.statistic == "new_category"
+        change = found(result)["region", "share"]
+        assert change.tracked == "(not in the baseline)"
+        assert change.since_utc == on(45)
+        assert change.before < 0.005 < 0.02 < change.after
+
     def test_the_series_is_the_share_of_its_bins(self, tmp_path: Path) -> None:
         rows = planted(shift_channel)
         result = assessed(rows, tmp_path)
