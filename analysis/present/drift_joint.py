@@ -25,9 +25,9 @@ def joint(body: Body, joint: Body) -> tuple[Html, ...]:
             ),
         )
     lead = say(
-        "<p>{n} context columns together tell the windows apart with an AUC of {auc} "
-        "(95 % interval {low} to {high}; 0.5 is chance). A classifier learnt on {fitted} interactions, and "
-        "was scored on {scored} of other clusters{days}.</p>",
+        "<p>The context together: a classifier learnt on {n} columns of {fitted} interactions tells the "
+        "windows apart, on {scored} interactions of other clusters{days}, with an AUC of {auc} "
+        "(95 % interval {low} to {high}; 0.5 is chance).</p>",
         n=count(len(joint["names"])), auc=number(joint["auc"], 3), low=number(joint["low"], 3),
         high=number(joint["high"], 3), fitted=count(joint["n_fitted"]),
         scored=count(joint["n_baseline"] + joint["n_candidate"]),

@@ -47,7 +47,7 @@ NAMES = {
 }
 _FORMS: Mapping[str, Format] = {
     "share": lambda v: percent(v, 1),
-    "usd_per_interaction": usd,
+    "usd_per_interaction": lambda v: f"{usd(v)} USD",
     "interactions_per_day": count,
 }
 _UNITS = {"share": ", %", "usd_per_interaction": ", USD", "interactions_per_day": ""}
@@ -56,6 +56,7 @@ _RELATIONS = {
     "before_release": "before it",
     "at_release": "its start is among the days",
     "within_candidate": "after its start",
+    "unclear": "days do not tell",
 }
 # A day is drawn at its midnight: what lies between two days lies half a day before it.
 _HALF = pd.Timedelta(hours=12)
@@ -210,12 +211,17 @@ def _moved(change: Body, unit: str, subject: str) -> str:
     return f"{subject} {how} from {form(change['before'])} to {form(change['after'])} (95 %: {within})."
 
 
+def _relation(change: Body) -> str:
+    wide = change["relation"] == "at_release" and _length(change) > WIDE_DAYS
+    return "unclear" if wide else str(change["relation"])
+
+
 def _release(change: Body) -> str:
     if change["relation"] == "before_release":
         return "It began before the release, which is then not its cause."
     if change["relation"] == "within_candidate":
         return "It began after the candidate did: look for what else changed then."
-    if _length(change) > WIDE_DAYS:
+    if _relation(change) == "unclear":
         return "The candidate's start is one of many days on which it may have begun: days do not tell."
     return "It began with the release: the candidate's start is among these days."
 
@@ -229,7 +235,7 @@ def _table(body: Body, found: list[Body], tested: int) -> Html:
     rows = [
         [prose(name(c)),
          over(moment(c["since_utc"]), f"{moment(c['low_utc'])} to {moment(c['high_utc'])}"),
-         _SHAPES[c["shape"]], _form(c)(c["before"]), _form(c)(c["after"]), _RELATIONS[c["relation"]],
+         _SHAPES[c["shape"]], _form(c)(c["before"]), _form(c)(c["after"]), _RELATIONS[_relation(c)],
          small(c["q_value"])]
         for c in found
     ]  # fmt: skip

@@ -90,6 +90,11 @@ class Cut:
         """The bin of missing values."""
         return len(self.labels) - 1
 
+    @property
+    def frequent(self) -> tuple[str, ...]:
+        """The labels of the categories that have a bin of their own."""
+        return self.labels[:-3] if self.points is None else ()
+
     def code(self, value: str, tag: str, parameters: dict[str, object]) -> str:
         """The bin of `value`. tag: begins the names of the parameters that are added."""
         cases = [f"WHEN {value} IS NULL THEN {self.missing}"]

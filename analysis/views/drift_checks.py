@@ -32,7 +32,7 @@ def high_check(
         f"with a stability index of {edge:g} or more: {_named(high)}"
         if high
         else f"{_none_drifts(counted)} strongly; the largest stability index is "
-        f"{worst.psi:.3f} (“{short(worst.feature)}”), "
+        f"{max(or_least(worst.psi), 0.0):.3f} (“{short(worst.feature)}”), "
         + (
             f"beyond {edge:g}, but within what chance explains"
             if rounded(or_least(worst.psi)) >= edge
@@ -106,7 +106,8 @@ def medium_check(policy: Policy, features: Sequence[Feature], floor: str | None)
             if found
             else f"{_none_drifts(counted)} at medium or above ({edge})."
         ),
-        action="Compare these columns before and after on the drift page, and say whether each change is meant."
+        action=f"Compare {_named(found, bare=True)} before and after on the drift page, and say whether "
+        f"{'the' if len(found) == 1 else 'each'} change is meant."
         if found
         else "Nothing to do.",
     )

@@ -21,7 +21,7 @@ from analysis.stats.divergence import (
 )
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry import Telemetry
-from analysis.telemetry.bin_cuts import MISSING
+from analysis.telemetry.bin_cuts import MIN_CATEGORY_ROWS, MIN_CATEGORY_SHARE, MISSING
 from analysis.telemetry.bins import BinnedColumn, DriftColumn, bin_columns, is_moment, natural_types
 from analysis.telemetry.fact import DERIVED
 
@@ -173,9 +173,7 @@ def measure(telemetry: Telemetry, name: str, column: BinnedColumn) -> Feature:
     if min(column.rows) == 0:
         return replace(untested, reason="a window has no usable row")
     if column.clusters.n_bins < 2:
-        missing = column.missing[0] == 1.0
-        why = "every row is missing" if missing else f"every row holds “{column.labels[0]}”"
-        return replace(untested, reason=why)
+        return replace(untested, reason=_same_throughout(column))
     m = column.clusters
     test = compare_distributions(m, column.days if telemetry.by_days else None)
     if test is None:
@@ -201,6 +199,18 @@ def measure(telemetry: Telemetry, name: str, column: BinnedColumn) -> Feature:
         mean_baseline=moved.means[0] if moved is not None else None,
         mean_candidate=moved.means[1] if moved is not None else None,
     )
+
+
+def _same_throughout(column: BinnedColumn) -> str:
+    """Why a column has a single bin."""
+    if column.missing[0] == 1.0:
+        return "every row is missing"
+    if column.points is None and not column.counted.cut.frequent:
+        return (
+            f"its values are too rare to compare: none has {MIN_CATEGORY_ROWS} rows and "
+            f"{100 * MIN_CATEGORY_SHARE:g} % of the baseline"
+        )
+    return f"every row holds “{column.labels[0]}”"
 
 
 def _own_tests(telemetry: Telemetry, column: BinnedColumn) -> dict[str, float]:

@@ -242,8 +242,10 @@ def judged(joint: Joint, auc: ClusteredAuc, policy: Policy) -> Check:
             if value >= limit
             else f"an AUC of {ruled_out:g} cannot be ruled out with so few clusters or days"
         )
+    hardly = outcome == "pass" and not beyond
+    told = "hardly tell the windows apart:" if hardly else "tell the windows apart with"
     figure = (
-        f"{len(joint.names)} context columns together tell the windows apart with an AUC of "
+        f"{len(joint.names)} context columns together {told} an AUC of "
         f"{auc.value:.3f} (95 % interval {joint.low:.3f} to {joint.high:.3f}; 0.5 is chance, and "
         f"{limit:g} or more counts)"
     )

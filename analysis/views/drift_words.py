@@ -30,8 +30,11 @@ def _sentence(feature: Feature, column: BinnedColumn, fdr: float) -> str:
         return f"{name} is not tested: {feature.reason}."
     if feature.severity == "none" and rounded(feature.q_value or 0.0) > fdr:
         return f"{name} did not move beyond chance."
-    moved = _number(feature) if feature.wasserstein is not None else _categories(column)
-    parts = [*moved, *_gaps(feature)]
+    if feature.wasserstein is not None:
+        parts = [*_number(feature), *_gaps(feature)]
+    else:
+        named = _moved_most(column)
+        parts = [*_categories(column, named), *_gaps(feature, _ended(column, named))]
     little = ", by less than the lowest band" if feature.severity == "none" else ""
     return (
         f"{name}{little}: {'; '.join(parts)}." if parts else f"{name} moved beyond chance{little}."
@@ -56,23 +59,38 @@ def _number(feature: Feature) -> list[str]:
     return [f"values moved by {_figure(by)}{unit}{scaled}, up and down: {mean}"]
 
 
-def _categories(column: BinnedColumn) -> list[str]:
-    """The values whose shares moved most."""
+def _moved_most(column: BinnedColumn) -> list[int]:
+    """The bins of the values whose shares moved most."""
     old, new = column.clusters.shares
     change = new - old
     order = np.lexsort((np.arange(len(change)), -np.abs(change)))
     least = max(LEAST_SHARE, float(np.abs(change).max()) / 5)
     named = [
-        f"“{short(column.labels[i])}” {'rose' if change[i] > 0 else 'fell'} from "
-        f"{_percent(old[i])} to {_percent(new[i])}"
+        int(i)
         for i in order
         if abs(change[i]) >= least and column.labels[i] not in (ABSENT, MISSING)
     ]
-    return [f"{', '.join(named[:MAX_NAMED])} of the interactions"] if named else []
+    return named[:MAX_NAMED]
 
 
-def _gaps(feature: Feature) -> list[str]:
-    """Missing values, and values that one window lacks."""
+def _categories(column: BinnedColumn, named: Sequence[int]) -> list[str]:
+    old, new = column.clusters.shares
+    told = [
+        f"“{short(column.labels[i])}” {'rose' if new[i] > old[i] else 'fell'} from "
+        f"{_percent(old[i])} to {_percent(new[i])}"
+        for i in named
+    ]
+    return [f"{', '.join(told)} of the interactions"] if told else []
+
+
+def _ended(column: BinnedColumn, named: Sequence[int]) -> float:
+    """The baseline's share of the named values that the candidate has none of."""
+    old, new = column.clusters.shares
+    return float(sum(old[i] for i in named if new[i] == 0))
+
+
+def _gaps(feature: Feature, ended: float = 0.0) -> list[str]:
+    """Missing values, and values that one window lacks. ended: what is told of these already."""
     parts = []
     old, new = feature.missing_baseline or 0.0, feature.missing_candidate or 0.0
     if feature.statistic == "missing_rate" or abs(new - old) >= LEAST_SHARE:
@@ -81,6 +99,8 @@ def _gaps(feature: Feature) -> list[str]:
     gone = (feature.vanished_share or 0.0) - (old if new == 0 else 0.0)
     if begun >= LEAST_SHARE or (begun > 0 and feature.statistic == "new_category"):
         parts.append(f"{_percent(begun)} hold values that the baseline lacks")
+    if gone - ended < LEAST_SHARE and ended > 0:
+        return parts
     if gone >= LEAST_SHARE or (gone > 0 and feature.statistic == "vanished_category"):
         parts.append(f"values that {_percent(gone)} of the baseline held are gone")
     return parts

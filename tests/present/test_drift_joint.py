@@ -37,7 +37,7 @@ def words(text: str) -> str:
 def test_the_pair_that_gives_it_away_is_a_sentence_with_its_shares(tiny_review: Review) -> None:
     text = words(told(tiny_review))
     assert "an AUC of 0.654 (95 % interval 0.619 to 0.689; 0.5 is chance)" in text
-    assert "learnt on 2,558 interactions, and was scored on 2,482 of other clusters" in text
+    assert "learnt on 3 columns of 2,558 interactions tells the windows apart, on 2,482" in text
     assert "Interactions of region “eu” with use_case “<b>code</b>” were 12.1 % of the" in text
     assert "and are 21.9 % of the candidate. The columns alone do not explain it." in text
 

@@ -66,6 +66,8 @@ def drawn(*found: dict[str, Any]) -> str:
         ({"low_utc": "2026-10-01T00:00:00Z"}, "is one of many days on which it may have begun: days do not tell."),
         ({"shape": "gradual", "complete_utc": "2026-11-15T00:00:00Z"},
          "rises gradually since about 2026-11-02, to 2026-11-15, from 3.2 % to 7.7 %"),
+        ({"kind": "cost_usd_per_interaction", "unit": "usd_per_interaction", "before": 0.1077, "after": 0.1287},
+         "from 0.1077 USD to 0.1287 USD (95 %"),
         ({"shape": "unclear", "after": 0.01}, "falls about 2026-11-02, at once or gradually, from 3.2 % to 1.0 %"),
         ({"low_utc": "2026-11-02T00:00:00Z", "high_utc": "2026-11-02T00:00:00Z"}, "(95 %: to the day)"),
         ({"spikes_utc": ["2026-10-05T00:00:00Z"]}, "Set aside, for they stand alone: 2026-10-05."),
@@ -98,6 +100,15 @@ def test_the_figure_tells_its_numbers_and_how_many_are_left_out() -> None:
         alt.count("from 3.2 % to 7.7 % since 2026-11-02 (2026-11-01 to 2026-11-03)") == MAX_PANELS
     )
     assert f"The first {MAX_PANELS} of {MAX_PANELS + 2}." in page
+
+
+@pytest.mark.parametrize(
+    ("low", "told"),
+    [("2026-11-01T00:00:00Z", "its start is among the days"), ("2026-10-01T00:00:00Z", "days do not tell")],
+)  # fmt: skip
+def test_the_table_says_no_more_of_the_release_than_the_sentence(low: str, told: str) -> None:
+    _, table = drawn(change(low_utc=low)).split("<table", 1)
+    assert told in table
 
 
 def test_the_page_stays_small_whatever_the_days_are() -> None:

@@ -210,8 +210,20 @@ class TestPlantedDrift:
         assert found[feature].effect_unit == unit
         assert {f.feature for f in found.values() if f.severity != "none"} == {feature}
         assert outcome(result, "drift.high") == outcome(result, "drift.medium") == "fail"
+        medium = next(c for c in result.checks if c.id == "drift.medium")
+        assert isinstance(medium, Check)
+        assert medium.action == (
+            f"Compare “{feature}” before and after on the drift page, and say whether the change is meant."
+        )
         check = next(c for c in result.checks if c.id == "drift.high")
         assert feature in (check.sentences["fail"] if isinstance(check, RegressionTest) else "")
+
+    def test_an_index_below_zero_is_told_as_none(self, tmp_path: Path) -> None:
+        result = assessed(world(1200), tmp_path, policy(drift={"columns": ["channel"]}))
+        assert (features(result)["channel"].psi or 0.0) < -0.001
+        (high,) = (c for c in result.checks if c.id == "drift.high")
+        assert isinstance(high, RegressionTest)
+        assert "the largest stability index is 0.000 (“channel”)" in high.sentences["pass"]
 
     def test_no_drift_passes(self, tmp_path: Path) -> None:
         result = assessed(world(), tmp_path)
@@ -291,8 +303,9 @@ class TestGaps:
         assert found.severity != "none"
         assert found.vanished_share == pytest.approx(0.03, abs=0.01)
         assert found.new_share == 0
-        assert "values that 3" in found.sentence
-        assert found.sentence.endswith("of the baseline held are gone.")
+        # The value is named, with its fall to nothing: that it is gone is not said twice.
+        assert re.search(r"“fax” fell from 3\.\d % to 0\.0 %", found.sentence)
+        assert "are gone" not in found.sentence
 
     def test_a_rising_rate_of_missing_values_has_its_own_test(self, tmp_path: Path) -> None:
         rows = world(seed=0)
@@ -344,6 +357,31 @@ class TestWords:
         rows = world()
         edit(rows, np.random.default_rng(2))
         assert re.search(says, features(assessed(rows, tmp_path))[feature].sentence)
+
+    def test_values_that_are_gone_are_told_where_they_are_not_named(self, tmp_path: Path) -> None:
+        rows = world()
+        rng = np.random.default_rng(3)
+        gone = ~candidate(rows) & (rng.random(len(rows)) < 0.3)
+        rows.loc[gone, "channel"] = rng.choice([f"fax {k}" for k in range(9)], gone.sum())
+        sentence = features(assessed(rows, tmp_path))["channel"].sentence
+        assert re.search(r"; values that (2|3)\d\.\d % of the baseline held are gone\.$", sentence)
+
+    def test_a_column_of_texts_that_hardly_repeat_is_not_said_to_hold_one(
+        self, tmp_path: Path
+    ) -> None:
+        rows = world()
+        rows["channel"] = [f"text {k}" for k in range(len(rows))]
+        assert features(assessed(rows, tmp_path))["channel"].sentence == (
+            "“channel” is not tested: its values are too rare to compare: "
+            "none has 5 rows and 0.1 % of the baseline."
+        )
+
+    def test_a_column_of_the_text_other_is_said_to_hold_it(self, tmp_path: Path) -> None:
+        rows = world()
+        rows["channel"] = "(other)"
+        assert features(assessed(rows, tmp_path))["channel"].sentence == (
+            "“channel” is not tested: every row holds “(other)”."
+        )
 
     def test_what_did_not_move_is_said_not_to(self, tmp_path: Path) -> None:
         found = features(assessed(world(), tmp_path))

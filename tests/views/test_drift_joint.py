@@ -64,6 +64,7 @@ class TestJointDrift:
     def test_equal_windows_pass(self, tmp_path: Path) -> None:
         joint, check = found(busy(), tmp_path)
         assert check.outcome == "pass"
+        assert "together hardly tell the windows apart: an AUC of " in check.sentence
         assert joint.low is not None
         assert joint.high is not None
         assert joint.low < 0.5 < joint.high < 0.6
@@ -139,6 +140,7 @@ class TestJointDrift:
         assert joint.p_value < 0.01
         assert check.limit == 0.75
         assert check.outcome == "pass"
+        assert "together tell the windows apart with an AUC of " in check.sentence
 
     def test_concurrent_arms_are_compared_by_clusters_alone(self, tmp_path: Path) -> None:
         rows = busy(3000, days=7)
