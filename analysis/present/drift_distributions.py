@@ -21,14 +21,15 @@ from plotnine import (
 
 from analysis.present import spans
 from analysis.present.blocks import Body, figure
-from analysis.present.escape import Html
-from analysis.present.formats import count, percent, tick
+from analysis.present.escape import SENTENCE, Html, visible
+from analysis.present.formats import count, percent, plural, tick
 from analysis.present.theme import LINE, NOTE, WINDOWS, heading, label, look, svg
 
 MAX_PANELS = 6
 MAX_BINS = 8
 _COLUMNS = 2
 _NAME, _BIN = 22, 16
+_ALT = SENTENCE - 70
 _PITCH, _HEAD = 0.17, 0.62
 
 
@@ -72,14 +73,6 @@ def distributions(body: Body, series: pd.DataFrame) -> tuple[Html, ...]:
                 strip_text=element_text(size=NOTE, ha="left"))
     )  # fmt: skip
     drawn = svg(plot, height=0.75 + rows * _HEAD + max(tallest) * _PITCH * rows)
-    stories = [
-        f"{own['feature'].iloc[0]}: "
-        + ", ".join(
-            f"{line['label']} {percent(line['baseline'], 1)} → {percent(line['candidate'], 1)}"
-            for line in own.to_dict("records")
-        )
-        for own in panels
-    ]
     cut = max(len(moved[moved["rank"] == rank]) for rank in ranks[:MAX_PANELS]) > MAX_BINS
     caption = (
         f"Numbers by the baseline's deciles, texts by value. {spans.both(body)}"
@@ -90,7 +83,24 @@ def distributions(body: Body, series: pd.DataFrame) -> tuple[Html, ...]:
             else ""
         )
     )
-    return (figure(drawn, f"Baseline to candidate. {'; '.join(stories)}.", caption),)
+    return (figure(drawn, _alt(panels), caption),)
+
+
+def _alt(panels: list[pd.DataFrame]) -> str:
+    """The shares of whole panels, as many as an alt text has room for."""
+    stories = [
+        f"{visible(own['feature'].iloc[0], 40)}: "
+        + ", ".join(
+            f"{visible(line['label'], 24)}: {percent(line['baseline'], 1)} → {percent(line['candidate'], 1)}"
+            for line in own.to_dict("records")
+        )
+        for own in panels
+    ]
+    kept = 1
+    while kept < len(stories) and sum(map(len, stories[: kept + 1])) < _ALT:
+        kept += 1
+    rest = f"; and {plural(len(stories) - kept, 'more column')}" if kept < len(stories) else ""
+    return f"Baseline to candidate. {'; '.join(stories[:kept])}{rest}."
 
 
 def _panel(own: pd.DataFrame) -> pd.DataFrame:
