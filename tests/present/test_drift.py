@@ -90,3 +90,13 @@ def test_a_page_stays_under_a_megabyte_whatever_the_data(sample: Review) -> None
     features = [{**feature(n, "high"), "sentence": f"“{n}” " + "y" * 3000} for n in long]
     parts = page(sample, features, shares(long, bins=50))
     assert sum(len(part.encode()) for part in parts) < 1_000_000
+
+
+def test_an_alt_text_tells_whole_panels_and_how_many_more_there_are(sample: Review) -> None:
+    names = [f"column {i} with a long name" for i in range(6)]
+    (drawn,) = distributions(
+        body(sample, [feature(n, "high") for n in names]), shares(names, bins=20)
+    )
+    (alt,) = re.findall(r'alt="([^"]*)"', html.unescape(drawn))
+    assert re.search(r"; and \d more columns\.$", alt)
+    assert "…" not in alt
