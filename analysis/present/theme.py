@@ -37,7 +37,7 @@ SIZE = 9.5
 NOTE = 8.5
 
 _STYLE = re.compile(r'style="[^"]*"')
-_LETTER = re.compile(r'(<use xlink:href="#[^"]*") transform="translate\((-?[\d.]+) 0\)"/>')
+_LETTER = re.compile(r'(<use xlink:href="#[^"]*") transform="translate\((-?[\d.]+) (-?[\d.]+)\)"/>')
 # Letters are drawn at 1/64: no number of theirs is rounded.
 _LONG = re.compile(r"(?<!scale\()(?<![\d.])-?\d+\.\d{3,}(?![\de])")
 _GLYPH = re.compile(r'<path id="(d-[^"]*)" d="[^"]*" transform="scale[^"]*"/>')
@@ -127,7 +127,7 @@ def _smaller(text: str) -> str:
     """
     text = _NOISE.sub("", text)
     text = _STYLE.sub(lambda m: m.group().replace("; ", ";").replace(": ", ":"), text)
-    text = _LETTER.sub(r'\1 x="\2"/>', text.replace("DejaVuSans", "d"))
+    text = _LETTER.sub(r'\1 x="\2" y="\3"/>', text.replace("DejaVuSans", "d"))
     text = _LONG.sub(lambda m: f"{float(m.group()):.2f}".rstrip("0").rstrip("."), text)
     text = _EIGHT.sub(_arcs, re.sub(r" *\n\s*", "\n", text))
     text = _DRAWN.sub(lambda m: m[1] + re.sub(r"\s*([A-Za-z])\s*", r"\1", m[2]), text)
