@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.present.escape import SENTENCE, Html, escape, say
+from analysis.present.escape import ALT, SENTENCE, Html, escape, say
 from analysis.present.formats import NONE, Format, between, plural, sentence, typeset
 
 Body = Mapping[str, Any]
@@ -83,7 +83,7 @@ def figure(svg: bytes, alt: object, caption: object) -> Html:
         '<figure class="rr-figure"><img src="data:image/svg+xml;base64,{data}" alt="{alt}">'
         "<figcaption>{caption}</figcaption></figure>",
         data=Html(data),
-        alt=alt,
+        alt=escape(alt, ALT),
         caption=caption,
     )
 

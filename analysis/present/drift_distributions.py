@@ -21,7 +21,7 @@ from plotnine import (
 
 from analysis.present import spans
 from analysis.present.blocks import Body, figure
-from analysis.present.escape import SENTENCE, Html, visible
+from analysis.present.escape import ALT, Html, visible
 from analysis.present.formats import count, percent, plural, tick
 from analysis.present.theme import LINE, NOTE, WINDOWS, heading, label, look, svg
 
@@ -29,7 +29,7 @@ MAX_PANELS = 6
 MAX_BINS = 8
 _COLUMNS = 2
 _NAME, _BIN = 22, 16
-_ALT = SENTENCE - 70
+_ALT = ALT - 70
 _PITCH, _HEAD = 0.17, 0.62
 
 
@@ -91,7 +91,7 @@ def _alt(panels: list[pd.DataFrame]) -> str:
     stories = [
         f"{visible(own['feature'].iloc[0], 40)}: "
         + ", ".join(
-            f"{visible(line['label'], 24)}: {percent(line['baseline'], 1)} → {percent(line['candidate'], 1)}"
+            f"{visible(line['label'], 30)}: {percent(line['baseline'], 1)} → {percent(line['candidate'], 1)}"
             for line in own.to_dict("records")
         )
         for own in panels

@@ -9,6 +9,8 @@ CELL = 80
 """Longest text of a table cell, in characters."""
 SENTENCE = 600
 """Longest sentence of a check, in characters."""
+ALT = 1_800
+"""Longest alternative text of a figure: small multiples have many numbers."""
 
 # Control, format (bidirectional, zero-width), surrogate, private-use, line and paragraph separators.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
