@@ -62,7 +62,7 @@ VIEWS: Mapping[str, Callable[[Telemetry, Policy], ViewResult[Any]]] = {
     "triage": triage.assess,
 }
 _BUILDING = ".building-"
-_BESIDE = ("hotspots", "triage")
+_BESIDE = ("hotspots", "drift")
 _PACKAGES = ("duckdb", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "scipy")
 
 
