@@ -21,7 +21,8 @@ from benchmarks.drift_peers.windows import Flagged
 def judge(folder: Path) -> tuple[Flagged, float]:
     """What drifts by each verdict, and the seconds of the view alone.
 
-    A check that fails is told as the columns that are medium or above; of the joint one, as all.
+    A check that fails is told as the columns that are medium or above; of the joint one, as those that
+    give the windows away.
     """
     policy = Policy()
     telemetry = open_telemetry(folder, contract.load(), policy)
@@ -38,7 +39,7 @@ def judge(folder: Path) -> tuple[Flagged, float]:
         if isinstance(check, RegressionTest):  # as if it were the gate's only one
             check = check.judged(check.p_value, policy.gate.error_rate)
         if check.outcome == "fail":
-            failed |= {f.feature for f in features} if check.id == "drift.joint" else severe
+            failed |= set(result.section.joint.giveaway) if check.id == "drift.joint" else severe
     return {
         "a severity": [f.feature for f in features if f.severity != "none"],
         "a q-value": [
