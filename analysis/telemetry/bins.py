@@ -93,10 +93,10 @@ class BinnedColumn:
 
     kind: numeric where bins are deciles, categorical where each is a value. labels: (B,).
     points: (B,) values that stand for the bins of a number, nan for missing; None for categories.
-    clusters, days: weighted counts and moments over clusters, over days. by_day: counts of each day.
-    rows: unweighted rows of each window. missing: share of null rows of each window. holders: by how
-    many clusters and days categories are held; empty where both windows have all of them. counted:
-    what it came from. distance: of a number, how far its values moved.
+    clusters, days: weighted counts and moments over clusters, over days. rows: unweighted rows of
+    each window. missing: share of null rows of each window. holders: by how many clusters and days
+    categories are held; empty where both windows have all of them. counted: what it came from.
+    distance: of a number, how far its values moved.
     """
 
     name: str
@@ -105,12 +105,30 @@ class BinnedColumn:
     points: tuple[float, ...] | None
     clusters: BinMoments
     days: BinMoments
-    by_day: DayBins
     rows: tuple[int, int]
     missing: tuple[float | None, float | None]
     holders: tuple[Holders, ...]
     counted: Counted
     distance: Distance | None = None
+
+    @property
+    def missing_bin(self) -> int | None:
+        """The bin of missing values, the last; None where none is missing. Its label may be a text's."""
+        return len(self.labels) - 1 if any(self.missing) else None
+
+    @property
+    def by_day(self) -> DayBins:
+        """Counts of each day."""
+        rows = self.counted.per_day
+        units = sorted({(win, day) for win, day, *_ in rows})
+        row = {unit: i for i, unit in enumerate(units)}
+        # Bins that are empty in both windows have no rows, and are no bins of the column.
+        column = {index: i for i, index in enumerate(sorted({index for _, _, index, *_ in rows}))}
+        counts = np.zeros((len(units), len(column)), np.int64)
+        for win, day, index, _, n in rows:
+            counts[row[win, day], column[index]] += n
+        held = np.array(units, np.int64).reshape(-1, 2)
+        return DayBins(held[:, 0], held[:, 1], counts)
 
 
 def natural_types(engine: Engine, columns: Sequence[str]) -> dict[str, str]:
@@ -315,24 +333,12 @@ def _binned(
         points=None if points is None else tuple((*points, math.nan)[i] for i in keep),
         clusters=occupied(clusters),
         days=occupied(_day_moments(counts.per_day, len(cut.labels))),
-        by_day=_by_day(counts.per_day, keep),
         rows=(int(rows[0].sum()), int(rows[1].sum())),
         missing=(missing[0], missing[1]),
         holders=holders,
         counted=counted,
         distance=moved,
     )
-
-
-def _by_day(rows: Sequence[DayCount], keep: Sequence[int]) -> DayBins:
-    units = sorted({(win, day) for win, day, *_ in rows})
-    row = {unit: i for i, unit in enumerate(units)}
-    column = {index: i for i, index in enumerate(keep)}
-    counts = np.zeros((len(units), len(keep)), np.int64)
-    for win, day, index, _, n in rows:
-        counts[row[win, day], column[index]] += n
-    held = np.array(units, np.int64).reshape(-1, 2)
-    return DayBins(held[:, 0], held[:, 1], counts)
 
 
 def _day_moments(rows: Sequence[DayCount], size: int) -> BinMoments:

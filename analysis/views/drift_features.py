@@ -21,7 +21,7 @@ from analysis.stats.divergence import (
 )
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry import Telemetry
-from analysis.telemetry.bin_cuts import MIN_CATEGORY_ROWS, MIN_CATEGORY_SHARE, MISSING
+from analysis.telemetry.bin_cuts import MIN_CATEGORY_ROWS, MIN_CATEGORY_SHARE
 from analysis.telemetry.bins import BinnedColumn, DriftColumn, bin_columns, is_moment, natural_types
 from analysis.telemetry.fact import DERIVED
 
@@ -232,8 +232,8 @@ def _own_tests(telemetry: Telemetry, column: BinnedColumn) -> dict[str, float]:
         if p is not None:
             found[statistic] = p
     # Missing values that begin or end altogether are a new or a vanished category.
-    if MISSING in column.labels and all(column.missing) and column.clusters.n_bins > 2:
-        at = column.labels.index(MISSING)
+    at = column.missing_bin if all(column.missing) else None
+    if at is not None and column.clusters.n_bins > 2:
         rates = compare_distributions(
             split_off(column.clusters, at),
             split_off(column.days, at) if telemetry.by_days else None,

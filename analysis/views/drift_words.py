@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.check import rounded
-from analysis.telemetry.bin_cuts import ABSENT, MISSING
+from analysis.telemetry.bin_cuts import ABSENT
 from analysis.telemetry.bins import BinnedColumn
 from analysis.views.drift_features import Feature, short
 
@@ -31,10 +31,10 @@ def _sentence(feature: Feature, column: BinnedColumn, fdr: float) -> str:
     if feature.severity == "none" and rounded(feature.q_value or 0.0) > fdr:
         return f"{name} did not move beyond chance."
     if feature.wasserstein is not None:
-        parts = [*_number(feature), *_gaps(feature)]
+        parts = [*_number(feature), *_gaps(feature, column)]
     else:
         named = _moved_most(column)
-        parts = [*_categories(column, named), *_gaps(feature, _ended(column, named))]
+        parts = [*_categories(column, named), *_gaps(feature, column, named)]
     little = ", by less than the lowest band" if feature.severity == "none" else ""
     return (
         f"{name}{little}: {'; '.join(parts)}." if parts else f"{name} moved beyond chance{little}."
@@ -68,7 +68,7 @@ def _moved_most(column: BinnedColumn) -> list[int]:
     named = [
         int(i)
         for i in order
-        if abs(change[i]) >= least and column.labels[i] not in (ABSENT, MISSING)
+        if abs(change[i]) >= least and i != column.missing_bin and column.labels[i] != ABSENT
     ]
     return named[:MAX_NAMED]
 
@@ -83,27 +83,26 @@ def _categories(column: BinnedColumn, named: Sequence[int]) -> list[str]:
     return [f"{', '.join(told)} of the interactions"] if told else []
 
 
-def _ended(column: BinnedColumn, named: Sequence[int]) -> float:
-    """The baseline's share of the named values that the candidate has none of."""
-    old, new = column.clusters.shares
-    return float(sum(old[i] for i in named if new[i] == 0))
-
-
-def _gaps(feature: Feature, ended: float = 0.0) -> list[str]:
-    """Missing values, and values that one window lacks. ended: what is told of these already."""
+def _gaps(feature: Feature, column: BinnedColumn, named: Sequence[int] = ()) -> list[str]:
+    """Missing values, and values that one window lacks. named: bins that are told of already."""
     parts = []
     old, new = feature.missing_baseline or 0.0, feature.missing_candidate or 0.0
     if feature.statistic == "missing_rate" or abs(new - old) >= LEAST_SHARE:
         parts.append(f"missing in {_percent(old)} before, {_percent(new)} now")
-    begun = (feature.new_share or 0.0) - (new if old == 0 else 0.0)
-    gone = (feature.vanished_share or 0.0) - (old if new == 0 else 0.0)
+    begun, gone = (_only_in(column, window, named) for window in (1, 0))
     if begun >= LEAST_SHARE or (begun > 0 and feature.statistic == "new_category"):
         parts.append(f"{_percent(begun)} hold values that the baseline lacks")
-    if gone - ended < LEAST_SHARE and ended > 0:
-        return parts
     if gone >= LEAST_SHARE or (gone > 0 and feature.statistic == "vanished_category"):
         parts.append(f"values that {_percent(gone)} of the baseline held are gone")
     return parts
+
+
+def _only_in(column: BinnedColumn, window: int, named: Sequence[int]) -> float:
+    """A window's share of values that the other one lacks, of those that are not named."""
+    lacking = column.clusters.counts[1 - window] == 0
+    told = {*named, column.missing_bin}
+    shares = column.clusters.shares[window]
+    return float(sum(shares[i] for i in np.flatnonzero(lacking) if int(i) not in told))
 
 
 def _percent(share: float) -> str:

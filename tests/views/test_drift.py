@@ -332,6 +332,17 @@ class TestGaps:
         assert whole is not None
         assert found.p_value == pytest.approx(2 * min(own.p_value, whole.p_value))
 
+    def test_a_text_that_reads_as_missing_is_not(self, tmp_path: Path) -> None:
+        rows = world(seed=0)
+        rng = np.random.default_rng(1)
+        rows.loc[rng.random(len(rows)) < 0.5, "channel"] = "(missing)"
+        rows.loc[rng.random(len(rows)) < np.where(candidate(rows), 0.08, 0.01), "channel"] = None
+        found = features(assessed(rows, tmp_path))["channel"]
+        assert found.p_value is not None
+        assert found.p_value < 1e-3
+        assert re.search(r"; missing in [01]\.\d % before, [78]\.\d % now\.$", found.sentence)
+        assert "“(missing)” fell" in found.sentence
+
 
 class TestWords:
     @pytest.mark.parametrize(
