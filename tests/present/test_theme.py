@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.path import Path
 from plotnine import aes, geom_point, geom_text, ggplot, labs
 
-from analysis.present import theme
-from analysis.present.theme import MAX_LETTERING, heading, label, look, svg
+from analysis.present import small_svg, theme
+from analysis.present.small_svg import MAX_LETTERING
+from analysis.present.theme import heading, label, look, svg
 
 
 def plot(names: list[str], title: str = "") -> str:
@@ -68,5 +69,5 @@ def test_what_is_made_of_eight_curves_and_no_circle_stays() -> None:
         "C " + " ".join(f"{n:.2f}" for n in points[at : at + 3].ravel()) for at in range(1, 25, 3)
     )
     shape = f'd="M {points[0, 0]:.2f} {points[0, 1]:.2f}\n{curves}\nz\n"'
-    assert theme._EIGHT.fullmatch(shape)
-    assert theme._EIGHT.sub(theme._arcs, shape) == shape
+    assert small_svg._EIGHT.fullmatch(shape)
+    assert small_svg._EIGHT.sub(small_svg._arcs, shape) == shape
