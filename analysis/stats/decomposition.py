@@ -1,9 +1,10 @@
 """Why a rate or a mean changed, with what each row adds to each part (STATISTICS section 8).
 
-The parts are those of `stats.kitagawa`: midpoint weights (Kitagawa 1955), a cell that one window lacks
-takes the other's rate, a context that one window lacks takes the other's routing. Here they come
-linearised (`stats.influence`), so that each has an interval; the derivatives follow by the chain rule
-from those of shares, routing and rates.
+The parts have midpoint weights (Kitagawa 1955). With cell shares P_w(x, a) = s_w(x) q_w(a|x), rates r_w, and
+bars for midpoints of the windows: within = Σ P̄ Δr, mix_context = Σ_x Δs Σ_a q̄ r̄, mix_action = Σ_x s̄ Σ_a Δq r̄.
+A cell that one window lacks takes the other's rate (no effect within), a context that one window lacks
+takes the other's routing (no effect of the action). They come linearised (`stats.influence`), so that each
+has an interval; the derivatives follow by the chain rule from those of shares, routing and rates.
 """
 
 from __future__ import annotations

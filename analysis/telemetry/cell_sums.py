@@ -19,12 +19,18 @@ import numpy as np
 import pandas as pd
 
 from analysis.stats.influence import Day, Linearised, Spread, spread
-from analysis.stats.kitagawa import MIN_ACTION_ROWS
+from analysis.telemetry.cell_kinds import (
+    ALONE,
+    MIN_ACTION_ROWS,
+    ONLY_GONE,
+    ONLY_NEW,
+    OTHERS,
+    kind_of_cell,
+)
+from analysis.telemetry.cell_kinds import SMALL as SMALL_CELL
 from analysis.telemetry.cluster_choice import CLUSTERS, IN_WINDOWS, Choice, choose, forget
 from analysis.telemetry.engine import Engine
 from analysis.telemetry.moments import Metric
-from analysis.telemetry.outcome_cells import ALONE, ONLY_GONE, ONLY_NEW, OTHERS, kind_of_cell
-from analysis.telemetry.outcome_cells import SMALL as SMALL_CELL
 from analysis.telemetry.sql import identifier
 
 MAX_VALUES = 200

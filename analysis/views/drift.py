@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.policy import Policy
-from analysis.stats.kitagawa import decompose_rate_change
 from analysis.telemetry import Telemetry
 from analysis.telemetry.bins import BinnedColumn
 from analysis.telemetry.cluster_choice import MAX_CLUSTERS, MAX_ROWS, N_CERTAIN
-from analysis.telemetry.outcome_cells import outcome_cells
 from analysis.views.drift_checks import (
     FIRST_RELEASE,
     below_floors,
@@ -34,8 +32,6 @@ from analysis.views.drift_time import SeriesChange, changes_over_time, no_change
 from analysis.views.drift_weeks import SlowDrift, Weeks, assess_weeks
 from analysis.views.drift_words import told
 from analysis.views.result import ViewResult
-
-MIN_CELL_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -80,11 +76,11 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[DriftSection]:
     measured = [measure(telemetry, name, binned[name]) for name in names]
     features = told(judge(measured, policy), binned, policy.drift.fdr)
     floor = below_floors(telemetry)
-    change = _outcome_change(telemetry, policy)
     together = assess_joint(telemetry, policy, names, floor)
     time = changes_over_time(telemetry, policy, features, binned)
     weeks = assess_weeks(telemetry, policy, binned, features)
     effects = consequence(telemetry, policy, floor)
+    change = _outcome_change(telemetry, effects)
     notes += [
         f"“{short(f.feature)}” is missing in {100 * (f.missing_baseline or 0):.1f} % of the "
         f"baseline and {100 * (f.missing_candidate or 0):.1f} % of the candidate: missing counts as a value"
@@ -180,33 +176,18 @@ def _bounded(columns: Sequence[BinnedColumn]) -> list[str]:
 # ── the failure rate ─────────────────────────────────────────────────────────────────────
 
 
-def _outcome_change(telemetry: Telemetry, policy: Policy) -> OutcomeChange:
-    def unknown(reason: str, total: float | None = None) -> OutcomeChange:
-        return OutcomeChange(total, None, None, None, None, 0, reason)
-
-    reason = telemetry.unusable("is_failure")
-    if reason:
-        return unknown(reason)
-    context = [c for c in policy.routing.context if telemetry.has(c)]
-    action = [c for c in policy.routing.action if telemetry.has(c)]
-    cells = outcome_cells(telemetry.engine, context, action, MIN_CELL_ROWS)
-    found = decompose_rate_change(cells, MIN_CELL_ROWS)
-    if found is None:
-        return unknown("a window has no known outcome")
-    for kind, wanted, there in (
-        ("context", policy.routing.context, context),
-        ("action", policy.routing.action, action),
-    ):
-        if wanted and not there:
-            return unknown(
-                f"the telemetry has no column of routing.{kind} ({', '.join(wanted)})", found.total
-            )
+def _outcome_change(telemetry: Telemetry, effects: Consequence) -> OutcomeChange:
+    """The parts of the failure rate without their limits."""
+    found = next(m for m in effects.metrics if m.metric == "failure")
+    reason = found.reason if found.within.value is None else None
+    if found.total.value is None:
+        reason = telemetry.unusable("is_failure") or "a window has no known outcome"
     return OutcomeChange(
-        found.total,
-        found.mix,
-        found.mix_context,
-        found.mix_action,
-        found.within,
+        found.total.value,
+        found.mix.value,
+        found.mix_context.value,
+        found.mix_action.value,
+        found.within.value,
         found.n_cells,
-        None,
+        reason,
     )

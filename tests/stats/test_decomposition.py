@@ -14,7 +14,7 @@ from analysis.stats.decomposition import (
     window_rate,
 )
 from analysis.stats.influence import Day, Linearised, spread
-from analysis.stats.kitagawa import Cell, decompose_rate_change
+from tests.stats.kitagawa import Cell, decompose_rate_change
 
 PARTS = ("total", "mix_context", "mix_action", "within", "mix")
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.stats.kitagawa import GONE, NEW, OTHER, Cell, decompose_rate_change, pool_small_cells
+from analysis.stats.decomposition import CellSums, decompose
+from tests.stats.kitagawa import GONE, NEW, OTHER, Cell, decompose_rate_change, pool_small_cells
 
 
 def cell(n0: int, y0: int, n1: int, y1: int) -> Cell:
@@ -12,9 +14,19 @@ def cell(n0: int, y0: int, n1: int, y1: int) -> Cell:
 
 
 def parts(cells: dict[tuple[str, str], Cell]) -> tuple[float, float, float, float]:
+    """By the plain decomposition, with which the linearised one agrees."""
     found = decompose_rate_change(cells)
     assert found is not None
-    return found.total, found.mix_context, found.mix_action, found.within
+    plain = found.total, found.mix_context, found.mix_action, found.within
+    used = pool_small_cells(cells)
+    context = np.unique([repr(of) for of, _ in used], return_inverse=True)[1]
+    n, y = (np.array([getattr(c, which) for c in used.values()], float).T for which in "ny")
+    own = decompose(CellSums(n, y, context))
+    linearised = [
+        getattr(own, name).value for name in ("total", "mix_context", "mix_action", "within")
+    ]
+    assert linearised == pytest.approx(plain, abs=1e-14)
+    return plain
 
 
 def test_two_groups_are_standardised_as_kitagawa_does_by_hand() -> None:

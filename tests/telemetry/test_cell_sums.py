@@ -11,12 +11,11 @@ import pytest
 
 from analysis.stats import decomposition
 from analysis.stats.influence import Day, Spread, spread
-from analysis.stats.kitagawa import pool_small_cells
 from analysis.telemetry import cell_sums, cluster_choice
 from analysis.telemetry.cell_sums import Cells, CellSums, Column, Partition
 from analysis.telemetry.engine import DuckDB
 from analysis.telemetry.moments import Metric
-from analysis.telemetry.outcome_cells import outcome_cells
+from tests.stats.kitagawa import GONE, NEW, OTHER, Cell, decompose_rate_change, pool_small_cells
 
 METRICS = [Metric.rate("failure", "failure"), Metric.mean("cost", "cost_nano", 10**9)]
 PARTS = [Partition(("use", "model"), 1), Partition(("tier",), 1), Partition((), 0)]
@@ -130,11 +129,74 @@ def test_spreads_are_those_of_the_rows(by_days: bool) -> None:
         assert found[place].df == pytest.approx(expected.df, rel=1e-6)
 
 
+Key = tuple[object, object]
+_POOLS = {"(other)": OTHER, "(other, new)": NEW, "(other, gone)": GONE}
+
+
+def by_hand(fact: pd.DataFrame, context: list[str], action: list[str]) -> dict[Key, Cell]:
+    """The cells of the failure rate from the frame alone, none pooled."""
+    rows = fact[fact["win"].notna() & fact["failure"].notna() & (fact["weight"] > 0)]
+    cells: dict[Key, Cell] = {}
+    for row in rows.itertuples():
+        shown = {c: None if pd.isna(v := getattr(row, c)) else str(v) for c in (*context, *action)}
+        key = tuple(shown[c] for c in context), tuple(shown[c] for c in action)
+        weight = [row.weight if row.win == w else 0 for w in (0, 1)]
+        one = Cell(
+            (weight[0], weight[1]),
+            (weight[0] * row.failure, weight[1] * row.failure),
+            (int(row.win == 0), int(row.win == 1)),
+        )
+        cells[key] = cells[key] + one if key in cells else one
+    return cells
+
+
+def in_engine(fact: pd.DataFrame, context: list[str], action: list[str]) -> dict[Key, Cell]:
+    """The same as the engine pools them."""
+    part = Partition((*context, *action), len(context))
+    with CellSums(engine_of(fact), [part], METRICS, "f.failure IS NOT NULL", 50, True) as sums:
+        [cells] = sums.cells()
+    found: dict[Key, Cell] = {}
+    for k, (cell, values) in enumerate(zip(cells.ids, cells.values, strict=True)):
+        of, by = values[: len(context)], values[len(context) :]
+        key = (of, _POOLS.get(str(by[0]), by) if by else by) if cell > 0 else (OTHER, OTHER)
+        (n0, n1), (y0, y1) = cells.n[0, :, k], cells.y[0, :, k]
+        one = Cell((n0, n1), (y0, y1))
+        found[key] = found[key] + one if key in found else one
+    return found
+
+
+def sums(cells: dict[Key, Cell]) -> dict[Key, tuple[object, object]]:
+    return {key: (c.n, c.y) for key, c in cells.items()}
+
+
+@pytest.mark.parametrize(
+    ("context", "action"),
+    [(["tier"], ["model"]), (["tier", "model"], []), ([], ["model"]), ([], [])],
+)
+def test_cells_are_those_of_the_rows_with_small_ones_pooled(
+    context: list[str], action: list[str]
+) -> None:
+    fact = world()
+    found = in_engine(fact, context, action)
+    plain = by_hand(fact, context, action)
+    assert sums(pool_small_cells(found)) == sums(pool_small_cells(plain))
+    assert decompose_rate_change(found) == decompose_rate_change(plain)
+    assert len(found) <= len(plain) or not context
+    if context and action:
+        assert (OTHER, OTHER) in found
+        assert len(found) < len(plain)
+
+
+def test_no_row_is_no_cell() -> None:
+    nothing = world().assign(weight=0)
+    assert in_engine(nothing, [], []) == {}
+    assert in_engine(nothing, ["tier"], ["model"]) == {}
+
+
 def test_cells_pool_as_those_of_the_failure_rate() -> None:
     fact = world()
     cells, _, _ = measured(fact)
-    held = outcome_cells(engine_of(fact), ["use"], ["model"], 50)
-    known = pool_small_cells(held, 50)
+    known = pool_small_cells(by_hand(fact, ["use"], ["model"]), 50)
     n = {tuple(sorted(zip(c.n, c.y, strict=True))) for c in known.values()}
     large = cells[0].ids > 0
     mine = [

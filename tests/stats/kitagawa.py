@@ -1,4 +1,7 @@
-"""Why a rate changed: other traffic, other routing, or the system itself (STATISTICS section 8)."""
+"""Why a rate changed, cell by cell and without arrays: what `stats.decomposition` is held against.
+
+Likewise the pooling of small cells in plain Python: what the engine's is held against.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.telemetry.cell_kinds import MIN_ACTION_ROWS
+
 Context = Hashable
 Action = Hashable
 OTHER = ("other",)
 NEW, GONE = ("other", "new"), ("other", "gone")
 """Actions of what is small in its context: in both windows, in the candidate alone, in the baseline alone."""
-MIN_ACTION_ROWS = 20
-"""Rows from which an action stands alone in its context."""
 
 
 @dataclass(frozen=True)
