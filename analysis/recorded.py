@@ -19,6 +19,7 @@ from analysis import artifact as artifacts
 from analysis.errors import ArtifactError, PolicyError, UsageError
 from analysis.policy import Policy
 from analysis.policy_drift import Reference
+from analysis.telemetry.bin_cuts import Cut, Value
 from analysis.telemetry.files import InputFile
 from analysis.telemetry.recorded import RecordedColumn, RecordedRelease
 from analysis.views.drift_distributions import COLUMNS, FILE, NUMBER, REST, TEXT
@@ -75,7 +76,7 @@ def _read(reference: Reference, folder: Path) -> RecordedRelease:
         raise _Unusable(f"tables/{FILE} is not the one that its artifact names ({str(said)[:80]})")
     columns = _columns(table)
     files = ((artifacts.FILE_NAME, "json", raw, 1),
-             (f"tables/{FILE}", "csv", table, sum(len(c.labels) for c in columns.values())))  # fmt: skip
+             (f"tables/{FILE}", "csv", table, sum(len(c.counts) for c in columns.values())))  # fmt: skip
     inputs = tuple(
         InputFile(
             table=f"drift.references: {reference.name}",
@@ -161,7 +162,7 @@ def _column(rows: Sequence[_Row]) -> RecordedColumn:
     edges = tuple(_number(row["edge"]) for row in rows if row["edge"])
     if list(edges) != sorted(set(edges)):
         raise ValueError(f"the edges of {name!r} do not rise")
-    values: dict[float | str, int] = {
+    values: dict[Value, int] = {
         _number(row["value"]) if is_number else row["value"]: place
         for place, row in enumerate(rows)
         if row["value"]
@@ -172,12 +173,13 @@ def _column(rows: Sequence[_Row]) -> RecordedColumn:
     if min(counts) < 0 or (worth > 0) != (sum(counts) > 0):
         raise ValueError(f"the counts of {name!r} do not make sense")
     return RecordedColumn(
-        kind=rows[0]["kind"],
         is_number=is_number,
-        labels=tuple(row["label"] for row in rows),
-        edges=edges,
-        values=values,
-        rest=rest[-1] if rest else len(rows) - 1,
+        cut=Cut(
+            labels=tuple(row["label"] for row in rows),
+            edges=edges,
+            bins=values,
+            rest=rest[-1] if rest else len(rows) - 1,
+        ),
         counts=counts,
         design_effect=max(1.0, sum(counts) / worth) if worth > 0 else 1.0,
     )

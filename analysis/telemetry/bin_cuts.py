@@ -91,9 +91,14 @@ class Cut:
         return len(self.labels) - 1
 
     @property
+    def is_categorical(self) -> bool:
+        """Whether bins stand for values; else they lie between edges."""
+        return not self.edges
+
+    @property
     def frequent(self) -> tuple[str, ...]:
         """The labels of the categories that have a bin of their own."""
-        return self.labels[:-3] if self.points is None else ()
+        return self.labels[:-3] if self.is_categorical else ()
 
     def code(self, value: str, tag: str, parameters: dict[str, object]) -> str:
         """The bin of `value`. tag: begins the names of the parameters that are added."""
@@ -104,7 +109,7 @@ class Cut:
         for index, (category, code) in enumerate(self.bins.items()):
             parameters[f"{tag}_{index}"] = category
             cases.append(f"WHEN {value} = ${tag}_{index} THEN {code}")
-        rest = len(self.edges) if self.edges else self.rest
+        rest = self.rest if self.is_categorical else len(self.edges)
         return f"CASE {' '.join(cases)} ELSE {rest} END"
 
 

@@ -328,7 +328,7 @@ def _binned(
     missing = tuple(float(rows[w, -1] / rows[w].sum()) if rows[w].any() else None for w in (0, 1))
     return BinnedColumn(
         name=name,
-        kind="categorical" if points is None else "numeric",
+        kind="categorical" if cut.is_categorical else "numeric",
         labels=tuple(cut.labels[i] for i in keep),
         points=None if points is None else tuple((*points, math.nan)[i] for i in keep),
         clusters=occupied(clusters),

@@ -103,7 +103,7 @@ def recorded_bins(
     for index, (column, recorded) in enumerate(columns):
         one = column.counted
         parameters: dict[str, object] = {}
-        code = recorded.code(_recorded_value(one.reading), f"r{index}", parameters)
+        code = recorded.cut.code(_recorded_value(one.reading), f"r{index}", parameters)
         parts.append(
             Part(
                 f"""
@@ -115,7 +115,7 @@ def recorded_bins(
                 parameters,
             )
         )
-    found = [np.zeros(len(recorded.labels)) for _, recorded in columns]
+    found = [np.zeros(len(recorded.cut.labels)) for _, recorded in columns]
     for row in union_rows(engine, parts):
         index, place, n = map(int, row)
         found[index][place] += n

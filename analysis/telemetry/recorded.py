@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.telemetry.bin_cuts import Cut
 from analysis.telemetry.files import InputFile
 
 
@@ -12,31 +13,15 @@ from analysis.telemetry.files import InputFile
 class RecordedColumn:
     """One column of a recorded release.
 
-    is_number: whether its values were read as numbers. edges: rising, of a number in bins. values: the
-    value of each bin that stands for one: a number, or the md5 of a text. counts: the candidate's rows
-    by bin. design_effect: the variance of their shares over that of independent rows, days included.
+    is_number: whether its values were read as numbers. cut: its bins; a category's value is a number, or
+    the md5 of a text. counts: the candidate's rows by bin. design_effect: the variance of their shares
+    over that of independent rows, days included.
     """
 
-    kind: str
     is_number: bool
-    labels: tuple[str, ...]
-    edges: tuple[float, ...]
-    values: Mapping[float | str, int]
-    rest: int
+    cut: Cut
     counts: tuple[int, ...]
     design_effect: float
-
-    def code(self, value: str, tag: str, parameters: dict[str, object]) -> str:
-        """The bin of `value` as SQL, the last for missing ones; see `bin_cuts.Cut.code`."""
-        cases = [f"WHEN {value} IS NULL THEN {len(self.labels) - 1}"]
-        for index, edge in enumerate(self.edges):
-            parameters[f"{tag}_{index}"] = edge
-            cases.append(f"WHEN {value} <= ${tag}_{index} THEN {index}")
-        for index, (held, place) in enumerate(self.values.items()):
-            parameters[f"{tag}_{index}"] = held
-            cases.append(f"WHEN {value} = ${tag}_{index} THEN {place}")
-        rest = len(self.edges) if self.edges else self.rest
-        return f"CASE {' '.join(cases)} ELSE {rest} END"
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def distributions(
         for place, label in enumerate(_labels(cut)):
             counts = [float(held[place]) for held in merged]
             lines.append(
-                [name, "categorical" if cut.points is None else "numeric",
+                [name, "categorical" if cut.is_categorical else "numeric",
                  NUMBER if counted.reading.is_number else TEXT, place, label,
                  repr(cut.edges[place]) if place < len(cut.edges) else "",
                  _value(cut, place), *map(int, counts),
@@ -55,19 +55,15 @@ def digest(frame: pd.DataFrame) -> str:
     return f"sha256:{hashlib.sha256(csv_bytes(frame)).hexdigest()}"
 
 
-def _is_categories(cut: Cut) -> bool:
-    return cut.points is None
-
-
 def _labels(cut: Cut) -> list[str]:
     """Without the bin of what the baseline lacks, which is of the rest."""
-    if not _is_categories(cut):
+    if not cut.is_categorical:
         return list(cut.labels)
-    return [*cut.labels[:-3], REST, MISSING]
+    return [*cut.frequent, REST, MISSING]
 
 
 def _merged(counts: np.ndarray, cut: Cut) -> np.ndarray:
-    if not _is_categories(cut):
+    if not cut.is_categorical:
         return counts
     assert cut.labels[-3:] == (OTHER, ABSENT, MISSING)
     return np.concatenate([counts[:-3], [counts[-3] + counts[-2], counts[-1]]])
@@ -75,7 +71,7 @@ def _merged(counts: np.ndarray, cut: Cut) -> np.ndarray:
 
 def _value(cut: Cut, place: int) -> str:
     """What a category's bin stands for; nothing of bins of many values."""
-    if not _is_categories(cut) or place >= len(cut.labels) - 3:
+    if place >= len(cut.frequent):
         return ""
     value = next(value for value, index in cut.bins.items() if index == place)
     if isinstance(value, str):
