@@ -31,15 +31,20 @@ _NOT_COUNTED = "(f.win IS NULL OR f.weight = 0)"
 class DayBins:
     """A column's rows by day and bin, unweighted, all bins of its cut, empty ones included.
 
-    everything: of all rows. candidate: of the candidate's alone. earlier: of all but the candidate's.
+    everything: of all rows. baseline, candidate: of that window alone. earlier: of all but the candidate's.
     releases: of those that the policy names, by id, without the candidate's rows.
     """
 
     size: int
     everything: Days
+    baseline: Days
     candidate: Days
     earlier: Days
     releases: Mapping[str, Days]
+
+    def rows(self, days: Days) -> np.ndarray:
+        """(D, B) rows of all that `days` holds, one line a day."""
+        return np.array(list(days.values())).reshape(-1, self.size)
 
     def span(self, days: Days, first: int, end: int) -> np.ndarray:
         """(D, B) rows of the days in [first, end), one line a day."""
@@ -60,14 +65,13 @@ def day_bins(
     """Every column's rows of the days in [first, end), and those of releases on all days."""
     counted = {name: column.counted for name, column in columns.items()}
     everything: dict[str, dict[int, np.ndarray]] = {}
-    candidate: dict[str, dict[int, np.ndarray]] = {}
+    windows: dict[str, tuple[dict[int, np.ndarray], dict[int, np.ndarray]]] = {}
     for name, one in counted.items():
         size = len(one.cut.labels)
-        everything[name], candidate[name] = {}, {}
+        everything[name], windows[name] = {}, ({}, {})
         for win, day, index, _, n in one.per_day:
             _add(everything[name], day, index, n, size)
-            if win == 1:
-                _add(candidate[name], day, index, n, size)
+            _add(windows[name][win], day, index, n, size)
     kept = _without(exclude)
     outside = f"{_NOT_COUNTED} AND f.day >= $first AND f.day < $end{kept}"
     limits: dict[str, object] = {"first": first, "end": end}
@@ -87,8 +91,8 @@ def day_bins(
         name: DayBins(
             len(one.cut.labels),
             everything[name],
-            candidate[name],
-            {day: k - candidate[name].get(day, 0) for day, k in everything[name].items()},
+            *windows[name],
+            {day: k - windows[name][1].get(day, 0) for day, k in everything[name].items()},
             of[name],
         )
         for name, one in counted.items()

@@ -130,6 +130,7 @@ class Column:
     binned: BinnedColumn
     days: DayBins
     spread: Spread
+    baseline: Sample
     candidate: Sample
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 from analysis.check import rounded
 from analysis.policy import Policy
 from analysis.stats.multiple import benjamini_hochberg
-from analysis.stats.reference import Compared, Sample, of_days, spread_of
+from analysis.stats.reference import Compared, of_days, spread_of
 from analysis.stats.slow_drift import MIN_WEEKS, Trend, trend
 from analysis.telemetry import Telemetry
 from analysis.telemetry.bins import BinnedColumn
@@ -114,8 +114,7 @@ def assess_weeks(
     slow = tuple(one for one in trends if one.is_slow)
     frame = distributions(
         {
-            name: (column.binned.counted, (_baseline(column.binned), column.candidate),
-                   column.spread)
+            name: (column.binned.counted, (column.baseline, column.candidate), column.spread)
             for name, column in columns.items()
         }
     )  # fmt: skip
@@ -151,18 +150,8 @@ def _column(binned: BinnedColumn, days: DayBins, when: Calendar, *, by_session: 
     blocks = weeks or [days.span(days.earlier, when.first, max(when.start, when.first))]
     held = binned.days.units[:2]
     spread = spread_of(binned.clusters, blocks, days.size, held, one_day=by_session)
-    nothing = np.zeros((0, days.size))
-    candidate = np.array(list(days.candidate.values())) if days.candidate else nothing
-    return Column(binned, days, spread, of_days(candidate))
-
-
-def _baseline(binned: BinnedColumn) -> Sample:
-    size = len(binned.counted.cut.labels)
-    by_day: dict[int, np.ndarray] = {}
-    for win, day, index, _, n in binned.counted.per_day:
-        if win == 0:
-            by_day.setdefault(day, np.zeros(size))[index] += n
-    return of_days(np.array(list(by_day.values())) if by_day else np.zeros((0, size)))
+    baseline, candidate = (of_days(days.rows(own)) for own in (days.baseline, days.candidate))
+    return Column(binned, days, spread, baseline, candidate)
 
 
 # ── slow drift ───────────────────────────────────────────────────────────────────────────
