@@ -46,14 +46,10 @@ from analysis.present.formats import (
 from analysis.present.grid import Column, table, text
 from analysis.present.levels import apart
 from analysis.present.theme import (
-    BLUE,
-    GREEN,
     INK,
     MUTED,
     NOTE,
-    ORANGE,
-    PURPLE,
-    VERMILLION,
+    STROKES,
     heading,
     label,
     look,
@@ -64,8 +60,7 @@ from analysis.review import Review
 MAX_EPISODES = 5
 MAX_PARTS = 3
 _PARTS = {"release_id": "release", "prompt_version": "prompt version", "month": "month"}
-_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)
-_TYPES = ("solid", "dashed", "dotted", "dashdot", "solid")
+MAX_LINES = 5  # of the ink of a sixth is the line of an empty budget
 
 
 def parts(review: Review) -> Parts:
@@ -147,15 +142,15 @@ def _remaining(
     section: Body, burn: pd.DataFrame, shown: Sequence[incidents.Numbered]
 ) -> tuple[Html, ...]:
     """What is left of each budget at each day's end, and when incidents were."""
-    slos = [s for s in section["slos"] if s["budget_remaining"] is not None][: len(_COLOURS)]
+    slos = [s for s in section["slos"] if s["budget_remaining"] is not None][:MAX_LINES]
     frame = burn[burn["slo"].isin([s["name"] for s in slos])].copy()
     if frame.empty:
         return (paragraph("No budget can be followed over its period.", note=True),)
     frame["day"] = frame["day"].dt.tz_localize(None)
     frame["left"] = 100 * frame["remaining"]
     place = {s["name"]: index for index, s in enumerate(slos)}
-    frame["colour"] = [_COLOURS[place[n]] for n in frame["slo"]]
-    frame["type"] = [_TYPES[place[n]] for n in frame["slo"]]
+    frame["colour"] = [STROKES[place[n]][0] for n in frame["slo"]]
+    frame["type"] = [STROKES[place[n]][1] for n in frame["slo"]]
     first, last = frame["day"].min(), frame["day"].max()
     ends = frame.sort_values("day").groupby("slo", sort=False).tail(1).copy()
     low, high = min(frame["left"].min(), 0.0), max(frame["left"].max(), 100.0)

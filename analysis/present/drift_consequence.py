@@ -9,7 +9,6 @@ from analysis.present.forest import Line, Row, forest
 from analysis.present.formats import (
     NONE,
     Format,
-    between,
     count,
     number,
     percent,
@@ -212,11 +211,7 @@ def _price(p: Body) -> str:
 
 def _added(part: Body, form: Format) -> str:
     added = part["added"]
-    if added["value"] is None:
-        return "an unknown amount"
-    if added["low"] is None and added["high"] is None:
-        return form(added["value"])
-    return f"{form(added['value'])} ({between(added['low'], added['high'], form)})"
+    return "an unknown amount" if added["value"] is None else stated(added, form)
 
 
 # ── label delay ──────────────────────────────────────────────────────────────────────────

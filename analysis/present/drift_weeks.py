@@ -29,14 +29,9 @@ from analysis.present.formats import NONE, count, moment, plural, psi, small
 from analysis.present.grid import Column, table, text
 from analysis.present.levels import apart
 from analysis.present.theme import (
-    BLUE,
-    GREEN,
-    INK,
     MUTED,
     NOTE,
-    ORANGE,
-    PURPLE,
-    VERMILLION,
+    STROKES,
     heading,
     label,
     look,
@@ -45,8 +40,6 @@ from analysis.present.theme import (
 
 MAX_NAMED = 3
 MAX_SLOW = 8
-_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, INK)
-_TYPES = ("solid", "dashed", "dotted", "dashdot", "solid", "dashed")
 # Below this a stability index is drawn at the edge of the logarithmic axis.
 _LEAST = 0.001
 _KINDS = {
@@ -115,8 +108,8 @@ def _by_week(body: Body, weeks: pd.DataFrame) -> tuple[Html, ...]:
     frame = weeks.copy()
     frame["day"] = pd.to_datetime(frame["week"]).dt.tz_localize(None)
     frame["height"] = [_height(v) for v in frame["psi"]]
-    frame["colour"] = [_COLOURS[r - 1] for r in frame["rank"]]
-    frame["type"] = [_TYPES[r - 1] for r in frame["rank"]]
+    frame["colour"] = [STROKES[r - 1][0] for r in frame["rank"]]
+    frame["type"] = [STROKES[r - 1][1] for r in frame["rank"]]
     bands = body["policy"]["settings"]["drift"]
     edges = [(name, float(bands[name]["psi"])) for name in ("low", "medium", "high")]
     low = min(frame["height"].min(), _height(edges[0][1])) - 0.1

@@ -29,6 +29,15 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55
 INK, MUTED, LINE, SHADE = "#1d2430", "#56606e", "#d5dae1", "#eef2f6"
 OUTCOMES = {"pass": GREEN, "fail": VERMILLION, "inconclusive": ORANGE}
 SHAPES = {"pass": "o", "fail": "X", "inconclusive": "D"}
+# Of lines in one figure, in their order: colour and stroke, so that print without colours tells them too.
+STROKES = (
+    (BLUE, "solid"),
+    (VERMILLION, "dashed"),
+    (GREEN, "dotted"),
+    (PURPLE, "dashdot"),
+    (ORANGE, "solid"),
+    (INK, "dashed"),
+)
 WINDOWS = {"baseline": MUTED, "candidate": BLUE}
 # Inches: narrow, so that the lettering stays legible where a phone shrinks the figure to its width.
 WIDTH = 4.8
