@@ -21,6 +21,7 @@ from analysis.stats.intervals import (
     mover_difference,
     t_quantile,
     t_tail,
+    welch,
     wilson_limits,
 )
 from analysis.stats.moments import (
@@ -393,10 +394,7 @@ def _day_variance(
     v1, v0 = float(s1 / int(d1) ** 2), float(s0 * weight * weight / int(d0) ** 2)
     if borrowed:
         return v1 + v0, df1
-    if v1 + v0 <= 0:
-        return 0.0, df1 + df0
-    a, b = v1 / (v1 + v0), v0 / (v1 + v0)
-    return v1 + v0, 1.0 / (a * a / df1 + b * b / df0)
+    return welch(v1, df1, v0, df0)
 
 
 def _day_residual(days: list[tuple[int, int]], m: WindowMoments) -> tuple[Fraction, float]:

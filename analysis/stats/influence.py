@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.stats.intervals import t_quantile
+from analysis.stats.intervals import t_quantile, welch
 
 Floats = npt.NDArray[np.float64]
 
@@ -109,8 +109,4 @@ def _over_days(days: Sequence[Day]) -> Spread:
             return Spread(own[1 - win] * (1.0 + size), counts[1 - win] - 1.0)
         if counts[win] == 0:
             return Spread(own[1 - win], counts[1 - win] - 1.0)
-    v0, v1 = own
-    if v0 + v1 <= 0:
-        return Spread(0.0, float(counts[0] + counts[1] - 2))
-    a, b = v0 / (v0 + v1), v1 / (v0 + v1)
-    return Spread(v0 + v1, 1.0 / (a * a / (counts[0] - 1.0) + b * b / (counts[1] - 1.0)))
+    return Spread(*welch(own[0], counts[0] - 1.0, own[1], counts[1] - 1.0))

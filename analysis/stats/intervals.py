@@ -128,6 +128,15 @@ def _t(values: npt.ArrayLike, future: float, confidence: float) -> tuple[float, 
     return mean, mean - half, mean + half
 
 
+def welch(v1: float, df1: float, v0: float, df0: float) -> tuple[float, float]:
+    """The sum of two variances, each known with its degrees of freedom, and its own (Welch 1947)."""
+    whole = v1 + v0
+    if whole <= 0:
+        return 0.0, df1 + df0
+    a, b = v1 / whole, v0 / whole
+    return whole, 1.0 / (a * a / df1 + b * b / df0)
+
+
 def t_quantile(level: float, df: float) -> float:
     """Quantile of Student's t; normal beyond ten million degrees of freedom."""
     if math.isnan(level) or math.isnan(df):
