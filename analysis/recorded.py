@@ -22,7 +22,7 @@ from analysis.policy_drift import Reference
 from analysis.telemetry.bin_cuts import Cut, Value
 from analysis.telemetry.files import InputFile
 from analysis.telemetry.recorded import RecordedColumn, RecordedRelease
-from analysis.views.drift_distributions import COLUMNS, FILE, NUMBER, REST, TEXT
+from analysis.views.drift_distributions import COLUMNS, FILE, NUMBER, REST, TEXT, digest
 
 MAX_BYTES = 20_000_000
 
@@ -71,8 +71,7 @@ def _read(reference: Reference, folder: Path) -> RecordedRelease:
         raise _Unusable(
             "that review had no baseline and kept no distributions; record one that has"
         )
-    digest = hashlib.sha256(table).hexdigest()
-    if said != f"sha256:{digest}":
+    if said != digest(table):
         raise _Unusable(f"tables/{FILE} is not the one that its artifact names ({str(said)[:80]})")
     columns = _columns(table)
     files = ((artifacts.FILE_NAME, "json", raw, 1),

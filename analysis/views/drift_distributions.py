@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.stats.reference import Sample, Spread, total_design_effect
-from analysis.tables import csv_bytes
 from analysis.telemetry.bin_cuts import ABSENT, MISSING, OTHER, Cut
 from analysis.telemetry.bins import Counted
 
@@ -50,9 +49,9 @@ def distributions(
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
-def digest(frame: pd.DataFrame) -> str:
-    """The digest of the file that the frame becomes."""
-    return f"sha256:{hashlib.sha256(csv_bytes(frame)).hexdigest()}"
+def digest(table: bytes) -> str:
+    """The digest of the table's file, as the artifact names it."""
+    return f"sha256:{hashlib.sha256(table).hexdigest()}"
 
 
 def _labels(cut: Cut) -> list[str]:

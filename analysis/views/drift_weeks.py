@@ -21,6 +21,7 @@ from analysis.policy import Policy
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.stats.reference import Compared, of_days, spread_of
 from analysis.stats.slow_drift import MIN_WEEKS, Trend, trend
+from analysis.tables import csv_bytes
 from analysis.telemetry import Telemetry
 from analysis.telemetry.bins import BinnedColumn
 from analysis.telemetry.day_bins import DayBins, day_bins
@@ -122,7 +123,7 @@ def assess_weeks(
     return Weeks(
         references=references,
         slow=found,
-        distributions_sha256=digest(frame),
+        distributions_sha256=digest(csv_bytes(frame)),
         tables={FILE: frame, "drift_references.csv": _table(lines, trends)},
         series={"drift_weeks": _series(lines, references)},
         notes=tuple(_notes(when, references, found, features)),
