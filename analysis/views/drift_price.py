@@ -8,7 +8,7 @@ never saw has no rate: its share is stated, and limits allow for any rate there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -97,23 +97,18 @@ def priced_metrics(telemetry: Telemetry, policy: Policy, cost: Outcome) -> list[
 
 
 def ask_price(asked: Asked, pricing: Pricing, cells: Cells, metric: int, n_context: int) -> Pricing:
-    """The same with its reweighted rates, their spreads asked for."""
+    """The same with its reweighted rates, their spreads asked for. pricing: without a reason not to."""
     own = sums_of(cells, metric, n_context)
-    if pricing.reason is not None or not own.known:
-        return Pricing(
-            pricing.name, pricing.unit, pricing.metric, pricing.each, pricing.worst, None, None,
-            pricing.reason or "a window has no known value",
-        )  # fmt: skip
+    if not own.known:
+        return replace(pricing, reason="a window has no known value")
     # Of what is small, the part that the baseline has no row of is a context of its own: unknown.
     contexts = np.where(cells.ids < 0, own.context.max() + 1, own.context)
     base = window_rate(own, 0)
     groups = (np.unique(contexts, return_inverse=True)[1], np.arange(len(contexts)))
-    bounded = [_ask(asked, own, g.astype(np.int64), base, pricing.worst, metric)
-               for g in groups]  # fmt: skip
-    return Pricing(
-        pricing.name, pricing.unit, pricing.metric, pricing.each, pricing.worst, bounded[0],
-        bounded[1], None,
-    )  # fmt: skip
+    traffic, mix = (
+        _ask(asked, own, g.astype(np.int64), base, pricing.worst, metric) for g in groups
+    )
+    return replace(pricing, traffic=traffic, mix=mix)
 
 
 def _ask(
