@@ -23,7 +23,11 @@ from analysis.present.formats import (
 )
 from analysis.present.grid import Column, table, text
 
-_NAMES = {"failure": "failures", "latency_breach": "latency breaches", "cost": "cost"}
+_NAMES = {
+    "failure": "failures",
+    "latency_breach": "latency breaches",
+    "cost": "cost of an interaction",
+}
 _TITLES = {
     "failure": "failure rate",
     "latency_breach": "latency breach rate",
@@ -185,7 +189,7 @@ def _prices(priced: list[Body]) -> tuple[Html, ...]:
 
 def _price(p: Body) -> str:
     name, burn = p["name"], p["unit"] == "burn"
-    subject = f"SLO {visible(name, 40)}" if burn else "Cost"
+    subject = f"SLO {visible(name, 40)}" if burn else "Cost of an interaction"
     if p["mix"] is None or p["traffic"] is None:
         return f"{subject}: not known, because {p['reason']}."
     level: Format = (lambda v: number(v, 2)) if burn else _usd

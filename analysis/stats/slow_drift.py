@@ -57,7 +57,7 @@ class Trend:
 
 
 def trend(weeks: Sequence[Sample], numbers: npt.ArrayLike, spread: Spread) -> Trend | None:
-    """The trend over weeks in the order of time; None where there are fewer than five.
+    """The trend over weeks in the order of time; None where there are fewer than five, or nothing varies.
 
     numbers: (W,) the weeks' numbers, rising, gaps allowed.
     """
