@@ -159,10 +159,3 @@ def scores_of(model: BoostedTables, columns: tuple[CodedColumn, ...]) -> Floats:
 def rows_of(columns: tuple[CodedColumn, ...], rows: Ints) -> tuple[CodedColumn, ...]:
     """The columns at some rows."""
     return tuple(CodedColumn(tuple(c[rows] for c in k.codes), k.sizes) for k in columns)
-
-
-def effective_clusters(weight: Floats, cluster: Ints) -> float:
-    """(Σ n_c)²/Σ n_c² of weighted rows; 0 without any."""
-    sizes = np.bincount(cluster, weights=weight)
-    squares = float((sizes**2).sum())
-    return float(sizes.sum()) ** 2 / squares if squares > 0 else 0.0

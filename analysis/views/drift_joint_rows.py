@@ -10,12 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.stats.two_sample import (
-    Halves,
-    effective_clusters,
-    halves_of_clusters,
-    halves_of_days,
-)
+from analysis.stats.overlap import effective_sample_size
+from analysis.stats.two_sample import Halves, halves_of_clusters, halves_of_days
 from analysis.telemetry import Telemetry
 from analysis.views.health_checks import MIN_EFFECTIVE_CLUSTERS
 
@@ -73,7 +69,7 @@ def sampled_rows(telemetry: Telemetry, names: Sequence[str]) -> JointRows | str:
     for name, part in (("fitted on", halves.fitted), ("scored", halves.scored)):
         for window, side in (("baseline", ~late), ("candidate", late)):
             inside = part & side
-            effective = effective_clusters(halves.weight[inside], cluster[inside])
+            effective = effective_sample_size(halves.weight[inside], cluster[inside])
             if effective < MIN_EFFECTIVE_CLUSTERS:
                 return (
                     f"the half that is {name} has {effective:.0f} effective clusters of the {window}; "

@@ -7,10 +7,10 @@ import pytest
 
 from analysis.stats.boosted_tables import CodedColumn
 from analysis.stats.giveaway import alone, cell_shares, from_margins, permutation_importance
+from analysis.stats.overlap import effective_sample_size
 from analysis.stats.two_sample import (
     Halves,
     TwoSample,
-    effective_clusters,
     halves_of_clusters,
     halves_of_days,
     rows_of,
@@ -93,8 +93,8 @@ def test_a_weekday_that_one_window_lacks_is_left_out() -> None:
 
 
 def test_effective_clusters_count_equal_ones_in_full() -> None:
-    assert effective_clusters(np.ones(60), np.arange(60) // 3) == pytest.approx(20)
-    assert effective_clusters(np.zeros(0), np.zeros(0, dtype=np.int64)) == 0
+    assert effective_sample_size(np.ones(60), np.arange(60) // 3) == pytest.approx(20)
+    assert effective_sample_size(np.zeros(0), np.zeros(0, dtype=np.int64)) == 0
 
 
 # ── worlds ───────────────────────────────────────────────────────────────────────────────
