@@ -35,8 +35,9 @@ from analysis.stats.change_point_parts import (
     assumed,
     best_of,
     between,
-    clear_of,
+    columns_of,
     fit,
+    offered_steps,
     refined,
 )
 from analysis.stats.change_point_profile import CORRELATIONS, Floats, pairs_of, weekdays
@@ -126,20 +127,20 @@ def _search(series: Series, level: float, *, bent: bool) -> tuple[Part, ...]:
 def _next(series: Series, parts: tuple[Part, ...]) -> tuple[_Found, ...]:
     """The step and the two steps that gain most beside these parts."""
     n = len(series.days)
-    firsts = [k for k in range(LEAST, n - LEAST + 1) if clear_of(Part(k), parts)]
-    if not firsts:
+    steps = offered_steps(series, parts)
+    if not steps:
         return (_Found((), 1.0),)
-    design, one = fit(series, parts, np.column_stack([Part(k).column(n) for k in firsts]))
+    design, one = fit(series, parts, steps)
     best = best_of(one)
     p = Null(series.given, LEAST).p_value(float(one.ratio[0]), assumed(one, best, n))
-    step = _Found((Part(firsts[best]),), min(p / SHARE_OF_STEPS, 1.0))
-    pairs = pairs_of(np.array(firsts, dtype=np.int64), LEAST)
+    step = _Found((steps[best],), min(p / SHARE_OF_STEPS, 1.0))
+    pairs = pairs_of(np.array([s.first for s in steps], dtype=np.int64), LEAST)
     if len(parts) + 2 > MAX_CHANGES or not len(pairs):
         return (step,)
     two = design.fit_pairs(series.values[:, None], pairs)
     best = best_of(two)
     p = Null(series.given, LEAST, pairs=True).p_value(float(two.ratio[0]), assumed(two, best, n))
-    both = tuple(Part(firsts[i]) for i in pairs[best])
+    both = tuple(steps[i] for i in pairs[best])
     return step, _Found(both, min(p / (1 - SHARE_OF_STEPS), 1.0))
 
 
@@ -153,7 +154,7 @@ def _levels(series: Series, parts: tuple[Part, ...], level: float) -> Levels:
         others = [p for i, p in enumerate(parts) if i != place]
         low, high = between(parts, place, n)
         firsts = list(range(min(low, part.first), max(high, part.first) + 1))
-        design, fitted = fit(series, others, np.column_stack([Part(k).column(n) for k in firsts]))
+        design, fitted = fit(series, others, [Part(k) for k in firsts])
         null = Null(series.given, LEAST)
         best = best_of(fitted)
         correlation = assumed(fitted, best, n)
@@ -189,10 +190,9 @@ def _with_levels(series: Series, parts: Sequence[Part], changes: Sequence[Change
     """The sizes of all changes together, by generalised least squares."""
     n = len(series.days)
     days = weekdays(series.days)
-    columns = [p.column(n) for p in parts]
-    design, fitted = fit(series, parts[:-1], (columns[-1] if columns else np.zeros(n))[:, None])
-    at = CORRELATIONS[fitted.correlation(0) if columns else int(fitted.without[:, 0].argmax())]
-    x = np.column_stack([days, *columns])
+    design, fitted = fit(series, parts[:-1], parts[-1:])
+    at = CORRELATIONS[fitted.correlation(0) if parts else int(fitted.without[:, 0].argmax())]
+    x = np.column_stack([days, columns_of(parts, n)])
     found = np.linalg.lstsq(design.white(x, at), design.white(series.values[:, None], at)[:, 0])[0]
     sizes = found[days.shape[1] :]
     shift = x[:, days.shape[1] :] @ sizes

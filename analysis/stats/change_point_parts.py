@@ -91,11 +91,22 @@ def clear_of(step: Part, parts: Sequence[Part]) -> bool:
     return all(step.first + LEAST <= p.first or step.first >= p.full + LEAST for p in parts)
 
 
-def fit(series: Series, parts: Sequence[Part], columns: Floats) -> tuple[Design, Profiles]:
+def columns_of(parts: Sequence[Part], n: int) -> Floats:
+    """(n, parts)."""
+    return np.column_stack([p.column(n) for p in parts]) if parts else np.zeros((n, 0))
+
+
+def fit(series: Series, held: Sequence[Part], offered: Sequence[Part]) -> tuple[Design, Profiles]:
+    """The profiles of each part that is offered, one at a time beside those that are held."""
     n = len(series.days)
-    held = np.column_stack([p.column(n) for p in parts]) if parts else np.zeros((n, 0))
-    design = Design(series.days, series.weights, held, columns)
+    design = Design(series.days, series.weights, columns_of(held, n), columns_of(offered, n))
     return design, design.fit(series.values[:, None])
+
+
+def offered_steps(series: Series, parts: Sequence[Part]) -> list[Part]:
+    """Steps that have room beside these parts."""
+    every = (Part(k) for k in range(LEAST, len(series.days) - LEAST + 1))
+    return [step for step in every if clear_of(step, parts)]
 
 
 def best_of(fitted: Profiles) -> int:
@@ -126,9 +137,9 @@ def refined(series: Series, parts: Sequence[Part]) -> tuple[Part, ...]:
             if part.length > 1 or high < low:
                 continue
             others = [p for i, p in enumerate(out) if i != place]
-            firsts = range(low, high + 1)
-            _, fitted = fit(series, others, np.column_stack([Part(k).column(n) for k in firsts]))
-            out[place] = Part(firsts[best_of(fitted)])
+            steps = [Part(k) for k in range(low, high + 1)]
+            _, fitted = fit(series, others, steps)
+            out[place] = steps[best_of(fitted)]
         if out == before:
             break
     return tuple(out)
@@ -137,7 +148,7 @@ def refined(series: Series, parts: Sequence[Part]) -> tuple[Part, ...]:
 def residual(series: Series, parts: Sequence[Part]) -> float:
     """T log of the residual sum of squares at the correlation that fits the parts best."""
     n = len(series.days)
-    _, fitted = fit(series, parts[:-1], parts[-1].column(n)[:, None])
+    _, fitted = fit(series, parts[:-1], parts[-1:])
     at = fitted.correlation(0)
     left = float(fitted.total[at, 0] - fitted.scores[at, 0, 0] ** 2)
     return n * math.log(max(left, 1e-12))

@@ -20,8 +20,8 @@ from analysis.stats.change_point_parts import (
     Series,
     best_of,
     between,
-    clear_of,
     fit,
+    offered_steps,
     refined,
     residual,
 )
@@ -61,10 +61,10 @@ def ramps_instead(series: Series, parts: Sequence[Part], place: int) -> Ramps | 
     offered += [Part(a, end - a) for a in range(low, end - SHORTEST_RAMP) if end - a not in lengths]
     if not offered:
         return None
-    _, of_ramps = fit(series, others, np.column_stack([p.column(n) for p in offered]))
+    _, of_ramps = fit(series, others, offered)
     first, last = between(parts, place, n)
     steps = [Part(k) for k in range(first, last + 1)] or [parts[place]]
-    _, of_steps = fit(series, others, np.column_stack([p.column(n) for p in steps]))
+    _, of_steps = fit(series, others, steps)
     # Relative to each column's own length a likelihood is restricted in one way, of whatever shape.
     ramp, step = of_ramps.by_column[:, 0], of_steps.by_column[:, 0]
     best = best_of(of_ramps)
@@ -107,10 +107,10 @@ def _bent(series: Series, parts: tuple[Part, ...], place: int) -> tuple[Part, ..
     found = ramps_instead(series, parts, place)
     if found is None or found.gain <= CLEAR:
         return None
-    ramp, n = _replaced(parts, place, found.best), len(series.days)
-    offered = [Part(k) for k in range(LEAST, n - LEAST + 1) if clear_of(Part(k), parts)]
+    ramp = _replaced(parts, place, found.best)
+    offered = offered_steps(series, parts)
     if offered:
-        _, fitted = fit(series, parts, np.column_stack([p.column(n) for p in offered]))
+        _, fitted = fit(series, parts, offered)
         if _worth(series, ramp, refined(series, (*parts, offered[best_of(fitted)]))):
             return None
     return ramp
