@@ -21,7 +21,7 @@ are estimated); where a ramp fits about as well the shape is unclear, and the se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -149,6 +149,7 @@ def _next(series: Series, parts: tuple[Part, ...]) -> tuple[_Found, ...]:
 
 def _levels(series: Series, parts: tuple[Part, ...], level: float) -> Levels:
     n = len(series.days)
+    at, base, sizes = _together(series, parts)
     changes = []
     for place, part in enumerate(parts):
         others = [p for i, p in enumerate(parts) if i != place]
@@ -178,32 +179,29 @@ def _levels(series: Series, parts: tuple[Part, ...], level: float) -> Levels:
                 int(series.kept[min(inside)]),
                 int(series.kept[max(inside)]),
                 int(series.kept[min(part.full, n - 1)]),
-                0.0,
+                float(sizes[place]) * series.scale,
                 shape,
                 null.p_value(ratio, correlation),
             )
         )
-    return _with_levels(series, parts, changes)
-
-
-def _with_levels(series: Series, parts: Sequence[Part], changes: Sequence[Change]) -> Levels:
-    """The sizes of all changes together, by generalised least squares."""
-    n = len(series.days)
-    days = weekdays(series.days)
-    design, fitted = fit(series, parts[:-1], parts[-1:])
-    at = CORRELATIONS[fitted.correlation(0) if parts else int(fitted.without[:, 0].argmax())]
-    x = np.column_stack([days, columns_of(parts, n)])
-    found = np.linalg.lstsq(design.white(x, at), design.white(series.values[:, None], at)[:, 0])[0]
-    sizes = found[days.shape[1] :]
-    shift = x[:, days.shape[1] :] @ sizes
-    base = days @ found[: days.shape[1]]
     return Levels(
-        tuple(
-            replace(c, size=float(s) * series.scale) for c, s in zip(changes, sizes, strict=True)
-        ),
-        shift * series.scale,
+        tuple(changes),
+        (columns_of(parts, n) @ sizes) * series.scale,
         base * series.scale + series.centre,
         series.kept,
         series.spikes,
         at,
     )
+
+
+def _together(series: Series, parts: Sequence[Part]) -> tuple[float, Floats, Floats]:
+    """(correlation, (T,) first level with its weekday effect, (parts,) sizes) of all changes together,
+    by generalised least squares; standardised."""
+    n = len(series.days)
+    days = weekdays(series.days)
+    design, fitted = fit(series, parts[:-1], parts[-1:])
+    at = CORRELATIONS[fitted.correlation(0) if parts else int(fitted.without[:, 0].argmax())]
+    x = np.column_stack([days, columns_of(parts, n)])
+    y = design.white(series.values[:, None], at)[:, 0]
+    found = np.asarray(np.linalg.lstsq(design.white(x, at), y)[0], dtype=np.float64)
+    return at, np.asarray(days @ found[: days.shape[1]]), found[days.shape[1] :]

@@ -183,12 +183,15 @@ def _told(family: Sequence[DailySeries], size: int, policy: Policy) -> list[_Tol
             tested.append((daily, series, change_p_value(series)))
     p = [p for *_, p in tested] + [1.0] * max(size - len(tested), 0)
     q = np.minimum(FAMILIES * benjamini_hochberg(p), 1.0)
-    told = [t for t, own in zip(tested, q, strict=False) if rounded(float(own)) <= policy.drift.fdr]
+    told = [
+        (one, own)
+        for one, own in zip(tested, q.tolist(), strict=False)
+        if rounded(own) <= policy.drift.fdr
+    ]
     level = policy.drift.fdr / FAMILIES * len(told) / max(len(p), 1)
     return [
-        _Told(daily, series, p_value, float(own), max(level, p_value))
-        for (daily, series, p_value), own in zip(tested, q, strict=False)
-        if rounded(float(own)) <= policy.drift.fdr
+        _Told(daily, series, p_value, own, max(level, p_value))
+        for (daily, series, p_value), own in told
     ]
 
 
