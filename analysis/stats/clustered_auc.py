@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from analysis.stats.influence import Day, over_days
 from analysis.stats.intervals import t_quantile, t_tail
 
 Floats = npt.NDArray[np.float64]
@@ -78,15 +79,13 @@ def clustered_auc(
     by_cluster = groups / (groups - 1.0) * float((totals**2).sum())
     if day is None:
         return ClusteredAuc(value, by_cluster, groups - 1.0, by_cluster, math.nan)
-    parts = [_by_day(influence[late == side], day[late == side]) for side in (False, True)]
-    if min(n for _, n in parts) < 2:
+    days = _days(influence, late, day)
+    if min(sum(d.win == side for d in days) for side in (0, 1)) < 2:
         return None
-    (v0, n0), (v1, n1) = parts
-    by_day = v0 + v1
-    df = n0 + n1 - 2.0
-    if by_day > 0:
-        df = by_day**2 / (v0**2 / (n0 - 1.0) + v1**2 / (n1 - 1.0))
-    return ClusteredAuc(value, max(by_cluster, by_day), df, by_cluster, by_day)
+    daily = over_days(days)
+    return ClusteredAuc(
+        value, max(by_cluster, daily.variance), daily.df, by_cluster, daily.variance
+    )
 
 
 def placements(score: Floats, late: Bools, weight: Floats) -> tuple[float, Floats]:
@@ -106,13 +105,14 @@ def placements(score: Floats, late: Bools, weight: Floats) -> tuple[float, Float
     return value, influence
 
 
-def _by_day(influence: Floats, day: Ints) -> tuple[float, int]:
-    """(D/(D − 1) Σ_d (Σ φ)², D) of one window's rows; 0 below two days."""
-    days, place = np.unique(day, return_inverse=True)
-    if len(days) < 2:
-        return 0.0, len(days)
+def _days(influence: Floats, late: Bools, day: Ints) -> list[Day]:
+    """The sums of each window's days."""
+    held, place, rows = np.unique(2 * day + late, return_inverse=True, return_counts=True)
     totals = np.bincount(place, weights=influence)
-    return len(days) / (len(days) - 1.0) * float((totals**2).sum()), len(days)
+    return [
+        Day(one % 2, total, n)
+        for one, total, n in zip(held.tolist(), totals.tolist(), rows.tolist(), strict=True)
+    ]
 
 
 __all__ = ["ClusteredAuc", "clustered_auc", "placements"]

@@ -82,13 +82,13 @@ def spread(squares: float, n_clusters: int, days: Sequence[Day] | None = None) -
         return Spread(math.nan, math.nan)
     cluster = squares * n_clusters / (n_clusters - 1.0)
     if days is not None:
-        daily = _over_days(days)
+        daily = over_days(days)
         if not math.isnan(daily.variance):
             return Spread(max(cluster, daily.variance), daily.df)
     return Spread(cluster, n_clusters - 1.0)
 
 
-def _over_days(days: Sequence[Day]) -> Spread:
+def over_days(days: Sequence[Day]) -> Spread:
     """V with days as clusters; each window has its factor D/(D − 1), and Welch (1947) joins them.
 
     A window of a single day borrows the other's variance from day to day; nan where neither has two.
