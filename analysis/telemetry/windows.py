@@ -182,6 +182,11 @@ def iso(moment: datetime) -> str:
     return text
 
 
+def midnight_of(day: int) -> str:
+    """The beginning of a day, by its number since 1970-01-01, as the artifact writes it."""
+    return iso(EPOCH + day * DAY)
+
+
 def _candidate(
     window: Window, data: DataRange, last: datetime, as_of: datetime | None, problems: list[str]
 ) -> Span | None:

@@ -33,7 +33,7 @@ from analysis.telemetry import Telemetry
 from analysis.telemetry.bins import BinnedColumn
 from analysis.telemetry.day_bins import DayBins, Days, recorded_bins
 from analysis.telemetry.recorded import RecordedColumn, RecordedRelease
-from analysis.telemetry.windows import EPOCH, day_number, iso
+from analysis.telemetry.windows import EPOCH, day_number, midnight_of
 from analysis.views.drift_features import RANK, DriftSeverity, severity_of
 
 MAX_WEEKS = 26
@@ -142,11 +142,6 @@ def calendar(telemetry: Telemetry, first: int) -> Calendar:
         return Calendar(first, start, day_number(span.end))
     # A day that the candidate has only a part of is not whole for others either.
     return Calendar(first, start, math.ceil((span.end - EPOCH) / timedelta(days=1)))
-
-
-def midnight_of(day: int) -> str:
-    """The beginning of a day as the artifact writes it."""
-    return iso(EPOCH + timedelta(days=day))
 
 
 def compare_all(

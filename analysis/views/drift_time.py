@@ -28,7 +28,7 @@ from analysis.stats.change_point_parts import MIN_DAYS, Series
 from analysis.stats.multiple import benjamini_hochberg
 from analysis.telemetry import Telemetry
 from analysis.telemetry.bins import BinnedColumn
-from analysis.telemetry.windows import EPOCH, iso
+from analysis.telemetry.windows import EPOCH, midnight_of
 from analysis.views.drift_features import Feature
 from analysis.views.drift_time_series import (
     LEAST_MISSING,
@@ -211,7 +211,7 @@ def _dated(told: _Told, first: int, *, alone: bool) -> tuple[SeriesChange, pd.Da
         tracked=daily.tracked,
         q_value=told.q_value,
         others=tuple(listed[:-1]),
-        spikes_utc=tuple(_midnight(int(daily.days[t])) for t in found.spikes),
+        spikes_utc=tuple(midnight_of(int(daily.days[t])) for t in found.spikes),
         correlation=found.correlation,
         n_days=len(daily.days),
         support=daily.support,
@@ -229,20 +229,16 @@ def _change(
     elif high < first:
         relation = "before_release"
     return LevelChange(
-        since_utc=_midnight(int(daily.days[change.first])),
-        low_utc=_midnight(low),
-        high_utc=_midnight(high),
-        complete_utc=_midnight(int(daily.days[change.full])),
+        since_utc=midnight_of(int(daily.days[change.first])),
+        low_utc=midnight_of(low),
+        high_utc=midnight_of(high),
+        complete_utc=midnight_of(int(daily.days[change.full])),
         before=daily.level(found, shift),
         after=daily.level(found, shift + change.size),
         shape=change.shape,
         p_value=change.p_value,
         relation=relation,
     )
-
-
-def _midnight(day: int) -> str:
-    return iso(EPOCH + timedelta(days=day))
 
 
 # ── the page's frame ─────────────────────────────────────────────────────────────────────

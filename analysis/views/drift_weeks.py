@@ -25,7 +25,7 @@ from analysis.tables import csv_bytes
 from analysis.telemetry import Telemetry
 from analysis.telemetry.bins import BinnedColumn
 from analysis.telemetry.day_bins import DayBins, day_bins
-from analysis.telemetry.windows import day_number
+from analysis.telemetry.windows import day_number, midnight_of
 from analysis.views.drift_distributions import FILE, digest, distributions
 from analysis.views.drift_features import (
     RANK,
@@ -45,7 +45,6 @@ from analysis.views.drift_references import (
     Reference,
     calendar,
     compare_all,
-    midnight_of,
 )
 
 MAX_LINES = 6

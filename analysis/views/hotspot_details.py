@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from analysis.stats.change_point import ChangePoint, mean_change, rate_change
 from analysis.stats.tails import mean_level_test, rate_level_test
 from analysis.telemetry import Metric, Telemetry
 from analysis.telemetry.slice_rows import Asked, SliceRows, slice_rows
-from analysis.telemetry.windows import EPOCH, iso
+from analysis.telemetry.windows import midnight_of
 from analysis.views.hotspot_family import Family
 
 MAX_DETAILED = 20
@@ -159,7 +158,7 @@ def _days(rows: SliceRows, metric: Metric) -> tuple[Day, ...]:
     rate = metric.scale == 1
     return tuple(
         Day(
-            _midnight(day)[:10],
+            midnight_of(day)[:10],
             _WINDOWS[win],
             n,
             y if rate else None,
@@ -172,10 +171,6 @@ def _days(rows: SliceRows, metric: Metric) -> tuple[Day, ...]:
 def _mean(metric: Metric, mean: float) -> float:
     """In the metric's unit; of a shortfall the score itself."""
     return (mean if metric.best is None else metric.best - mean) / metric.scale
-
-
-def _midnight(day: int) -> str:
-    return iso(EPOCH + timedelta(days=day))
 
 
 # ── since when ───────────────────────────────────────────────────────────────────────────
@@ -214,9 +209,9 @@ def _since(
     if metric.scale != 1:
         levels = [_mean(metric, level * metric.scale) for level in levels]
     return Since(
-        _midnight(days[found.first]),
-        _midnight(days[found.low]),
-        _midnight(days[found.high]),
+        midnight_of(days[found.first]),
+        midnight_of(days[found.low]),
+        midnight_of(days[found.high]),
         levels[0],
         levels[1],
         found.p_value,
