@@ -58,8 +58,6 @@ _RELATIONS = {
     "within_candidate": "after its start",
     "unclear": "days do not tell",
 }
-# A day is drawn at its midnight: what lies between two days lies half a day before it.
-_HALF = pd.Timedelta(hours=12)
 
 
 def changes(body: Body, days: pd.DataFrame) -> tuple[Html, ...]:
@@ -112,7 +110,7 @@ def _figure(body: Body, found: list[Body], days: pd.DataFrame) -> Html:
     dots = frame[frame["spike"]] if many else frame
     dots = dots.assign(form=np.where(dots["spike"], "x", "s"))
     bands = pd.DataFrame(
-        [[p, _day(c["low_utc"]) - _HALF, _day(c["high_utc"]) + _HALF]
+        [[p, spans.drawn(c["low_utc"]) - spans.HALF_DAY, spans.drawn(c["high_utc"]) + spans.HALF_DAY]
          for p, c in zip(panels, shown, strict=True)],
         columns=["panel", "low", "high"],
     )  # fmt: skip
@@ -135,14 +133,14 @@ def _figure(body: Body, found: list[Body], days: pd.DataFrame) -> Html:
         + theme(strip_text=element_text(ha="left", weight="bold", size=NOTE - 1), panel_spacing_y=0.05,
                 axis_text=element_text(size=NOTE - 1))
     )  # fmt: skip
-    start = _start(body)
+    start = spans.candidate_start(body)
     if start is not None:
         named = frame.groupby("panel", observed=True)["value"].agg(["min", "max"]).reset_index()
         named["y"] = named["max"] + 0.13 * (named["max"] - named["min"])
         named["day"], named["told"] = frame["day"].max(), "candidate"
         plot = (
             plot
-            + geom_vline(xintercept=start - _HALF, color=INK, linetype="dotted", size=0.5)
+            + geom_vline(xintercept=start - spans.HALF_DAY, color=INK, linetype="dotted", size=0.5)
             + geom_text(aes(y="y", label="told"), data=named, size=NOTE - 1, color=INK, ha="right")
         )
     rows = math.ceil(len(shown) / 2)
@@ -162,18 +160,6 @@ def _figure(body: Body, found: list[Body], days: pd.DataFrame) -> Html:
 
 def _panel(rank: int, change: Body) -> str:
     return label(f"{rank + 1}. {name(change)}{_UNITS[change['unit']]}", 60, width=27)
-
-
-def _day(utc: str) -> pd.Timestamp:
-    return pd.Timestamp(utc).tz_localize(None)
-
-
-def _start(body: Body) -> pd.Timestamp | None:
-    """Where the candidate starts; arms that run side by side have no such day."""
-    windows = body["windows"]
-    if windows["baseline"] is None or windows["comparison"] == "concurrent":
-        return None
-    return _day(windows["candidate"]["start_utc"])
 
 
 # ── words ────────────────────────────────────────────────────────────────────────────────

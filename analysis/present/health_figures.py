@@ -26,6 +26,7 @@ from plotnine import (
     scale_y_continuous,
 )
 
+from analysis.present import spans
 from analysis.present.blocks import (
     Body,
     figure,
@@ -64,8 +65,6 @@ LEVELS: Mapping[str, Format] = {
     "latency_ms_p99": ms,
 }
 _MIN_DAYS = 3
-# A day is drawn at its midnight: what lies between two days lies half a day before it.
-_HALF = pd.Timedelta(hours=12)
 
 
 # ── day by day ───────────────────────────────────────────────────────────────────────────
@@ -169,23 +168,21 @@ def _excluded(body: Body, frame: pd.DataFrame) -> pd.DataFrame:
     """start, end of each excluded stretch that the figure covers."""
     first, last = frame["day"].min(), frame["day"].max()
     stretches = [
-        [pd.Timestamp(e[side]).tz_localize(None) for side in ("start", "end")]
-        for e in body["windows"]["exclude"]
+        [spans.drawn(e[side]) for side in ("start", "end")] for e in body["windows"]["exclude"]
     ]
     held = [
-        [start - _HALF, end - _HALF] for start, end in stretches if first < end and start < last
+        [start - spans.HALF_DAY, end - spans.HALF_DAY]
+        for start, end in stretches
+        if first < end and start < last
     ]
     return pd.DataFrame(held, columns=["start", "end"])
 
 
 def _boundary(body: Body) -> pd.Timestamp | None:
-    windows = body["windows"]
-    if windows["baseline"] is None or windows["comparison"] == "concurrent":
+    start = spans.candidate_start(body)
+    if start is None or body["windows"]["candidate"]["release_id"] is not None:
         return None
-    start = pd.Timestamp(windows["candidate"]["start_utc"]).tz_localize(None)
-    if windows["candidate"]["release_id"] is not None:
-        return None
-    return start - _HALF
+    return start - spans.HALF_DAY
 
 
 # ── latency ──────────────────────────────────────────────────────────────────────────────

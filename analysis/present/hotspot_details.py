@@ -18,6 +18,7 @@ from plotnine import (
     scale_x_datetime,
 )
 
+from analysis.present import spans
 from analysis.present.blocks import Body, bullets, figure, joined, paragraph
 from analysis.present.escape import Html, escape, say
 from analysis.present.formats import Format, moment, percent, plural
@@ -32,8 +33,6 @@ _OF = {
 }
 """Of a unit: what a slice is bad by, beside what, and what its examples are."""
 _MIN_DAYS = 3
-# A day is drawn at its midnight: what lies between two days lies half a day before it.
-_HALF = pd.Timedelta(hours=12)
 
 
 def details(found: Sequence[Body], days: pd.DataFrame) -> tuple[Html, ...]:
@@ -158,7 +157,7 @@ def _by_day(found: Sequence[Body], days: pd.DataFrame) -> tuple[Html, ...]:
         + look("y")
     )
     if len(since):
-        marks = since.assign(at=since["since"] - _HALF)
+        marks = since.assign(at=since["since"] - spans.HALF_DAY)
         plot = plot + geom_vline(
             aes(xintercept="at"), data=marks, color=INK, linetype="dashed", size=0.5
         )

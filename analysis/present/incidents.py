@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from plotnine import aes, geom_rect, geom_text
 
+from analysis.present import spans
 from analysis.present.blocks import Body
 from analysis.present.escape import Html
 from analysis.present.formats import count, moment, percent, plural
@@ -31,11 +32,11 @@ class Numbered:
 
     @property
     def start(self) -> pd.Timestamp:
-        return pd.Timestamp(self.incident["start_utc"]).tz_localize(None)
+        return spans.drawn(self.incident["start_utc"])
 
     @property
     def end(self) -> pd.Timestamp:
-        return pd.Timestamp(self.incident["end_utc"]).tz_localize(None)
+        return spans.drawn(self.incident["end_utc"])
 
     @property
     def label(self) -> str:

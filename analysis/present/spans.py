@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from analysis.present.blocks import Body
 from analysis.present.formats import moment, plural
+
+HALF_DAY = pd.Timedelta(hours=12)
+"""A day is drawn at its midnight: what lies between two days lies half a day before it."""
 
 
 def window(body: Body, name: str) -> str:
@@ -26,3 +31,16 @@ def both(body: Body) -> str:
 def candidate(body: Body) -> str:
     """The candidate window, as a source note."""
     return f"{window(body, 'candidate')}."
+
+
+def drawn(utc: str) -> pd.Timestamp:
+    """A time of the artifact as figures have it: in UTC, and without a zone."""
+    return pd.Timestamp(utc).tz_localize(None)
+
+
+def candidate_start(body: Body) -> pd.Timestamp | None:
+    """Where the candidate starts; without a baseline, or with arms side by side, no day says so."""
+    windows = body["windows"]
+    if windows["baseline"] is None or windows["comparison"] == "concurrent":
+        return None
+    return drawn(windows["candidate"]["start_utc"])
