@@ -170,17 +170,25 @@ def _totals(
 def _ratio(
     name: str, scale: int, days: Sequence[int], totals: Mapping[int, tuple[int, int]]
 ) -> DailySeries | None:
-    held = [d for d in days if totals.get(d, (0, 0))[0] > 0]
-    if not held:
+    held, y, n = _with_rows(days, totals, scale)
+    if not len(held):
         return None
-    n = np.array([totals[d][0] for d in held], dtype=float)
-    y = np.array([totals[d][1] / scale for d in held], dtype=float)
     if name == "cost_usd_per_interaction":
         form = MEAN if (y > 0).all() else PLAIN
-        return DailySeries(name, "cost_usd_per_interaction", "usd_per_interaction", None,
-                           np.array(held), y, n, form, int(n.sum()))  # fmt: skip
+        return DailySeries(name, "cost_usd_per_interaction", "usd_per_interaction", None, held, y, n,
+                           form, int(n.sum()))  # fmt: skip
     kind: Kind = "failure_rate" if name == "failure_rate" else "latency_breach_rate"
-    return DailySeries(name, kind, "share", None, np.array(held), y, n, RATE, int(n.sum()))
+    return DailySeries(name, kind, "share", None, held, y, n, RATE, int(n.sum()))
+
+
+def _with_rows(
+    days: Sequence[int], totals: Mapping[int, tuple[int, int]], scale: int = 1
+) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """(days that have rows, y, n) of totals day → (n, y)."""
+    held = [d for d in days if totals.get(d, (0, 0))[0] > 0]
+    n = np.array([totals[d][0] for d in held], dtype=float)
+    y = np.array([totals[d][1] / scale for d in held], dtype=float)
+    return np.array(held, dtype=np.int64), y, n
 
 
 # ── columns ──────────────────────────────────────────────────────────────────────────────
@@ -197,12 +205,13 @@ def column_series(
     beside: series that are there already, and are not told again under a column's name.
     """
     drifted = [f for f in features if f.counted and f.severity != "none"]
-    drifted = drifted[:MAX_COLUMNS]
     out: list[DailySeries] = []
-    for feature in drifted:
+    for feature in drifted[:MAX_COLUMNS]:
         column = binned[feature.feature]
         moved = abs((feature.missing_candidate or 0.0) - (feature.missing_baseline or 0.0))
-        gone = [i for i, label in enumerate(column.labels) if _is_missing(column, i, label)]
+        # The bin of missing values is the last one, where there are any.
+        last = len(column.labels) - 1
+        gone = [last] if column.labels[last] == MISSING else []
         if moved >= LEAST_MISSING and gone:
             out.append(_share(feature.feature, "missing_rate", None, column, gone, (), days))
         inside, tracked = _moved_most(column, gone, _LACKING.get(feature.statistic))
@@ -222,11 +231,6 @@ def _distinct(series: Sequence[DailySeries]) -> list[DailySeries]:
             out.append(one)
         seen |= {said, (said[0], (one.n - one.y).tobytes(), said[2])}
     return out
-
-
-def _is_missing(column: BinnedColumn, place: int, label: str) -> bool:
-    """The bin of missing values is the last one, where there are any."""
-    return label == MISSING and place == len(column.labels) - 1
 
 
 _LACKING = {"new_category": 0, "vanished_category": 1}
@@ -286,8 +290,5 @@ def _share(
     ):
         had = totals.get(day, (0, 0))
         totals[day] = (had[0] + n, had[1] + y)
-    used = [d for d in days if totals.get(d, (0, 0))[0] > 0]
-    n_ = np.array([totals[d][0] for d in used], dtype=float)
-    y_ = np.array([totals[d][1] for d in used], dtype=float)
-    return DailySeries(name, kind, "share", tracked, np.array(used, dtype=np.int64), y_, n_, RATE,
-                       int(n_.sum()))  # fmt: skip
+    used, y_, n_ = _with_rows(days, totals)
+    return DailySeries(name, kind, "share", tracked, used, y_, n_, RATE, int(n_.sum()))
