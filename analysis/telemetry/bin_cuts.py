@@ -113,13 +113,15 @@ class Cut:
         return f"CASE {' '.join(cases)} ELSE {rest} END"
 
 
+def quantiles(ordered: np.ndarray, parts: int) -> list[float]:
+    """The parts − 1 values between equal parts of rising values: exact order statistics; none of none."""
+    n = len(ordered)
+    return [float(ordered[-(-n * i // parts) - 1]) for i in range(1, parts)] if n else []
+
+
 def twentieths(ordered: np.ndarray) -> tuple[list[float], list[float]]:
     """Distinct deciles, and all distinct twentieths, of rising values: exact order statistics."""
-    n = len(ordered)
-    if not n:
-        return [], []
-    ranks = [-(-n * i // N_QUANTILES) for i in range(1, N_QUANTILES)]
-    values = [float(ordered[max(rank, 1) - 1]) for rank in ranks]
+    values = quantiles(ordered, N_QUANTILES)
     return sorted(set(values[1::2])), sorted(set(values))
 
 
@@ -129,8 +131,7 @@ def below_atoms(ordered: np.ndarray) -> list[float]:
     Merged ties leave such a value in one bin with all that lies below it, down to the decile before:
     of a score that is mostly 1, every row, and what turns below 1 would not be seen.
     """
-    n = len(ordered)
-    deciles = [float(ordered[-(-n * i // 10) - 1]) for i in range(1, 10)] if n else []
+    deciles = quantiles(ordered, 10)
     atoms = {low for low, high in itertools.pairwise(deciles) if low == high}
     places = [int(np.searchsorted(ordered, atom, side="left")) for atom in atoms]
     return sorted({float(ordered[place - 1]) for place in places if place > 0})

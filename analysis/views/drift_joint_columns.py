@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.stats.boosted_tables import CodedColumn
-from analysis.telemetry.bin_cuts import MISSING, OTHER, below_atoms, cut_numbers
+from analysis.telemetry.bin_cuts import MISSING, OTHER, below_atoms, cut_numbers, quantiles
+from analysis.views.encoding import as_text
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -51,7 +52,7 @@ def encode(name: str, values: pd.Series, fitted: Bools, *, as_number: bool) -> C
         codes, found = _distinct(pd.Series(numbers))
         return _levels(name, codes, [f"{v:g}" for v in found], fitted)
     codes, found = _distinct(values)
-    return _levels(name, codes, [_text(v) for v in found], fitted)
+    return _levels(name, codes, [as_text(v) for v in found], fitted)
 
 
 def _distinct(values: pd.Series) -> tuple[Ints, list[object]]:
@@ -62,18 +63,12 @@ def _distinct(values: pd.Series) -> tuple[Ints, list[object]]:
     return np.array(places, dtype=np.int64), list(found)
 
 
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
-
-
 def _quantiles(name: str, numbers: Floats, known: Floats) -> ContextColumn:
     missing = np.isnan(numbers)
     codes, labels = [], []
     below = below_atoms(known)
     for bins in N_QUANTILES:
-        ranks = [-(-len(known) * i // bins) for i in range(1, bins)]
-        quantiles = {float(known[max(rank, 1) - 1]) for rank in ranks}
-        edges = sorted({*quantiles, *below} - {float(known[-1])})
+        edges = sorted({*quantiles(known, bins), *below} - {float(known[-1])})
         names = cut_numbers(edges, edges).labels if edges else ("(any)", MISSING)
         code = np.where(missing, len(edges) + 1, np.searchsorted(edges, numbers, side="left"))
         codes.append(code.astype(np.int64))

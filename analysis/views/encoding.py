@@ -160,6 +160,11 @@ def _logs(values: pd.Series) -> Floats:
     return logs
 
 
+def as_text(value: object) -> str:
+    """A value as text; true and false in one spelling, whatever the file's type was."""
+    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
+
+
 def _texts(values: pd.Series) -> pd.Series:
     """Values as text; true and false in one spelling, whatever the file's type was."""
     if isinstance(values.dtype, pd.StringDtype):
@@ -170,9 +175,5 @@ def _texts(values: pd.Series) -> pd.Series:
     return (
         values.astype(str).str.lower().where(known)
         if values.dtype != object
-        else (
-            values.map(
-                lambda v: str(v).lower() if isinstance(v, bool | np.bool_) else str(v)
-            ).where(known)
-        )
+        else (values.map(as_text).where(known))
     )
