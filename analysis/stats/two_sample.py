@@ -95,12 +95,9 @@ def _day_halves(late: Bools, day: Ints) -> Ints:
 def _weekday_weights(late: Bools, day: Ints, whole_days: bool) -> Floats:
     """(n,): of candidate rows 1, of the baseline's what makes weekdays as frequent; 0 without a match."""
     counted = np.zeros((2, WEEK))
-    if whole_days:
-        for side in (0, 1):
-            counted[side] = np.bincount(np.unique(day[late == side]) % WEEK, minlength=WEEK)
-    else:
-        for side in (0, 1):
-            counted[side] = np.bincount(day[late == side] % WEEK, minlength=WEEK)
+    for side in (0, 1):
+        own = day[late == side]
+        counted[side] = np.bincount((np.unique(own) if whole_days else own) % WEEK, minlength=WEEK)
     matched = counted.min(axis=0) > 0
     ratio = np.where(matched, counted[1] / np.maximum(counted[0], 1.0), 0.0)
     if matched.any():

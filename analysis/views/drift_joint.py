@@ -13,11 +13,7 @@ from analysis.policy import Policy
 from analysis.stats.boosted_tables import Shape
 from analysis.stats.clustered_auc import ClusteredAuc
 from analysis.stats.giveaway import alone, cell_shares, from_margins, permutation_importance
-from analysis.stats.two_sample import (
-    TwoSample,
-    rows_of,
-    two_sample,
-)
+from analysis.stats.two_sample import TwoSample, rows_of, two_sample
 from analysis.telemetry import Telemetry
 from analysis.telemetry.bins import is_numeric
 from analysis.views.drift_features import LISTED_ONLY, short
