@@ -53,11 +53,21 @@ _FORMS: Mapping[str, Format] = {
 _UNITS = {"share": ", %", "usd_per_interaction": ", USD", "interactions_per_day": ""}
 _SHAPES = {"step": "step", "gradual": "gradual", "unclear": "step or gradual"}
 _RELATIONS = {
-    "before_release": "before it",
-    "at_release": "its start is among the days",
-    "within_candidate": "after its start",
-    "unclear": "days do not tell",
+    "before_release": ("before it", "It began before the release, which is then not its cause."),
+    "at_release": (
+        "its start is among the days",
+        "It began with the release: the candidate's start is among these days.",
+    ),
+    "within_candidate": (
+        "after its start",
+        "It began after the candidate did: look for what else changed then.",
+    ),
+    "unclear": (
+        "days do not tell",
+        "The candidate's start is one of many days on which it may have begun: days do not tell.",
+    ),
 }
+"""When it began beside the release, in the table and in the sentence."""
 
 
 def changes(body: Body, days: pd.DataFrame) -> tuple[Html, ...]:
@@ -170,10 +180,10 @@ def _form(change: Body) -> Format:
 
 
 def _sentence(change: Body) -> Html:
-    told = [_moved(change, change["unit"], name(change)), _release(change)]
+    told = [f"{_moved(change, change['unit'], name(change))}.", _RELATIONS[_relation(change)][1]]
     if change["others"]:
         earlier = "; ".join(_moved(o, change["unit"], "it") for o in change["others"])
-        told.append(f"Before that: {earlier}".removesuffix(".") + ".")
+        told.append(f"Before that: {earlier}.")
     if change["spikes_utc"]:
         told.append(
             f"Set aside, for they stand alone: {', '.join(moment(d) for d in change['spikes_utc'][:5])}"
@@ -194,22 +204,14 @@ def _moved(change: Body, unit: str, subject: str) -> str:
         how = f"{verb} about {since}, at once or gradually,"
     else:
         how = f"{verb} on {since}"
-    return f"{subject} {how} from {form(change['before'])} to {form(change['after'])} (95 %: {within})."
+    return (
+        f"{subject} {how} from {form(change['before'])} to {form(change['after'])} (95 %: {within})"
+    )
 
 
 def _relation(change: Body) -> str:
     wide = change["relation"] == "at_release" and _length(change) > WIDE_DAYS
     return "unclear" if wide else str(change["relation"])
-
-
-def _release(change: Body) -> str:
-    if change["relation"] == "before_release":
-        return "It began before the release, which is then not its cause."
-    if change["relation"] == "within_candidate":
-        return "It began after the candidate did: look for what else changed then."
-    if _relation(change) == "unclear":
-        return "The candidate's start is one of many days on which it may have begun: days do not tell."
-    return "It began with the release: the candidate's start is among these days."
 
 
 def _length(change: Body) -> int:
@@ -221,7 +223,7 @@ def _table(body: Body, found: list[Body], tested: int) -> Html:
     rows = [
         [prose(name(c)),
          over(moment(c["since_utc"]), f"{moment(c['low_utc'])} to {moment(c['high_utc'])}"),
-         _SHAPES[c["shape"]], _form(c)(c["before"]), _form(c)(c["after"]), _RELATIONS[_relation(c)],
+         _SHAPES[c["shape"]], _form(c)(c["before"]), _form(c)(c["after"]), _RELATIONS[_relation(c)][0],
          small(c["q_value"])]
         for c in found
     ]  # fmt: skip

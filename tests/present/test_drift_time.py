@@ -73,6 +73,9 @@ def drawn(*found: dict[str, Any]) -> str:
         ({"spikes_utc": ["2026-10-05T00:00:00Z"]}, "Set aside, for they stand alone: 2026-10-05."),
         ({"others": [change(since_utc="2026-10-01T00:00:00Z", before=0.01, after=0.032)]},
          "Before that: it rises on 2026-10-01 from 1.0 % to 3.2 %"),
+        ({"others": [change(), change()]},
+         "(95 %: 2026-11-01 to 2026-11-03); it rises on 2026-11-02 from 3.2 % to 7.7 % "
+         "(95 %: 2026-11-01 to 2026-11-03)."),
     ],
 )  # fmt: skip
 def test_each_change_is_a_sentence(more: dict[str, Any], sentence: str) -> None:
