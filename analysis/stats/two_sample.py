@@ -108,12 +108,10 @@ def _weekday_weights(late: Bools, day: Ints, whole_days: bool) -> Floats:
 
 @dataclass(frozen=True)
 class TwoSample:
-    """The AUC on the scored half (None where it has too few clusters or days), the classifier, and
-    the scores of the scored rows in their order."""
+    """The AUC on the scored half (None where it has too few clusters or days), and the classifier."""
 
     auc: ClusteredAuc | None
     model: BoostedTables
-    scores: Floats
 
 
 def two_sample(
@@ -145,7 +143,7 @@ def two_sample(
         cluster[scored],
         day[scored] if by_days else None,
     )
-    return TwoSample(auc, model, scores)
+    return TwoSample(auc, model)
 
 
 def scores_of(model: BoostedTables, columns: tuple[CodedColumn, ...]) -> Floats:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.check import Check, Interval, Outcome, rounded
 from analysis.policy import Policy
@@ -19,10 +18,6 @@ from analysis.telemetry.bins import is_numeric
 from analysis.views.drift_features import LISTED_ONLY, short
 from analysis.views.drift_joint_columns import ContextColumn, encode
 from analysis.views.drift_joint_rows import JointRows, sampled_rows
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 MAX_CELLS = 6
 WAIT = "Provide what is missing, or wait for more traffic, then review again."
