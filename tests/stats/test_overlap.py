@@ -58,3 +58,8 @@ class TestBalance:
 
 def test_equal_weights_of_single_rows_count_each() -> None:
     assert effective_sample_size(np.full(30, 2.5), np.arange(30)) == pytest.approx(30)
+
+
+def test_effective_clusters_count_equal_ones_in_full() -> None:
+    assert effective_sample_size(np.ones(60), np.arange(60) // 3) == pytest.approx(20)
+    assert effective_sample_size(np.zeros(0), np.zeros(0, dtype=np.int64)) == 0

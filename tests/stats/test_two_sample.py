@@ -7,7 +7,6 @@ import pytest
 
 from analysis.stats.boosted_tables import CodedColumn
 from analysis.stats.giveaway import alone, cell_shares, from_margins, permutation_importance
-from analysis.stats.overlap import effective_sample_size
 from analysis.stats.two_sample import (
     Halves,
     TwoSample,
@@ -90,11 +89,6 @@ def test_a_weekday_that_one_window_lacks_is_left_out() -> None:
     late, day = late[kept], day[kept]
     halves = halves_of_days(late, day, np.arange(len(day)), None, whole_days=True)
     assert not (halves.fitted | halves.scored)[day % 7 == 3].any()
-
-
-def test_effective_clusters_count_equal_ones_in_full() -> None:
-    assert effective_sample_size(np.ones(60), np.arange(60) // 3) == pytest.approx(20)
-    assert effective_sample_size(np.zeros(0), np.zeros(0, dtype=np.int64)) == 0
 
 
 # ── worlds ───────────────────────────────────────────────────────────────────────────────
