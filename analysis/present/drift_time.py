@@ -32,6 +32,7 @@ from analysis.present.blocks import Body, bullets, figure, over, paragraph, pros
 from analysis.present.escape import Html, say, visible
 from analysis.present.formats import Format, count, moment, percent, plural, small, usd
 from analysis.present.grid import Column, table, text
+from analysis.present.health_figures import NAMES
 from analysis.present.theme import BLUE, INK, MUTED, NOTE, ORANGE, heading, label, look, svg
 
 MAX_PANELS = 6
@@ -39,12 +40,7 @@ MAX_POINTS = 360
 MAX_NAME = 30
 WIDE_DAYS = 7
 """A longer set of days says little of whether it was the release."""
-NAMES = {
-    "failure_rate": "Failure rate",
-    "latency_breach_rate": "Latency breach rate",
-    "cost_usd_per_interaction": "Cost per interaction",
-    "volume": "Interactions a day",
-}
+VOLUME = "Interactions a day"
 _FORMS: Mapping[str, Format] = {
     "share": lambda v: percent(v, 1),
     "usd_per_interaction": lambda v: f"{usd(v)} USD",
@@ -93,7 +89,7 @@ def name(change: Body) -> str:
         return f"{visible(change['name'], MAX_NAME)}, share missing"
     if change["kind"] == "share":
         return f"{visible(change['name'], MAX_NAME)}, share {_quoted(change['tracked'])}"
-    return NAMES[change["kind"]]
+    return VOLUME if change["kind"] == "volume" else NAMES[change["kind"]]
 
 
 def _quoted(tracked: str) -> str:

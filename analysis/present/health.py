@@ -30,7 +30,7 @@ from analysis.present.formats import (
     tick,
 )
 from analysis.present.grid import Column, table, text
-from analysis.present.health_figures import CHECKS, LEVELS, NAMES, daily, latency
+from analysis.present.health_figures import CHECKS, LEVELS, NAMES, daily, headed, latency
 from analysis.present.health_models import by_model
 from analysis.review import Review
 
@@ -108,7 +108,7 @@ def _change_figure(
         check = checks.get(CHECKS.get(name, ""))
         limit = None if check is None else check["limit"]
         outcome = "plain" if check is None or limit is None else check["outcome"]
-        short = NAMES[name].removesuffix(", USD")
+        short = NAMES[name]
         words = stated(held, form)
         mark = "" if limit is None else f"limit {form(limit)}"
         value, low, high = _drawn(held, form)
@@ -148,7 +148,7 @@ def headline(body: Body, names: Sequence[str], title: str, source: object) -> Ht
     for name in names:
         change: Format = points if name.endswith("rate") else ratio
         rows.append(
-            [NAMES[name],
+            [headed(name),
              bounded.stacked(body, health["change"][name], change, name, "change"),
              bounded.stacked(body, health["baseline"][name], LEVELS[name], name, "baseline"),
              bounded.stacked(body, health["candidate"][name], LEVELS[name], name, "candidate"),

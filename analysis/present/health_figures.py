@@ -46,7 +46,7 @@ from analysis.present.theme import INK, MUTED, NOTE, VERMILLION, WINDOWS, headin
 NAMES = {
     "failure_rate": "Failure rate",
     "latency_breach_rate": "Latency breach rate",
-    "cost_usd_per_interaction": "Cost per interaction, USD",
+    "cost_usd_per_interaction": "Cost per interaction",
     "latency_ms_p50": "Latency, median",
     "latency_ms_p95": "Latency, 95th percentile",
     "latency_ms_p99": "Latency, 99th percentile",
@@ -68,6 +68,11 @@ _MIN_DAYS = 3
 
 
 # ── day by day ───────────────────────────────────────────────────────────────────────────
+
+
+def headed(metric: str) -> str:
+    """A metric's name above or before its numbers, with the unit that they do not show."""
+    return f"{NAMES[metric]}, USD" if metric.startswith("cost") else NAMES[metric]
 
 
 def daily(body: Body, days: pd.DataFrame) -> tuple[Html, ...]:
@@ -105,7 +110,7 @@ def daily(body: Body, days: pd.DataFrame) -> tuple[Html, ...]:
     if boundary is not None:
         plot = plot + geom_vline(xintercept=boundary, color=INK, linetype="dotted", size=0.5)
     stories = "; ".join(
-        f"{NAMES[m]} {stated(health['baseline'][m], LEVELS[m])} in the baseline, "
+        f"{headed(m)} {stated(health['baseline'][m], LEVELS[m])} in the baseline, "
         f"{stated(health['candidate'][m], LEVELS[m])} in the candidate" for m in metrics
     )  # fmt: skip
     excluded = len(body["windows"]["exclude"])
@@ -133,7 +138,7 @@ def daily_frame(days: pd.DataFrame) -> pd.DataFrame:
 
 
 def _panel_name(metric: str) -> str:
-    return NAMES[metric] if metric.startswith("cost") else f"{NAMES[metric]}, %"
+    return headed(metric) if metric.startswith("cost") else f"{NAMES[metric]}, %"
 
 
 def _levels(

@@ -10,16 +10,16 @@ from analysis.present.blocks import Body, over, paragraph
 from analysis.present.escape import Html, escape
 from analysis.present.formats import NONE, Format, count, percent, plural, points, ratio, stated
 from analysis.present.grid import Column, table, text
-from analysis.present.health_figures import LEVELS
+from analysis.present.health_figures import LEVELS, headed
 
-_HEADINGS = {
-    "failure_rate": "Failure rate",
-    "latency_breach_rate": "Latency breach rate",
-    "cost_usd_per_interaction": "Cost per interaction, USD",
-    "latency_ms_p95": "Latency, 95th percentile",
-}
+_METRICS = (
+    "failure_rate",
+    "latency_breach_rate",
+    "cost_usd_per_interaction",
+    "latency_ms_p95",
+)
 _CHANGES: Mapping[str, Format] = {
-    name: points if name.endswith("rate") else ratio for name in _HEADINGS
+    name: points if name.endswith("rate") else ratio for name in _METRICS
 }
 
 
@@ -28,12 +28,12 @@ def by_model(body: Body) -> tuple[Html, ...]:
     models = body["views"]["health"]["by_model"]
     if not models:
         return ()
-    columns = [text("Model"), Column("Interactions"), *(Column(h) for h in _HEADINGS.values())]
+    columns = [text("Model"), Column("Interactions"), *(Column(headed(m)) for m in _METRICS)]
     rows = [
         [
             over(_named(model), _told(model)),
             over(count(model["n"]), percent(model["share"], 1)),
-            *(_figure(model, name) for name in _HEADINGS),
+            *(_figure(model, name) for name in _METRICS),
         ]
         for model in models
     ]
