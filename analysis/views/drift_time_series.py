@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from analysis.stats.change_point_daily import Levels
 from analysis.telemetry import Metric, Moments, Telemetry
-from analysis.telemetry.bin_cuts import MISSING
 from analysis.telemetry.bins import BinnedColumn
 from analysis.telemetry.windows import ResolvedWindows, coverage
 from analysis.views.drift_features import Feature
@@ -210,8 +209,7 @@ def column_series(
         column = binned[feature.feature]
         moved = abs((feature.missing_candidate or 0.0) - (feature.missing_baseline or 0.0))
         # The bin of missing values is the last one, where there are any.
-        last = len(column.labels) - 1
-        gone = [last] if column.labels[last] == MISSING else []
+        gone = [] if column.missing_bin is None else [column.missing_bin]
         if moved >= LEAST_MISSING and gone:
             out.append(_share(feature.feature, "missing_rate", None, column, gone, (), days))
         inside, tracked = _moved_most(column, gone, _LACKING.get(feature.statistic))
