@@ -107,6 +107,7 @@ def _columns(body: Body, joint: Body) -> Html:
         rows,
         "AUC lost when shuffled: how far the AUC falls when the column's values are dealt out anew, which "
         "also breaks what it says together with others. AUC alone: of this column by itself; 0.5 is chance. "
+        "Neither has an interval: they rank columns, and the interval above is of all together. "
         + (f"{plural(more, 'column')} of less importance left out. " if more else "")
         + spans.both(body),
     )  # fmt: skip

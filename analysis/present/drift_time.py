@@ -230,6 +230,7 @@ def _table(body: Body, found: list[Body], tested: int) -> Html:
         rows,
         f"{spans.both(body)} The last change of each of the {plural(len(found), 'series', 'series')} that "
         f"changed, of {tested} looked at; whole days. Below the day: the first and last on which it may have "
-        "begun (95 %). Levels are those of a usual week. q: Benjamini–Hochberg over series.",
+        "begun (95 %). Levels are those of a usual week, and have no intervals of their own. q: "
+        "Benjamini–Hochberg over series.",
         total=len(found),
     )  # fmt: skip
