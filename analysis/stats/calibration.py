@@ -1,13 +1,13 @@
 """Quality of predicted risks: ranking, accuracy and calibration, each with a clustered interval.
 
-Everywhere `y` is boolean (n,), `p` a risk in [0, 1] (n,), `cluster` a non-negative code (n,). Rows
-of a cluster may depend on one another, clusters not: an estimate θ̂ ≈ θ + Σ_k φ_k has the variance
-G/(G−1) Σ_c (Σ_{k∈c} φ_k)², φ the influence of a row (infinitesimal jackknife; Efron 1982, ch. 6).
+Everywhere `y` is boolean (n,), `p` a risk in [0, 1] (n,), `cluster` a non-negative code (n,), or the
+`Units` made of it. Rows of a cluster may depend on one another, clusters not: an estimate θ̂ ≈ θ + Σ_k φ_k
+has the variance G/(G−1) Σ_c (Σ_{k∈c} φ_k)², φ the influence of a row. Rows that already come in rising order
+of risk are not sorted again.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -15,27 +15,22 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from analysis.stats.linear import (
+    UNKNOWN,
+    Estimate,
+    Linear,
+    Units,
+    logit_interval,
+    plain_interval,
+)
 from analysis.stats.ridge import ridge_logistic
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-MIN_CLASS_CLUSTERS = 10
 N_BINS = 10
 MICRO = 1_000_000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval; nan where it is not known."""
-
-    value: float
-    low: float
-    high: float
-
-
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -50,16 +45,21 @@ class Reliability:
     error: Floats
 
 
-def roc_auc(y: Bools, p: Floats, cluster: Ints) -> Estimate:
-    """Area under the ROC curve, ties counted half.
+def roc_auc(y: Bools, p: Floats, cluster: Ints | Units) -> Estimate:
+    """Area under the ROC curve, ties counted half; the interval is symmetric on the logit scale."""
+    return logit_interval(roc_auc_of(y, p), Units.of(y, cluster))
+
+
+def roc_auc_of(y: Bools, p: Floats) -> Linear | None:
+    """The area and its influence; None where a label is missing.
 
     Structural components by DeLong, DeLong & Clarke-Pearson (1988), summed by cluster as in
-    Obuchowski (1997); the interval is symmetric on the logit scale.
+    Obuchowski (1997).
     """
     n_positive = int(y.sum())
     n_negative = len(y) - n_positive
     if not n_positive or not n_negative:
-        return UNKNOWN
+        return None
     _, place, size = _levels(p)
     bad = np.bincount(place[y], minlength=len(size))
     influence = np.empty(len(p))
@@ -67,18 +67,23 @@ def roc_auc(y: Bools, p: Floats, cluster: Ints) -> Estimate:
     value = float(above.mean())
     influence[y] = (above - value) / n_positive
     influence[~y] = (1.0 - _share_below(bad)[place[~y]] - value) / n_negative
-    return _logit_interval(value, influence, y, cluster)
+    return Linear(value, influence)
 
 
-def average_precision(y: Bools, p: Floats, cluster: Ints) -> Estimate:
-    """Mean precision at the positives' scores: scikit-learn's definition, ties share a threshold.
+def average_precision(y: Bools, p: Floats, cluster: Ints | Units) -> Estimate:
+    """Mean precision at the positives' scores: scikit-learn's definition, ties share a threshold."""
+    return logit_interval(average_precision_of(y, p), Units.of(y, cluster))
+
+
+def average_precision_of(y: Bools, p: Floats) -> Linear | None:
+    """The average precision and its influence; None where a label is missing.
 
     AP = E[y A(s)/B(s)]/π with A(s) = P(y = 1, S ≥ s), B(s) = P(S ≥ s), π = P(y = 1). Its influence
     is φ = {y (A/B + H₁ − AP) − H₂}/π, H₁(s) = E[y 1{S ≤ s}/B(S)], H₂(s) = E[y A(S) 1{S ≤ s}/B(S)²].
     """
     n, n_positive = len(p), int(y.sum())
     if not n or not 0 < n_positive < n:
-        return UNKNOWN
+        return None
     scores, place, size = _levels(p)
     bad = np.bincount(place, weights=y, minlength=len(scores))
     reach = np.cumsum(size[::-1])[::-1] / n
@@ -89,37 +94,47 @@ def average_precision(y: Bools, p: Floats, cluster: Ints) -> Estimate:
     share = n_positive / n
     value = float((bad * precision).sum() / n_positive)
     influence = (y * (precision + first - value)[place] - second[place]) / share / n
-    return _logit_interval(value, influence, y, cluster)
+    return Linear(value, influence)
 
 
-def brier(y: Bools, p: Floats, cluster: Ints) -> Estimate:
+def brier(y: Bools, p: Floats, cluster: Ints | Units) -> Estimate:
     """Mean squared error of the risks (Brier 1950)."""
+    return plain_interval(brier_of(y, p), Units.of(y, cluster), floor=0.0)
+
+
+def brier_of(y: Bools, p: Floats) -> Linear | None:
+    """The Brier score and its influence; None without rows."""
     if not len(p):
-        return UNKNOWN
+        return None
     loss = (p - y) ** 2
     value = float(loss.mean())
-    return _plain_interval(value, (loss - value) / len(p), cluster, floor=0.0)
+    return Linear(value, (loss - value) / len(p))
 
 
-def brier_skill(y: Bools, p: Floats, cluster: Ints) -> Estimate:
+def brier_skill(y: Bools, p: Floats, cluster: Ints | Units) -> Estimate:
     """1 − Brier score / that of the window's own rate, predicted for every row.
 
     1 is perfect, 0 no better than the rate; nan where every label is the same.
     """
+    return plain_interval(brier_skill_of(y, p), Units.of(y, cluster), ceiling=1.0)
+
+
+def brier_skill_of(y: Bools, p: Floats) -> Linear | None:
+    """The Brier skill and its influence; None where every label is the same."""
     if not len(p):
-        return UNKNOWN
+        return None
     rate = float(y.mean())
     reference = rate * (1.0 - rate)
     if reference <= 0:
-        return UNKNOWN
+        return None
     loss = (p - y) ** 2
     mean = float(loss.mean())
     tilt = mean / reference**2 * (1.0 - 2.0 * rate)
     influence = (-(loss - mean) / reference + tilt * (y - rate)) / len(p)
-    return _plain_interval(1.0 - mean / reference, influence, cluster, ceiling=1.0)
+    return Linear(1.0 - mean / reference, influence)
 
 
-def calibration_error(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) -> Estimate:
+def calibration_error(y: Bools, p: Floats, cluster: Ints | Units, n_bins: int = N_BINS) -> Estimate:
     """Expected calibration error Σ_b n_b/n |rate_b − risk_b| over equal-count bins, debiased.
 
     Noise alone makes every gap positive. The plug-in sum is multiplied by √(1 − Σ w σ²/Σ w gap²),
@@ -127,7 +142,8 @@ def calibration_error(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) 
     not explain, which is the debiased squared error of Kumar, Liang & Ma (2019, eq. 8). The upper
     limit starts from the plug-in sum; the lower is 0 unless a χ² test of all gaps rejects at 1 %.
     """
-    bins = reliability(y, p, cluster, n_bins)
+    units = Units.of(y, cluster)
+    bins = reliability(y, p, units, n_bins)
     if not len(bins.n):
         return UNKNOWN
     weight = bins.n / bins.n.sum()
@@ -136,12 +152,12 @@ def calibration_error(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) 
     plain = float((weight * np.abs(bins.gap)).sum())
     share = max(0.0, 1.0 - noise / squared) if squared > 0 and noise >= 0 else 0.0
     value = plain * math.sqrt(share)
-    order, bounds = _equal_counts(p, n_bins)
+    order, bounds = equal_counts(p, n_bins)
     signs = np.repeat(np.sign(bins.gap), np.diff(bounds))
     gaps = np.repeat(bins.gap, np.diff(bounds))
     influence = np.empty(len(p))
     influence[order] = signs * ((y.astype(float) - p)[order] - gaps) / len(p)
-    half = _t(cluster) * math.sqrt(_variance(influence, cluster))
+    half = units.t * math.sqrt(units.variance(influence))
     if math.isnan(half) or math.isnan(noise):
         return Estimate(plain if math.isnan(noise) else value, math.nan, math.nan)
     known = bins.error > 0
@@ -151,9 +167,10 @@ def calibration_error(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) 
     return Estimate(value, low, min(1.0, max(value, plain + half)))
 
 
-def reliability(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) -> Reliability:
+def reliability(y: Bools, p: Floats, cluster: Ints | Units, n_bins: int = N_BINS) -> Reliability:
     """Rows sorted by risk (equal risks by position) and cut into bins of equal count."""
-    order, bounds = _equal_counts(p, n_bins)
+    units = Units.of(y, cluster)
+    order, bounds = equal_counts(p, n_bins)
     counts = np.diff(bounds)
     part = np.repeat(np.arange(len(counts)), counts)
     bad = np.bincount(part, weights=y[order], minlength=len(counts))
@@ -161,12 +178,13 @@ def reliability(y: Bools, p: Floats, cluster: Ints, n_bins: int = N_BINS) -> Rel
     rate = bad / counts
     gap = rate - risk
     residual = (y.astype(float) - p)[order] - gap[part]
-    error = np.empty(len(counts))
-    sorted_cluster = cluster[order]
-    for index, (begin, end) in enumerate(itertools.pairwise(bounds.tolist())):
-        inside = slice(begin, end)
-        share = residual[inside] / counts[index]
-        error[index] = math.sqrt(_variance(share, sorted_cluster[inside]))
+    cell, size = units.code[order] * len(counts) + part, units.n * len(counts)
+    totals = np.bincount(cell, weights=residual / counts[part], minlength=size)
+    totals = totals.reshape(units.n, len(counts))
+    groups = (np.bincount(cell, minlength=size) > 0).reshape(totals.shape).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factor = np.where(groups > 1, groups / (groups - 1.0), np.nan)
+    error = np.sqrt(factor * (totals**2).sum(axis=0))
     return Reliability(counts.astype(np.int64), risk, rate, gap, error)
 
 
@@ -196,6 +214,12 @@ def _levels(p: Floats) -> tuple[Floats, Ints, Ints]:
 
     Risks are most often rounded to whole millionths; these are counted, and not sorted.
     """
+    rises = p[1:] > p[:-1]
+    if len(p) and (rises | (p[1:] == p[:-1])).all():
+        first = np.concatenate([[True], rises])
+        starts = np.flatnonzero(first)
+        size = np.diff(np.concatenate([starts, [len(p)]]))
+        return p[starts], np.cumsum(first) - 1, size.astype(np.int64)
     micro = np.rint(p * MICRO)
     if not len(p) or not (micro / MICRO == p).all() or micro.min() < 0 or micro.max() > MICRO:
         scores, place, size = np.unique(p, return_inverse=True, return_counts=True)
@@ -212,51 +236,14 @@ def _share_below(counts: Ints) -> Floats:
     return np.asarray((reach + reach - counts) / 2.0 / reach[-1])
 
 
-def _equal_counts(p: Floats, n_bins: int) -> tuple[Ints, Ints]:
+def equal_counts(p: Floats, n_bins: int) -> tuple[Ints, Ints]:
     """Rows in order of risk, and the bins' bounds in it: sizes differ by at most one row."""
-    key = (_levels(p)[1] << 32) | np.arange(len(p))
-    key.sort()
-    order = key & 0xFFFFFFFF
+    order = np.arange(len(p))
+    if not (p[1:] >= p[:-1]).all():
+        key = (_levels(p)[1] << 32) | order
+        key.sort()
+        order = key & 0xFFFFFFFF
     bins = min(n_bins, len(p))
     size, rest = divmod(len(p), bins) if bins else (0, 0)
     counts = [size + 1] * rest + [size] * (bins - rest)
     return order.astype(np.int64), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _variance(influence: Floats, cluster: Ints) -> float:
-    """G/(G−1) Σ_c (Σ φ)²; nan with a single cluster."""
-    totals = np.bincount(cluster, weights=influence)[np.bincount(cluster) > 0]
-    groups = len(totals)
-    return groups / (groups - 1.0) * float((totals**2).sum()) if groups > 1 else math.nan
-
-
-def _groups(cluster: Ints) -> int:
-    """How many clusters there are."""
-    return int(np.count_nonzero(np.bincount(cluster)))
-
-
-def _t(cluster: Ints) -> float:
-    return float(special.stdtrit(max(1, _groups(cluster) - 1), 0.975))
-
-
-def _plain_interval(
-    value: float,
-    influence: Floats,
-    cluster: Ints,
-    floor: float = -math.inf,
-    ceiling: float = math.inf,
-) -> Estimate:
-    half = _t(cluster) * math.sqrt(_variance(influence, cluster))
-    if math.isnan(half):
-        return Estimate(value, math.nan, math.nan)
-    return Estimate(value, max(floor, value - half), min(ceiling, value + half))
-
-
-def _logit_interval(value: float, influence: Floats, y: Bools, cluster: Ints) -> Estimate:
-    """Without ten clusters of either label, or at 0 and 1, the interval is not known."""
-    fewest = min(_groups(cluster[y]), _groups(cluster[~y]))
-    if fewest < MIN_CLASS_CLUSTERS or not 0.0 < value < 1.0:
-        return Estimate(value, math.nan, math.nan)
-    half = _t(cluster) * math.sqrt(_variance(influence, cluster)) / (value * (1.0 - value))
-    centre = math.log(value / (1.0 - value))
-    return Estimate(value, float(special.expit(centre - half)), float(special.expit(centre + half)))
