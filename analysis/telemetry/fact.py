@@ -63,6 +63,14 @@ DERIVED = (
     "started_us",
     "started_day",
     "label_us",
+    # What `telemetry.past` adds.
+    "past_session_interactions",
+    "past_session_retries",
+    "past_session_gap_us",
+    "past_session_labelled",
+    "past_session_failures",
+    "past_user_labelled",
+    "past_user_failures",
 )
 APART = ("session_id", "user_id", "trace_id", "timestamp_utc")
 """Columns that `fact` leaves out unless the policy names them: codes stand for the first two, of the

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -32,6 +33,21 @@ WHOLE_BELOW = 1_000
 _OWN = ("interaction_id", "session_id", "cluster_id")
 
 
+@dataclass(frozen=True)
+class Source:
+    """What rows are read from: `fact`, or what stands beside it with more columns.
+
+    table: a row an interaction, with the columns of `fact` and others. rows: what has the same rows and
+    the columns of `fact` alone, and costs no more than that; clusters are drawn from it.
+    """
+
+    table: str
+    rows: str
+
+
+FACT = Source("fact", "fact")
+
+
 def cluster_limit(max_rows: int) -> int:
     """Rows of the largest cluster that is drawn as a whole."""
     return max(max_rows // SHARE_OF_A_CLUSTER, min(max_rows, WHOLE_BELOW))
@@ -45,11 +61,12 @@ def sample(
     *,
     max_rows: int = MAX_SAMPLE_ROWS,
     seed: str = "sample",
+    source: Source = FACT,
 ) -> pd.DataFrame:
-    """Rows of `fact` where `where` holds, as the module says, sorted by `interaction_id`.
+    """Rows where `where` holds, as the module says, sorted by `interaction_id`.
 
     The frame has `interaction_id`, `session_id`, `cluster_id` and `columns`. Rows without a cluster
-    are left out.
+    are left out. where: over the columns of `fact`, whatever the source has besides.
     """
     wanted = [c for c in dict.fromkeys(columns) if c not in _OWN]
     given = dict(parameters or {})
@@ -61,8 +78,8 @@ def sample(
             *(f"fact.{identifier(c)}" for c in wanted),
         ]
     )
-    matching = f"(SELECT * FROM fact WHERE ({where}) AND cluster IS NOT NULL)"
-    units = f"SELECT cluster, session FROM fact WHERE {where}"
+    matching = f"(SELECT * FROM {source.table} WHERE ({where}) AND cluster IS NOT NULL)"
+    units = f"SELECT cluster, session FROM {source.rows} WHERE {where}"
     with Draw(engine, units, given, min(max_rows, MAX_SAMPLE_ROWS), seed) as draw:
         parts = [f"SELECT {selected} FROM {s} {_NAMED}" for s in draw.sources(matching, "fact")]
         return fetch(engine, f"{' UNION ALL '.join(parts)} ORDER BY interaction_id", given)
@@ -199,11 +216,15 @@ def batches(
     where: str,
     parameters: Parameters | None = None,
     size: int = 100_000,
+    *,
+    source: Source = FACT,
 ) -> Iterator[pd.DataFrame]:
     """All matching rows in key order, about `size` at a time."""
     selected = ", ".join(map(identifier, dict.fromkeys(["interaction_id", *columns])))
     return engine.stream(
-        f"SELECT {selected} FROM fact WHERE {where} ORDER BY interaction_id", parameters, size=size
+        f"SELECT {selected} FROM {source.table} WHERE {where} ORDER BY interaction_id",
+        parameters,
+        size=size,
     )
 
 
@@ -213,10 +234,13 @@ def scan(
     where: str,
     parameters: Parameters | None = None,
     size: int = 100_000,
+    *,
+    source: Source = FACT,
 ) -> Iterator[pd.DataFrame]:
     """All matching rows in no order, about `size` at a time: sorting millions is left to those who must."""
     selected = ", ".join(map(identifier, dict.fromkeys(columns)))
-    return ahead(engine.stream(f"SELECT {selected} FROM fact WHERE {where}", parameters, size=size))
+    sql = f"SELECT {selected} FROM {source.table} WHERE {where}"
+    return ahead(engine.stream(sql, parameters, size=size))
 
 
 def ahead(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -228,14 +252,16 @@ def ahead(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
             yield batch
 
 
-def rows_of(engine: Engine, columns: Sequence[str], ids: Sequence[str]) -> pd.DataFrame:
+def rows_of(
+    engine: Engine, columns: Sequence[str], ids: Sequence[str], *, source: Source = FACT
+) -> pd.DataFrame:
     """`columns` of the rows with these ids, in key order: as many as people can review."""
     engine.put("wanted_rows", pd.DataFrame({"interaction_id": pd.Series(list(ids), dtype="str")}))
     try:
         selected = ", ".join(f"fact.{identifier(c)}" for c in dict.fromkeys(columns))
         return fetch(
             engine,
-            f"SELECT {selected} FROM fact JOIN wanted_rows "
+            f"SELECT {selected} FROM {source.table} AS fact JOIN wanted_rows "
             "ON fact.interaction_id = wanted_rows.interaction_id ORDER BY fact.interaction_id",
         )
     finally:

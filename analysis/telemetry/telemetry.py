@@ -25,7 +25,7 @@ from analysis.telemetry.files import InputFile
 from analysis.telemetry.latency import histograms
 from analysis.telemetry.moments import Metric, Moments, measure
 from analysis.telemetry.recorded import RecordedRelease
-from analysis.telemetry.rows import MAX_SAMPLE_ROWS
+from analysis.telemetry.rows import FACT, MAX_SAMPLE_ROWS
 from analysis.telemetry.source import Source
 from analysis.telemetry.sql import bad_when
 from analysis.telemetry.violations import ContractSection
@@ -185,14 +185,18 @@ class Telemetry:
         *,
         max_rows: int = MAX_SAMPLE_ROWS,
         seed: str = "sample",
+        source: rows.Source = FACT,
     ) -> pd.DataFrame:
         """Rows of whole clusters, at most `max_rows`, the same for any order of the input.
 
         Clusters enter in the order of md5(seed ‖ cluster id) while they fit; of one that is too
         large for that, sessions enter (see `telemetry.rows`). The frame has `interaction_id`,
-        `session_id`, `cluster_id` and `columns`, sorted by `interaction_id`.
+        `session_id`, `cluster_id` and `columns`, sorted by `interaction_id`. source: what has more
+        columns than `fact`; the same clusters are drawn from it.
         """
-        return rows.sample(self.engine, columns, where, parameters, max_rows=max_rows, seed=seed)
+        return rows.sample(
+            self.engine, columns, where, parameters, max_rows=max_rows, seed=seed, source=source
+        )
 
     def examples(self, where: str, parameters: Mapping[str, object], n: int = 5) -> list[str]:
         """Up to `n` interaction ids, chosen by md5 so that the order of the input does not matter."""
@@ -204,12 +208,19 @@ class Telemetry:
         where: str,
         parameters: Mapping[str, object] | None = None,
         size: int = 100_000,
+        *,
+        source: rows.Source = FACT,
     ) -> Iterator[pd.DataFrame]:
         """All matching rows in key order, about `size` at a time: only to score a fitted model."""
-        return rows.batches(self.engine, columns, where, parameters, size)
+        return rows.batches(self.engine, columns, where, parameters, size, source=source)
 
     def scan(
-        self, columns: Sequence[str], where: str, parameters: Mapping[str, object] | None = None
+        self,
+        columns: Sequence[str],
+        where: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        source: rows.Source = FACT,
     ) -> Iterator[pd.DataFrame]:
         """All matching rows, a batch at a time, in no order: only to score a fitted model."""
-        return rows.scan(self.engine, columns, where, parameters)
+        return rows.scan(self.engine, columns, where, parameters, source=source)
