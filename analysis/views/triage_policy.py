@@ -15,17 +15,44 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from analysis.check import Interval
 from analysis.stats.intervals import t_quantile
+from analysis.stats.queue_forecast import (
+    MIN_FORECAST_DAYS,
+    Forecast,
+    Week,
+    fit,
+    forecast,
+    root,
+)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-MIN_FORECAST_DAYS = 3
-P90 = float(special.ndtri(0.9))
+__all__ = [
+    "Costs",
+    "Forecast",
+    "PolicyResult",
+    "Queue",
+    "Scores",
+    "Week",
+    "choose_threshold",
+    "fits",
+    "forecast",
+    "lower_bound",
+    "outcome",
+    "ranks",
+    "reviewed_by",
+    "row_costs",
+    "saving",
+    "slots",
+    "total_error",
+    "within_capacity",
+]
+
+SURE = 0.975
 
 
 @dataclass(frozen=True)
@@ -75,6 +102,10 @@ class Scores:
         """(full days,): reviews that the threshold asks for, before capacity."""
         return self.daily(self.risk >= threshold)[self.full_days]
 
+    def week(self, factors: Floats) -> Week:
+        """The weekdays of the days of `demand`; factors: (7,), from all arrivals before."""
+        return Week.of(self.days[self.full_days], factors)
+
 
 @dataclass(frozen=True)
 class Queue(Scores):
@@ -123,17 +154,6 @@ class PolicyResult:
     @classmethod
     def unknown(cls, name: str, support: int) -> PolicyResult:
         return cls(name, None, None, None, None, None, None, None, Interval.unknown(support))
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """Reviews a day: median, 90th percentile with its 95 % interval, P(more than capacity)."""
-
-    p50: float
-    p90: float
-    low: float | None
-    high: float | None
-    overflow: float
 
 
 # ── who is reviewed ──────────────────────────────────────────────────────────────────────
@@ -249,60 +269,39 @@ def lower_bound(saved: tuple[float, float, float], level: float = 0.95) -> float
 # ── how many reviews a day ───────────────────────────────────────────────────────────────
 
 
-def forecast(daily: Floats, capacity: float) -> Forecast:
-    """Reviews on a day to come, from the (D,) reviews of days like it.
-
-    Counts are normal after Anscombe's (1948) √(q + ⅜), with at least the Poisson's deviation ½.
-    The limits of the 90th percentile are exact for normal samples (noncentral t: Hahn & Meeker
-    1991, section 4.4); null below three days.
-    """
-    n = len(daily)
-    if not n:
-        return Forecast(0.0, 0.0, None, None, 0.0)
-    if not daily.any():
-        # Seven quiet days do not make every day quiet, but there is no queue to plan for.
-        return Forecast(0.0, 0.0, 0.0, 0.0, 0.0)
-    roots = np.sqrt(daily + 0.375)
-    centre = float(roots.mean())
-    spread = max(0.5, float(roots.std(ddof=1))) if n > 1 else 0.5
-    high_capacity = math.sqrt(math.floor(capacity + 1e-9) + 0.5 + 0.375)
-    ahead = spread * math.sqrt(1.0 + 1.0 / n)
-    excess = (high_capacity - centre) / ahead
-    overflow = float(special.stdtr(max(1, n - 1), -excess))
-    low: float | None = None
-    high: float | None = None
-    if n >= MIN_FORECAST_DAYS:
-        shift = P90 * math.sqrt(n)
-        low, high = (
-            _unroot(centre + spread * float(special.nctdtrit(n - 1, shift, level)) / math.sqrt(n))
-            for level in (0.025, 0.975)
-        )
-    return Forecast(_unroot(centre), _unroot(centre + P90 * spread), low, high, overflow)
-
-
-def fits(daily: Floats, costs: Costs) -> bool:
+def fits(daily: Floats, costs: Costs, week: Week | None = None) -> bool:
     """Whether a demand fits: median within capacity, and the 90th percentile surely within the
-    guard. Without the sureness a threshold at the edge would leave the queue's check undecided."""
-    ahead = forecast(daily, costs.capacity_per_day)
-    if ahead.high is None:
+    guard. Without the sureness a threshold at the edge would leave the queue's check undecided.
+
+    daily: (n,) reviews a day. week: their weekdays; without it all days are alike.
+    """
+    if len(daily) < MIN_FORECAST_DAYS:
         return False
-    return ahead.p50 <= costs.capacity_per_day and ahead.high <= costs.guard_p90
+    model = fit(daily, week)
+    if model is None:
+        return True
+    if model.quantile(0.5) > costs.capacity_per_day:
+        return False
+    return model.surely(root(costs.guard_p90), 0.1) >= SURE
 
 
-def choose_threshold(risk: Floats, demand: Callable[[float], Floats], costs: Costs) -> float | None:
+def choose_threshold(
+    risk: Floats, demand: Callable[[float], Floats], costs: Costs, week: Week | None = None
+) -> float | None:
     """The threshold of least expected cost whose demand fits; None where none does.
 
     With calibrated risks the expected cost falls as the threshold does, down to the break-even
     risk; so the answer is the lowest threshold from there on whose demand fits. It looks at
     scores and counts only, never at a label, and so leaves every label for the test of the mode.
+    week: the weekdays of the days that `demand` counts.
     """
-    if fits(demand(costs.break_even), costs):
+    if fits(demand(costs.break_even), costs, week):
         return costs.break_even
     steps = np.unique(risk[risk > costs.break_even])
     low, high = 0, len(steps)
     while low < high:
         middle = (low + high) // 2
-        if fits(demand(float(steps[middle])), costs):
+        if fits(demand(float(steps[middle])), costs, week):
             high = middle
         else:
             low = middle + 1
@@ -324,10 +323,6 @@ def _sorted(values: Ints) -> Ints:
     key = (run << 32) | order
     key.sort()
     return np.asarray(key & 0xFFFFFFFF)
-
-
-def _unroot(root: float) -> float:
-    return max(0.0, max(0.0, root) ** 2 - 0.375)
 
 
 def _count(value: float) -> int | float:
