@@ -23,7 +23,7 @@ import numpy as np
 from scipy import optimize, special
 
 from analysis.stats.calibration import N_BINS, Reliability, equal_counts, reliability
-from analysis.stats.linear import UNKNOWN, Bools, Estimate, Floats, Ints, Units
+from analysis.stats.linear import UNKNOWN, Bools, Estimate, Floats, Ints, Linear, Units
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,15 @@ class BrierParts:
 NO_PARTS = BrierParts(UNKNOWN, UNKNOWN, UNKNOWN, math.nan)
 
 
-def brier_parts(y: Bools, p: Floats, cluster: Ints | Units, n_bins: int = N_BINS) -> BrierParts:
-    """The three parts with their intervals; y, p, cluster: (n,), as in `calibration`.
+def brier_parts(
+    y: Bools,
+    p: Floats,
+    cluster: Ints | Units,
+    n_bins: int = N_BINS,
+    bins: Reliability | None = None,
+) -> BrierParts:
+    """The three parts with their intervals; y, p, cluster: (n,), as in `calibration`. bins: those of
+    `reliability` where they are known already.
 
     The uncertainty's interval is that of the rate, symmetric on the logit scale; the other two's are of
     `_quadratic`. Without ten clusters of either label no interval is known.
@@ -48,7 +55,7 @@ def brier_parts(y: Bools, p: Floats, cluster: Ints | Units, n_bins: int = N_BINS
     if not len(p):
         return NO_PARTS
     units = Units.of(y, cluster)
-    bins = reliability(y, p, units, n_bins)
+    bins = reliability(y, p, units, n_bins) if bins is None else bins
     weight = bins.n / len(p)
     rate = float(y.mean())
     noise = float((weight * bins.error**2).sum())
@@ -71,6 +78,14 @@ def brier_parts(y: Bools, p: Floats, cluster: Ints | Units, n_bins: int = N_BINS
         _uncertainty(values[2], rate, rate_variance, units),
         binned,
     )
+
+
+def uncertainty_of(y: Bools) -> Linear | None:
+    """The uncertainty without its correction, and its influence; None without rows."""
+    if not len(y):
+        return None
+    rate = float(y.mean())
+    return Linear(rate * (1.0 - rate), (1.0 - 2.0 * rate) * (y - rate) / len(y))
 
 
 def _without_limits(values: tuple[float, float, float], binned: float) -> BrierParts:
@@ -101,25 +116,23 @@ def _forms(
     label, code = y[order].astype(float), units.code[order]
     residual = label - p[order]
     n, weight = len(p), bins.n / len(p)
-    cell, size = code * len(weight) + part, units.n * len(weight)
-
-    def covariance(values: Floats) -> Floats:
-        totals = np.bincount(cell, weights=values, minlength=size).reshape(-1, len(weight))
-        return np.asarray(units.n / (units.n - 1.0) * (totals.T @ totals))
+    totals = np.bincount(
+        code * len(weight) + part,
+        weights=(label - bins.rate[part]) / bins.n[part],
+        minlength=units.n * len(weight),
+    ).reshape(units.n, len(weight))
+    # o_b − o, where o = Σ w o_b
+    centre = np.eye(len(weight)) - weight[None, :]
+    of_rates = units.n / (units.n - 1.0) * (centre @ (totals.T @ totals) @ centre.T)
 
     def variance(influence: Floats) -> float:
         centred = (influence - influence.mean()) / n
         totals = np.bincount(code, weights=centred, minlength=units.n)
         return units.n / (units.n - 1.0) * float((totals**2).sum())
 
-    of_gaps = covariance((residual - bins.gap[part]) / bins.n[part])
-    of_rates = covariance((label - bins.rate[part]) / bins.n[part])
-    # o_b − o, where o = Σ w o_b
-    centre = np.eye(len(weight)) - weight[None, :]
-    of_rates = centre @ of_rates @ centre.T
     gap, high = bins.gap[part], bins.rate[part]
     return (
-        _form(variance(2.0 * gap * residual - gap**2), of_gaps, weight),
+        _form(variance(2.0 * gap * residual - gap**2), bins.covariance, weight),
         _form(variance(2.0 * (high - rate) * label - high**2), of_rates, weight),
     )
 

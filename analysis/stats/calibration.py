@@ -36,13 +36,14 @@ MICRO = 1_000_000
 @dataclass(frozen=True)
 class Reliability:
     """Equal-count bins in rising order of risk: rows, mean risk, rate, and the rate's gap with its
-    clustered standard error, each (bins,)."""
+    clustered standard error, each (bins,). covariance: of the gaps, (bins, bins)."""
 
     n: Ints
     risk: Floats
     rate: Floats
     gap: Floats
     error: Floats
+    covariance: Floats
 
 
 def roc_auc(y: Bools, p: Floats, cluster: Ints | Units) -> Estimate:
@@ -134,16 +135,23 @@ def brier_skill_of(y: Bools, p: Floats) -> Linear | None:
     return Linear(1.0 - mean / reference, influence)
 
 
-def calibration_error(y: Bools, p: Floats, cluster: Ints | Units, n_bins: int = N_BINS) -> Estimate:
+def calibration_error(
+    y: Bools,
+    p: Floats,
+    cluster: Ints | Units,
+    n_bins: int = N_BINS,
+    bins: Reliability | None = None,
+) -> Estimate:
     """Expected calibration error Σ_b n_b/n |rate_b − risk_b| over equal-count bins, debiased.
 
     Noise alone makes every gap positive. The plug-in sum is multiplied by √(1 − Σ w σ²/Σ w gap²),
     at least 0: the share of the mean squared gap that the gaps' own (clustered) variance σ² does
     not explain, which is the debiased squared error of Kumar, Liang & Ma (2019, eq. 8). The upper
     limit starts from the plug-in sum; the lower is 0 unless a χ² test of all gaps rejects at 1 %.
+    bins: those of `reliability` where they are known already.
     """
     units = Units.of(y, cluster)
-    bins = reliability(y, p, units, n_bins)
+    bins = reliability(y, p, units, n_bins) if bins is None else bins
     if not len(bins.n):
         return UNKNOWN
     weight = bins.n / bins.n.sum()
@@ -152,7 +160,7 @@ def calibration_error(y: Bools, p: Floats, cluster: Ints | Units, n_bins: int = 
     plain = float((weight * np.abs(bins.gap)).sum())
     share = max(0.0, 1.0 - noise / squared) if squared > 0 and noise >= 0 else 0.0
     value = plain * math.sqrt(share)
-    order, bounds = equal_counts(p, n_bins)
+    order, bounds = equal_counts(p, len(bins.n))
     signs = np.repeat(np.sign(bins.gap), np.diff(bounds))
     gaps = np.repeat(bins.gap, np.diff(bounds))
     influence = np.empty(len(p))
@@ -181,11 +189,13 @@ def reliability(y: Bools, p: Floats, cluster: Ints | Units, n_bins: int = N_BINS
     cell, size = units.code[order] * len(counts) + part, units.n * len(counts)
     totals = np.bincount(cell, weights=residual / counts[part], minlength=size)
     totals = totals.reshape(units.n, len(counts))
-    groups = (np.bincount(cell, minlength=size) > 0).reshape(totals.shape).sum(axis=0)
+    squares = totals.T @ totals
+    groups = np.count_nonzero(np.bincount(cell, minlength=size).reshape(totals.shape), axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         factor = np.where(groups > 1, groups / (groups - 1.0), np.nan)
-    error = np.sqrt(factor * (totals**2).sum(axis=0))
-    return Reliability(counts.astype(np.int64), risk, rate, gap, error)
+        covariance = squares * (units.n / (units.n - 1.0) if units.n > 1 else np.nan)
+    error = np.sqrt(factor * np.diag(squares))
+    return Reliability(counts.astype(np.int64), risk, rate, gap, error, np.asarray(covariance))
 
 
 def platt(score: Floats, y: Bools) -> tuple[float, float]:

@@ -32,6 +32,8 @@ MAX_STEPS = 50
 TOLERANCE = 1e-10
 # Beyond such log-odds the labels are separated, and there is no fit.
 FURTHEST = 30.0
+LONG_STEP, SHORT_STEP = 0.5, 1e-4
+N_GROUPS = 256
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ def recalibration(y: Bools, p: Floats, cluster: Ints | Units) -> Recalibration:
     log_odds = logits(p)
     slope, intercept = slope_of(y, log_odds)
     return Recalibration(
-        _told(slope, units), _told(intercept, units), _told(in_the_large_of(y, log_odds), units)
+        with_limits(slope, units),
+        with_limits(intercept, units),
+        with_limits(in_the_large_of(y, log_odds), units),
     )
 
 
@@ -83,32 +87,21 @@ def in_the_large_of(y: Bools, log_odds: Floats) -> Linear | None:
 def slope_of(y: Bools, log_odds: Floats) -> tuple[Linear | None, Linear | None]:
     """Slope and intercept with their influences; None where labels or risks are all one, or separated.
 
-    Newton's method on standardised log-odds, with halved steps; a row adds (y − risk) H⁻¹ (1, x).
+    Newton's method on standardised log-odds; a row adds (y − risk) H⁻¹ (1, x). Rows that are grouped by their
+    log-odds give a start from which a few steps over all rows are enough.
     """
     spread = float(log_odds.std()) if len(y) else 0.0
     if not 0 < int(y.sum()) < len(y) or spread < 1e-9:
         return None, None
     middle = float(log_odds.mean())
     x = (log_odds - middle) / spread
-    goal = y.astype(float)
-    rate = float(goal.mean())
-    beta = np.array([math.log(rate / (1.0 - rate)), 0.0])
-    score, information, likelihood = _derivatives(x, goal, beta)
-    for _ in range(MAX_STEPS):
-        step = np.linalg.solve(information, score)
-        scale = 1.0
-        while True:
-            trial = beta + scale * step
-            found = _derivatives(x, goal, trial)
-            if found[2] >= likelihood - 1e-9 * abs(likelihood) or scale < 1e-4:
-                break
-            scale /= 2.0
-        beta, (score, information, likelihood) = trial, found
-        if float(np.abs(beta).max()) > FURTHEST or np.linalg.cond(information) > 1e12:
-            return None, None
-        if float(np.abs(scale * step).max()) < TOLERANCE:
-            break
-    error = goal - special.expit(beta[0] + beta[1] * x)
+    label = y.astype(float)
+    rate = float(label.mean())
+    start = _newton(np.array([math.log(rate / (1.0 - rate)), 0.0]), *_grouped(x, label))
+    found = None if start is None else _newton(start.beta, x, label, 1.0)
+    if found is None:
+        return None, None
+    beta, error, information = found.beta, found.error, found.information
     (a, b), (_, d) = np.linalg.inv(information)
     on_constant, on_x = error * (a + b * x), error * (b + d * x)
     slope = float(beta[1]) / spread
@@ -118,20 +111,69 @@ def slope_of(y: Bools, log_odds: Floats) -> tuple[Linear | None, Linear | None]:
     )
 
 
-def _derivatives(x: Floats, y: Floats, beta: Floats) -> tuple[Floats, Floats, float]:
-    """(score, information, log likelihood) of a logistic regression on a constant and x."""
-    linear = beta[0] + beta[1] * x
-    risk = special.expit(linear)
-    error, curve = y - risk, risk * (1.0 - risk)
+def _grouped(x: Floats, label: Floats) -> tuple[Floats, Floats, Floats]:
+    """(mean x, bad rows, rows) of groups of equal width."""
+    low, width = float(x.min()), float(np.ptp(x))
+    group = ((x - low) * (N_GROUPS * (1.0 - 1e-9) / width)).astype(np.int64)
+    rows, total, bad = (
+        np.bincount(group, weights=weights, minlength=N_GROUPS).astype(float)
+        for weights in (None, x, label)
+    )
+    held = rows > 0
+    return total[held] / rows[held], bad[held], rows[held]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """beta: (2,). error: bad rows less the expected ones of each group. information: (2, 2)."""
+
+    beta: Floats
+    error: Floats
+    information: Floats
+
+
+def _newton(beta: Floats, x: Floats, bad: Floats, rows: Floats | float) -> _Fit | None:
+    """A logistic regression on a constant and x; None where its coefficients have no limit.
+
+    Long steps are halved until the likelihood does not fall. The last step is so short that what is left is its
+    square, 1e-8; the errors move along their tangents by it.
+    """
+    for _ in range(MAX_STEPS):
+        error, curve, information = _derivatives(beta, x, bad, rows)
+        if np.linalg.cond(information) > 1e12 or float(np.abs(beta).max()) > FURTHEST:
+            return None
+        step = np.linalg.solve(information, np.array([error.sum(), (error * x).sum()]))
+        size = float(np.abs(step).max())
+        if size <= SHORT_STEP:
+            error = error - curve * (step[0] + step[1] * x)
+            return _Fit(beta + step, error, information)
+        if size > LONG_STEP:
+            before = _likelihood(beta, x, bad, rows)
+            while _likelihood(beta + step, x, bad, rows) < before and np.abs(step).max() > 1e-4:
+                step = step / 2.0
+        beta = beta + step
+    return None
+
+
+def _derivatives(
+    beta: Floats, x: Floats, bad: Floats, rows: Floats | float
+) -> tuple[Floats, Floats, Floats]:
+    """(bad rows less the expected ones of each group, how fast these rise, (2, 2) information)."""
+    risk = special.expit(beta[0] + beta[1] * x)
+    curve = rows * risk * (1.0 - risk)
     tilted = curve * x
-    score = np.array([error.sum(), (error * x).sum()])
     cross = float(tilted.sum())
     information = np.array([[curve.sum(), cross], [cross, (tilted * x).sum()]])
-    return score, information, float((y * linear - np.logaddexp(0.0, linear)).sum())
+    return bad - rows * risk, curve, information
 
 
-def _told(found: Linear | None, units: Units) -> Estimate:
-    """Without ten clusters of either label the interval is not known."""
+def _likelihood(beta: Floats, x: Floats, bad: Floats, rows: Floats | float) -> float:
+    linear = beta[0] + beta[1] * x
+    return float((bad * linear - rows * np.logaddexp(0.0, linear)).sum())
+
+
+def with_limits(found: Linear | None, units: Units) -> Estimate:
+    """± t √V; without ten clusters of either label the interval is not known."""
     if found is None:
         return UNKNOWN
     if not units.known:

@@ -13,10 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from analysis.check import Check, Comparison, Interval, Outcome, Severity, rounded
+from analysis.check import Check, Comparison, Outcome, Severity, rounded
 from analysis.policy import Bad, Policy
-from analysis.stats import calibration
-from analysis.stats.calibration import Estimate
 from analysis.stats.intervals import t_quantile
 from analysis.telemetry import Telemetry
 from analysis.telemetry.history import Parts, forget, split
@@ -47,23 +45,13 @@ from analysis.views.triage_policy import (
     row_costs,
     saving,
 )
+from analysis.views.triage_quality import Quality, quality
 
 Mode = Literal["selective", "review_all", "review_none"]
 Bools = npt.NDArray[np.bool_]
 
 MIN_ROWS, MIN_POSITIVES, MIN_PART_POSITIVES, MIN_CHOOSE_DAYS = 500, 50, 10, 3
 POLICIES = ("selected", "review_all", "review_none", "random_at_capacity", "top_by_capacity")
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How well the risks rank and are calibrated, on the candidate's own labelled rows."""
-
-    roc_auc: Interval
-    average_precision: Interval
-    brier: Interval
-    brier_skill: Interval
-    calibration_error: Interval
 
 
 @dataclass(frozen=True)
@@ -186,7 +174,7 @@ def _assess(
         decide_at=settings.decide_at,
         threshold=choice.threshold,
         operating_mode=choice.mode,
-        quality=_quality(window),
+        quality=quality(window),
         workload=Workload(
             _quantile(seen, 0.5),
             _quantile(seen, 0.9),
@@ -354,22 +342,6 @@ def _rule(telemetry: Telemetry, policy: Policy) -> tuple[Bad | None, tuple[str, 
 # ── reporting, on the window ─────────────────────────────────────────────────────────────
 
 
-def _quality(window: Queue) -> Quality:
-    rows = window.known & window.own
-    y, p, cluster = window.bad[rows], window.risk[rows], window.cluster[rows]
-
-    def interval(estimate: Estimate) -> Interval:
-        return Interval.of(estimate.value, estimate.low, estimate.high, len(y))
-
-    return Quality(
-        interval(calibration.roc_auc(y, p, cluster)),
-        interval(calibration.average_precision(y, p, cluster)),
-        interval(calibration.brier(y, p, cluster)),
-        interval(calibration.brier_skill(y, p, cluster)),
-        interval(calibration.calibration_error(y, p, cluster)),
-    )
-
-
 def _quantile(daily: npt.NDArray[np.float64], level: float) -> float | None:
     return float(np.quantile(daily, level, method="inverted_cdf")) if len(daily) else None
 
@@ -383,7 +355,6 @@ def _without(
     notes: tuple[str, ...] = (),
 ) -> ViewResult[TriageSection]:
     """The view without a model: what needs none is still told."""
-    none = Interval.unknown()
     told = []
     for name in POLICIES:
         if window is None or name in ("selected", "top_by_capacity"):
@@ -395,7 +366,7 @@ def _without(
         decide_at=policy.triage.decide_at,
         threshold=None,
         operating_mode=None,
-        quality=Quality(none, none, none, none, none),
+        quality=Quality.unknown(),
         workload=Workload(None, None, costs.capacity_per_day, None, None, None),
         policies=tuple(told),
         features=(),
