@@ -119,8 +119,9 @@ def past_of(telemetry: Telemetry, label: Label | None, delay_us: int) -> Iterato
         if label is not None:
             _known(engine, "usr", "past_user")
         engine.drop("past_spans", "past_events")
-        _view(telemetry, columns)
-        yield Past(Source(_TABLE, _ROWS), columns)
+        source = _source(telemetry, columns)
+        engine.view(_TABLE, f"SELECT {source.columns} FROM {_ROWS} AS f {source.joins}")
+        yield Past(source, columns)
     finally:
         engine.drop(*_MADE)
 
@@ -210,8 +211,8 @@ def _known(engine: Engine, unit: str, into: str) -> None:
     )
 
 
-def _view(telemetry: Telemetry, columns: tuple[str, ...]) -> None:
-    """`fact_past`: the rows with their features, zero where nothing was kept."""
+def _source(telemetry: Telemetry, columns: tuple[str, ...]) -> Source:
+    """The rows with their features, zero where nothing was kept."""
     held = {
         **{c: f"s.{c}" for c in STEPS},
         **dict(zip(OF_SESSION, ("s.labelled", "s.failures"), strict=True)),
@@ -228,7 +229,7 @@ def _view(telemetry: Telemetry, columns: tuple[str, ...]) -> None:
     joins = "LEFT JOIN past_session AS s ON s.session = f.session AND s.ts_us = f.ts_us"
     if OF_USER[0] in columns:
         joins += " LEFT JOIN past_user AS u ON u.usr = f.usr AND u.ts_us = f.ts_us"
-    telemetry.engine.view(_TABLE, f"SELECT {', '.join(selected)} FROM {_ROWS} AS f {joins}")
+    return Source(_TABLE, _ROWS, ", ".join(selected), joins)
 
 
 __all__ = ["FEATURES", "Label", "Past", "label_of", "past_of", "truth_of"]

@@ -35,14 +35,25 @@ _OWN = ("interaction_id", "session_id", "cluster_id")
 
 @dataclass(frozen=True)
 class Source:
-    """What rows are read from: `fact`, or what stands beside it with more columns.
+    """What rows are read from: `fact`, or rows of it with more columns.
 
-    table: a row an interaction, with the columns of `fact` and others. rows: what has the same rows and
-    the columns of `fact` alone, and costs no more than that; clusters are drawn from it.
+    table: a row an interaction, with all columns. rows: the same rows with the columns of `fact` alone.
+    columns, joins: what makes the one of the other, named `f`; of few rows it costs less when these are
+    chosen first.
     """
 
     table: str
     rows: str
+    columns: str = ""
+    joins: str = ""
+
+    def of(self, chosen: str) -> str:
+        """Chosen rows with all columns. chosen: a FROM clause in which they go by `fact`; so they do
+        in the answer."""
+        if not self.columns:
+            return chosen
+        inner = f"(SELECT fact.* FROM {chosen}) AS f"
+        return f"(SELECT {self.columns} FROM {inner} {self.joins}) AS fact"
 
 
 FACT = Source("fact", "fact")
@@ -78,10 +89,11 @@ def sample(
             *(f"fact.{identifier(c)}" for c in wanted),
         ]
     )
-    matching = f"(SELECT * FROM {source.table} WHERE ({where}) AND cluster IS NOT NULL)"
+    matching = f"(SELECT * FROM {source.rows} WHERE ({where}) AND cluster IS NOT NULL)"
     units = f"SELECT cluster, session FROM {source.rows} WHERE {where}"
     with Draw(engine, units, given, min(max_rows, MAX_SAMPLE_ROWS), seed) as draw:
-        parts = [f"SELECT {selected} FROM {s} {_NAMED}" for s in draw.sources(matching, "fact")]
+        drawn = draw.sources(matching, "fact")
+        parts = [f"SELECT {selected} FROM {source.of(s)} {_NAMED}" for s in drawn]
         return fetch(engine, f"{' UNION ALL '.join(parts)} ORDER BY interaction_id", given)
 
 
@@ -259,10 +271,12 @@ def rows_of(
     engine.put("wanted_rows", pd.DataFrame({"interaction_id": pd.Series(list(ids), dtype="str")}))
     try:
         selected = ", ".join(f"fact.{identifier(c)}" for c in dict.fromkeys(columns))
+        wanted = (
+            f"{source.rows} AS fact JOIN wanted_rows "
+            "ON fact.interaction_id = wanted_rows.interaction_id"
+        )
         return fetch(
-            engine,
-            f"SELECT {selected} FROM {source.table} AS fact JOIN wanted_rows "
-            "ON fact.interaction_id = wanted_rows.interaction_id ORDER BY fact.interaction_id",
+            engine, f"SELECT {selected} FROM {source.of(wanted)} ORDER BY fact.interaction_id"
         )
     finally:
         engine.drop("wanted_rows")
