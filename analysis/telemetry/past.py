@@ -40,7 +40,7 @@ FEATURES = (*STEPS, *OF_SESSION, *OF_USER)
 
 _TABLE, _ROWS = "fact_past", "past_rows"
 _MADE = (
-    _TABLE, _ROWS, "past_session", "past_user", "past_steps", "past_known", "past_spans", "past_events",
+    _TABLE, _ROWS, "past_session", "past_user", "past_known", "past_spans", "past_events",
 )  # fmt: skip
 
 _TRUE = ("true", "t", "1", "1.0", "yes", "y")
@@ -147,33 +147,33 @@ def _events(telemetry: Telemetry, label: Label | None, delay_us: int) -> None:
 def _session(engine: Engine, *, retries: bool, labelled: bool) -> None:
     """`past_session`: a row for each moment of a session but its first.
 
-    Of interactions of one moment the first by any order has the ones strictly before it: the least
-    counts; and the longest gap, the others having none.
+    Of interactions of one moment, in whatever order, the first has just those before it that are earlier,
+    and alone has a gap.
     """
     within = "OVER (PARTITION BY session ORDER BY ts_us"
     before = f"{within} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-    each = [f"row_number() {within}) - 1 AS n", f"ts_us - lag(ts_us) {within}) AS gap"]
-    of_all = ["CAST(min(n) AS BIGINT) AS past_session_interactions"]
-    if retries:
-        each.append(f"count(retry) {before} AS retries")
-        of_all.append("min(retries) AS past_session_retries")
-    of_all.append("max(gap) AS past_session_gap_us")
+    features = {
+        "past_session_interactions": f"CAST(row_number() {within}) - 1 AS BIGINT)",
+        "past_session_retries": f"count(retry) {before}",
+        "past_session_gap_us": f"ts_us - lag(ts_us) {within})",
+    }
+    if not retries:
+        del features["past_session_retries"]
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in features.items())
     steps = (
-        f"SELECT session, ts_us, {', '.join(of_all)} FROM "
-        f"(SELECT session, ts_us, {', '.join(each)} FROM past_events WHERE session IS NOT NULL) AS steps "
-        "GROUP BY session, ts_us HAVING min(n) > 0"
+        f"SELECT session, ts_us, {', '.join(features)} FROM (SELECT session, ts_us, {selected} "
+        "FROM past_events WHERE session IS NOT NULL) AS steps WHERE past_session_gap_us > 0"
     )
     if not labelled:
         engine.create("past_session", steps)
         return
-    engine.create("past_steps", steps)
     _known(engine, "session", "past_known")
     engine.create(
         "past_session",
-        "SELECT steps.*, known.labelled, known.failures FROM past_steps AS steps LEFT JOIN past_known "
+        f"SELECT steps.*, known.labelled, known.failures FROM ({steps}) AS steps LEFT JOIN past_known "
         "AS known ON known.session = steps.session AND known.ts_us = steps.ts_us",
     )
-    engine.drop("past_steps", "past_known")
+    engine.drop("past_known")
 
 
 def _known(engine: Engine, unit: str, into: str) -> None:
@@ -190,23 +190,23 @@ def _known(engine: Engine, unit: str, into: str) -> None:
         f"WHERE {unit} IS NOT NULL GROUP BY {unit} HAVING min(known_us) < max(ts_us)",
     )
     joined = f"FROM past_events AS e JOIN past_spans AS spans ON spans.{unit} = e.{unit}"
-    before = (
-        f"OVER (PARTITION BY {unit} ORDER BY moment, arrives "
-        "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
-    )
+    order = f"OVER (PARTITION BY {unit} ORDER BY moment, arrives"
+    before = f"{order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+    # Of interactions of one moment, which know the same, the first is kept: before it stands something
+    # earlier, since the line begins with an arrival.
     engine.create(
         into,
         f"""
         SELECT {unit}, moment AS ts_us, labelled, failures
         FROM (SELECT {unit}, moment, arrives, count(label) {before} AS labelled,
-                     count(bad) {before} AS failures
-              FROM (SELECT DISTINCT e.{unit}, e.ts_us AS moment, 0 AS arrives,
+                     count(bad) {before} AS failures, lag(moment) {order}) AS previous
+              FROM (SELECT e.{unit}, e.ts_us AS moment, 0 AS arrives,
                            CAST(NULL AS INTEGER) AS label, CAST(NULL AS INTEGER) AS bad
                     {joined} WHERE e.ts_us > spans.first_known
                     UNION ALL
                     SELECT e.{unit}, e.known_us, 1, 1, e.bad {joined} WHERE e.known_us < spans.last_us
               ) AS line
-        ) AS reached WHERE arrives = 0
+        ) AS reached WHERE arrives = 0 AND previous < moment
         """,
     )
 
