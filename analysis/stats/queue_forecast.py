@@ -179,6 +179,10 @@ class QueueModel:
         half = t_quantile(LEVELS[1], max(1, n - 1)) * float(self.error(self.deviation**2))
         return self.level - half, self.level + half
 
+    def confidence(self, count: float, tail: float) -> float:
+        """The confidence that at most a share `tail` of days have more than `count` reviews."""
+        return self.surely(_full(count), tail)
+
     def surely(self, x: float, tail: float, weekday: int | None = None) -> float:
         """The confidence that at most a share `tail` of days have a root above x."""
         weights, variance, error = self.draws

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from analysis.stats.queue_forecast import fit
 from analysis.views.triage_policy import (
     Costs,
     Forecast,
@@ -208,15 +209,19 @@ class TestDemand:
         assert found.low is found.high is None
         assert not fits(np.array([3.0, 4.0]), COSTS)
 
-    def test_it_fits_where_the_upper_limit_is_within_the_guard(self) -> None:
+    def test_it_fits_where_the_guard_is_surely_kept(self) -> None:
         daily = np.random.default_rng(1).poisson(12, 14).astype(float)
         week = Week.of(np.arange(14), np.array([1.2, 1.2, 1.2, 1.2, 1.2, 0.5, 0.5]))
         for at in (None, week):
-            found = forecast(daily, 20.0, at)
+            found, model = forecast(daily, 20.0, at), fit(daily, at)
+            assert found.low is not None
             assert found.high is not None
-            for edge, fit in ((0.01, True), (-0.01, False)):
-                costs = Costs(2.0, 40.0, capacity_per_day=20.0, guard_p90=found.high + edge)
-                assert fits(daily, costs, at) is fit
+            assert model is not None
+            for guard in range(5, 40):
+                costs = Costs(2.0, 40.0, capacity_per_day=20.0, guard_p90=guard)
+                assert fits(daily, costs, at) is (model.confidence(guard, 0.1) >= 0.875)
+                assert fits(daily, costs, at) or guard < found.high
+                assert not fits(daily, costs, at) or guard > found.p90 - 0.5
             tight = Costs(2.0, 40.0, capacity_per_day=found.p50 - 0.01, guard_p90=100.0)
             assert not fits(daily, tight, at)
 
