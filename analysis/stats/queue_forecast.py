@@ -15,15 +15,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
 from analysis.stats.exhaustion import inflation
+from analysis.stats.fiducial import chi_square_rule, level_at, limit_of
 from analysis.stats.intervals import t_quantile
-from analysis.stats.weekday_factors import LEAST_FACTOR, WEEK
+from analysis.stats.weekday_factors import WEEK, WeekdayFactors
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -32,25 +33,25 @@ MIN_FORECAST_DAYS = 3
 POISSON = 0.25  # the variance of √(q + ⅜) of a Poisson count
 LEVELS = (0.025, 0.975)
 MAX_CORRELATION = 0.8
-_NODES = 32
-_STEPS = 12
-_ROOT_2PI = math.sqrt(2.0 * math.pi)
+_EDGES = np.linspace(-5.0, 5.0, 402)
+_MASS = np.diff(special.ndtr(_EDGES))
+_NORMAL = (_EDGES[:-1] + np.diff(_EDGES) / 2.0, _MASS / _MASS.sum())  # a fine histogram
 
 
 @dataclass(frozen=True)
 class Week:
     """The weekdays of the days that a queue was counted on, and what weekdays do.
 
-    weekday: (n,), Monday 0. factors: (7,), arrivals of each weekday relative to their mean.
+    weekday: (n,), Monday 0. known: the factors of weekdays.
     """
 
     weekday: Ints
-    factors: Floats
+    known: WeekdayFactors
 
     @classmethod
-    def of(cls, days: Ints, factors: Floats) -> Week:
+    def of(cls, days: Ints, known: WeekdayFactors) -> Week:
         """From day numbers since 1970-01-01, a Thursday."""
-        return cls((days + 3) % WEEK, factors)
+        return cls((days + 3) % WEEK, known)
 
 
 @dataclass(frozen=True)
@@ -72,21 +73,29 @@ class Forecast:
 class QueueModel:
     """Level and deviation of a queue's root, from the days seen.
 
-    level: θ. deviation: σ, at least the Poisson's. days: (n,) factors of the days seen. factors:
-    (7,) of the days to come. correlation: of the errors of neighbouring days, which are AR(1); it
-    makes the level less sure.
+    level: θ. deviation: σ, at least the Poisson's. days: (n,) factors of the days seen. week: the
+    factors of the days to come, and how sure they are. correlation: of the errors of neighbouring
+    days, which are AR(1); it makes the level less sure.
     """
 
     level: float
     deviation: float
     days: Floats
-    factors: Floats
+    week: WeekdayFactors
     correlation: float = 0.0
+
+    @property
+    def factors(self) -> Floats:
+        """(7,)."""
+        return self.week.factors
 
     @property
     def alike(self) -> bool:
         """Whether all weekdays have one factor."""
-        return bool((self.factors == self.factors[0]).all() and (self.days == self.days[0]).all())
+        own, days = self.factors, self.days
+        return bool(
+            (own == own[0]).all() and (days == days[0]).all() and not self.week.errors.any()
+        )
 
     def variances(self, factors: Floats, variance: npt.ArrayLike) -> Floats:
         """(…, len(factors)): the variance of ε on days of these factors, where σ² is `variance`."""
@@ -98,10 +107,14 @@ class QueueModel:
         """(7,) or (1,): the deviation of ε by weekday."""
         return np.sqrt(self.variances(self._ahead(weekday), self.deviation**2))
 
-    def error(self, variance: npt.ArrayLike) -> Floats:
-        """The standard error of θ, where σ² is `variance`."""
+    def error(self, variance: npt.ArrayLike, weekday: int | None = None) -> Floats:
+        """The standard error of θ, where σ² is `variance`; with that of the weekday's factor, which
+        errs √f_w θ by half of its own. Over all weekdays the errors of factors mostly cancel."""
         own = self.variances(self.days, variance)
-        return np.asarray(np.sqrt(self.inflation / (self.days / own).sum(axis=-1)))
+        factor = self.week.errors
+        doubt = math.sqrt(float((factor**2).mean()) / WEEK) if weekday is None else factor[weekday]
+        level = np.sqrt(self.inflation / (self.days / own).sum(axis=-1))
+        return np.asarray(np.hypot(level, self.level * doubt / 2.0))
 
     @property
     def inflation(self) -> float:
@@ -109,11 +122,10 @@ class QueueModel:
         return inflation(len(self.days), self.correlation)
 
     @cached_property
-    def draws(self) -> tuple[Floats, Floats, Floats]:
-        """(K,) each: weights, values of σ², and the standard error of θ given each."""
-        weights, chi = _chi_square(max(1, len(self.days) - 1))
-        variance = self.deviation**2 / chi
-        return weights, variance, self.error(variance)
+    def draws(self) -> tuple[Floats, Floats]:
+        """(K,) each: weights, and values of σ²."""
+        weights, chi = chi_square_rule(max(1, len(self.days) - 1))
+        return weights, self.deviation**2 / chi
 
     # ── of the days to come ──────────────────────────────────────────────────────────────
 
@@ -139,7 +151,7 @@ class QueueModel:
             return self.surely(x, 1.0 - level, weekday)
 
         low, high = (
-            unroot(_solve(confidence, sure, at, self.deviation * self._reach)) for sure in LEVELS
+            unroot(limit_of(confidence, sure, at, self.deviation * self._reach)) for sure in LEVELS
         )
         return low, high
 
@@ -150,7 +162,8 @@ class QueueModel:
             n = len(self.days)
             ahead = self.deviation * math.sqrt(factors[0] * self.inflation / self.days.sum() + 1.0)
             return float(special.stdtr(max(1, n - 1), (self._centre - full) / ahead))
-        weights, variance, error = self.draws
+        weights, variance = self.draws
+        error = self.error(variance, weekday)
         spread = np.sqrt(self.variances(factors, variance) + factors * error[:, None] ** 2)
         beyond = special.ndtr((np.sqrt(factors) * self.level - full) / spread)
         return float(weights @ beyond.mean(axis=1))
@@ -164,19 +177,23 @@ class QueueModel:
             return self.surely(full, float(special.ndtr(z)), weekday)
 
         low, high = (
-            float(special.ndtr(_solve(confidence, sure, at, self._reach))) for sure in LEVELS
+            float(special.ndtr(limit_of(confidence, sure, at, self._reach))) for sure in LEVELS
         )
         return low, high
 
-    def expected_reviews(self, capacity: float, weekday: int, level: float | None = None) -> float:
-        """E[min(q, capacity)] on a weekday, at the level found or at another."""
-        mean = math.sqrt(self._ahead(weekday)[0]) * (self.level if level is None else level)
-        return _capped_mean(max(0.0, mean), float(self.spread(weekday)[0]), capacity)
+    def expected(
+        self, value: Callable[[Floats], Floats], weekday: int, level: float | None = None
+    ) -> float:
+        """E[value(q)] of a weekday's reviews, at the level found or at another."""
+        mean = math.sqrt(self.factors[weekday]) * max(0.0, self.level if level is None else level)
+        roots = mean + float(self.spread(weekday)[0]) * _NORMAL[0]
+        return float(_NORMAL[1] @ value(np.maximum(np.maximum(roots, 0.0) ** 2 - 0.375, 0.0)))
 
-    def level_limits(self) -> tuple[float, float]:
-        """95 % limits of θ, by Student's t."""
+    def level_limits(self, weekday: int) -> tuple[float, float]:
+        """95 % limits of θ as it stands for a weekday, by Student's t."""
         n = len(self.days)
-        half = t_quantile(LEVELS[1], max(1, n - 1)) * float(self.error(self.deviation**2))
+        error = float(self.error(self.deviation**2, weekday))
+        half = t_quantile(LEVELS[1], max(1, n - 1)) * error
         return self.level - half, self.level + half
 
     def confidence(self, count: float, tail: float) -> float:
@@ -185,10 +202,11 @@ class QueueModel:
 
     def surely(self, x: float, tail: float, weekday: int | None = None) -> float:
         """The confidence that at most a share `tail` of days have a root above x."""
-        weights, variance, error = self.draws
+        weights, variance = self.draws
+        error = self.error(variance, weekday)
         factors = self._ahead(weekday)
         spread = np.sqrt(self.variances(factors, variance))
-        highest = _level_at(x, tail, np.sqrt(factors), spread)
+        highest = level_at(x, tail, np.sqrt(factors), spread)
         return float(weights @ special.ndtr((highest - self.level) / error))
 
     @property
@@ -221,12 +239,12 @@ def fit(daily: Floats, week: Week | None = None) -> QueueModel | None:
     """
     if not daily.any():
         return None
-    factors = np.ones(WEEK) if week is None else np.maximum(week.factors, LEAST_FACTOR)
-    own = np.ones(len(daily)) if week is None else factors[week.weekday]
+    known = WeekdayFactors.alike() if week is None else week.known
+    own = np.ones(len(daily)) if week is None else known.factors[week.weekday]
     roots, n = np.sqrt(daily + 0.375), len(daily)
     level, variance = 0.0, POISSON
     for _ in range(3):  # weights change with σ², and hardly after the first round
-        model = QueueModel(level, math.sqrt(variance), own, factors)
+        model = QueueModel(level, math.sqrt(variance), own, known)
         weight = 1.0 / model.variances(own, variance)
         level = float((weight * np.sqrt(own) * roots).sum() / (weight * own).sum())
         error = roots - np.sqrt(own) * level
@@ -234,7 +252,7 @@ def fit(daily: Floats, week: Week | None = None) -> QueueModel | None:
     correlation = _correlation(error / np.sqrt(model.variances(own, variance)))
     shrunk = 1.0 - (inflation(n, correlation) - 1.0) / max(1, n - 1)
     variance = max(POISSON, variance / shrunk) if n > 1 else POISSON
-    return QueueModel(level, math.sqrt(variance), own, factors, correlation)
+    return QueueModel(level, math.sqrt(variance), own, known, correlation)
 
 
 def forecast(daily: Floats, capacity: float, week: Week | None = None) -> Forecast:
@@ -280,71 +298,3 @@ def unroot(x: float) -> float:
 def _full(capacity: float) -> float:
     """The root between the most that a capacity takes and one more."""
     return root(math.floor(capacity + 1e-9) + 0.5)
-
-
-@cache
-def _chi_square(df: int) -> tuple[Floats, Floats]:
-    """(weights, values) of χ²/df at the quantiles of a Gauss–Legendre rule.
-
-    Nodes crowd at both ends (u = v² (3 − 2v)), where few days leave long tails.
-    """
-    node, weight = np.polynomial.legendre.leggauss(_NODES)
-    v = (node + 1.0) / 2.0
-    u, slope = v * v * (3.0 - 2.0 * v), 6.0 * v * (1.0 - v)
-    return weight / 2.0 * slope, np.asarray(special.gammaincinv(df / 2.0, u)) / (df / 2.0)
-
-
-def _level_at(x: float, tail: float, slopes: Floats, spread: Floats) -> Floats:
-    """(K,): the θ at which a share `tail` of days has a root above x.
-
-    slopes: (w,) √f of the weekdays. spread: (K, w). The share rises with θ: Newton's steps, and
-    halves where they would leave the bracket.
-    """
-    own = (x + spread * special.ndtri(tail)) / slopes
-    low, high = own.min(axis=1), own.max(axis=1)
-    if len(slopes) == 1 or (low == high).all():
-        return np.asarray(low)
-    at = (low + high) / 2.0
-    for _ in range(_STEPS):
-        z = (slopes * at[:, None] - x) / spread
-        excess = special.ndtr(z).mean(axis=1) - tail
-        high, low = np.where(excess > 0, at, high), np.where(excess > 0, low, at)
-        rise = (slopes / spread * np.exp(-z * z / 2.0)).mean(axis=1) / _ROOT_2PI
-        newton = at - excess / np.maximum(rise, 1e-300)
-        at = np.where((newton > low) & (newton < high), newton, (low + high) / 2.0)
-    return np.asarray(at)
-
-
-def _solve(confidence: Callable[[float], float], sure: float, start: float, step: float) -> float:
-    """Where a rising confidence is `sure`: by its probit, which is nearly a line; an end where it
-    never is."""
-    goal = float(special.ndtri(sure))
-
-    def above(x: float) -> float:
-        return float(special.ndtri(min(1.0 - 1e-15, max(1e-15, confidence(x))))) - goal
-
-    at, found = start, above(start)
-    side = -1.0 if found > 0 else 1.0
-    for _ in range(12):
-        beyond = at + side * step
-        further = above(beyond)
-        if further * found <= 0:
-            ends = sorted((at, beyond))
-            return float(optimize.brentq(above, *ends, xtol=1e-6, rtol=1e-9))
-        at, found, step = beyond, further, 2.0 * step
-    return at
-
-
-def _capped_mean(mean: float, spread: float, capacity: float) -> float:
-    """E[min(max(x² − ⅜, 0), capacity)] for x ~ N(mean, spread²)."""
-    bottom, top = root(0.0), root(max(0.0, capacity))
-
-    def below(edge: float) -> tuple[float, float]:
-        """(P(x ≤ edge), E[x² 1{x ≤ edge}])."""
-        z = (edge - mean) / spread
-        density = math.exp(-z * z / 2.0) / _ROOT_2PI
-        share = float(special.ndtr(z))
-        return share, (mean**2 + spread**2) * share - spread * (mean + edge) * density
-
-    (p0, m0), (p1, m1) = below(bottom), below(top)
-    return max(0.0, m1 - m0 - 0.375 * (p1 - p0) + capacity * (1.0 - p1))

@@ -25,6 +25,7 @@ from analysis.stats.queue_forecast import (
     fit,
     forecast,
 )
+from analysis.stats.weekday_factors import WeekdayFactors
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -103,8 +104,8 @@ class Scores:
         """(full days,): reviews that the threshold asks for, before capacity."""
         return self.daily(self.risk >= threshold)[self.full_days]
 
-    def week(self, factors: Floats) -> Week:
-        """The weekdays of the days of `demand`; factors: (7,), from all arrivals before."""
+    def week(self, factors: WeekdayFactors) -> Week:
+        """The weekdays of the days of `demand`; factors: from all arrivals before."""
         return Week.of(self.days[self.full_days], factors)
 
 

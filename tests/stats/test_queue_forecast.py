@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,9 +18,10 @@ from analysis.stats.queue_forecast import (
     root,
     unroot,
 )
-from analysis.stats.weekday_factors import weekday_factors
+from analysis.stats.weekday_factors import WeekdayFactors, weekday_factors
 
 ALIKE = np.ones(7)
+SURE = np.zeros(7)
 STRONG = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1 / 3, 1 / 3]) * 21 / 17
 
 
@@ -80,8 +82,8 @@ class TestAlike:
         exact = fit(daily)
         assert exact is not None
         nearly = QueueModel(
-            exact.level, exact.deviation, exact.days, ALIKE + [0, 0, 0, 1e-9, 0, 0, 0],
-            exact.correlation,
+            exact.level, exact.deviation, exact.days,
+            WeekdayFactors(ALIKE + [0, 0, 0, 1e-9, 0, 0, 0], SURE), exact.correlation,
         )  # fmt: skip
         assert not nearly.alike
         assert nearly.quantile_limits(0.9) == pytest.approx(exact.quantile_limits(0.9), rel=1e-5)
@@ -99,19 +101,20 @@ class TestAlike:
             shift = stats.norm.isf(limit) * f
             assert stats.nct.sf(margin, n - 1, shift) == pytest.approx(1 - level, abs=2e-4)
 
-    def test_capped_means_are_those_of_counts(self) -> None:
+    def test_expectations_are_those_of_counts(self) -> None:
         for mean in (4.0, 25.0, 80.0):
-            model = QueueModel(root(mean - 0.25), 0.5, np.ones(7), ALIKE)
+            model = QueueModel(root(mean - 0.25), 0.5, np.ones(7), WeekdayFactors.alike())
             for capacity in (0.7 * mean, mean, 1.5 * mean, 10 * mean):
                 counts = np.arange(1000)
                 true = (stats.poisson.pmf(counts, mean) * np.minimum(counts, capacity)).sum()
-                assert model.expected_reviews(capacity, 0) == pytest.approx(true, rel=0.02)
+                found = model.expected(partial(np.minimum, capacity), 0)
+                assert found == pytest.approx(true, rel=0.02)
 
 
 class TestWeeks:
     def test_the_quantile_is_that_of_the_mixture(self) -> None:
         daily = np.random.default_rng(1).poisson(40 * STRONG[(np.arange(21) + 3) % 7])
-        model = fit(daily.astype(float), Week.of(np.arange(21), STRONG))
+        model = fit(daily.astype(float), Week.of(np.arange(21), WeekdayFactors(STRONG, SURE)))
         assert model is not None
         rng = np.random.default_rng(2)
         weekday = rng.integers(0, 7, 400_000)
@@ -125,7 +128,7 @@ class TestWeeks:
 
     def test_every_limit_takes_its_side(self) -> None:
         daily = np.random.default_rng(3).poisson(40 * STRONG[(np.arange(14) + 3) % 7])
-        model = fit(daily.astype(float), Week.of(np.arange(14), STRONG))
+        model = fit(daily.astype(float), Week.of(np.arange(14), WeekdayFactors(STRONG, SURE)))
         assert model is not None
         for weekday in (None, 0, 6):
             low, high = model.quantile_limits(0.9, weekday)
@@ -155,8 +158,8 @@ class TestWeeks:
         n: int,
         promised: float,
     ) -> None:
-        """Factors are those of four weeks' arrivals before; R = 200."""
-        rng, replicates = np.random.default_rng(int(mean + 10 * n)), 200
+        """Factors are those of four weeks' arrivals before; R = 100."""
+        rng, replicates = np.random.default_rng(int(mean + 10 * n)), 100
         below = true_days(mean, factors, spread)
         p90, capacity = int(np.searchsorted(below, 0.9)), 1.3 * mean
         beyond = 1 - below[int(capacity)]
@@ -183,9 +186,11 @@ class TestFactors:
     def test_they_are_those_of_the_traffic_whatever_its_trend(self) -> None:
         days = np.arange(20_000, 20_042)
         came = np.round(1e6 * STRONG[(days + 3) % 7] * np.repeat(1.1 ** np.arange(6), 7))
-        assert weekday_factors(days, came.astype(np.int64)) == pytest.approx(STRONG, rel=1e-4)
+        assert weekday_factors(days, came.astype(np.int64)).factors == pytest.approx(
+            STRONG, rel=1e-4
+        )
         some = np.r_[0:9, 12:42]  # some days are not whole
-        assert weekday_factors(days[some], came[some].astype(np.int64)) == pytest.approx(
+        assert weekday_factors(days[some], came[some].astype(np.int64)).factors == pytest.approx(
             STRONG, rel=1e-3
         )
 
@@ -201,7 +206,9 @@ class TestFactors:
     def test_below_two_weeks_all_are_one(
         self, why: str, days: np.ndarray, came: np.ndarray
     ) -> None:
-        assert weekday_factors(days, came).tolist() == [1.0] * 7
+        found = weekday_factors(days, came)
+        assert found.factors.tolist() == [1.0] * 7
+        assert found.errors.tolist() == [0.0] * 7
 
     def test_noise_makes_no_week(self) -> None:
         # A test at 5 %; R = 400.
@@ -209,17 +216,18 @@ class TestFactors:
         for k in range(400):
             n = int(rng.choice([14, 28, 42]))
             volume = volumes(rng, n, 0.2, 0.0) if k % 2 else np.ones(n)
-            weeks += weekday_factors(np.arange(n), rng.poisson(1000 * volume)).tolist() != [1.0] * 7
+            found = weekday_factors(np.arange(n), rng.poisson(1000 * volume)).factors
+            weeks += found.tolist() != [1.0] * 7
         assert weeks / 400 <= 0.05 + 1.645 * math.sqrt(0.05 * 0.95 / 400)
 
     def test_a_closed_weekday_has_no_queue(self) -> None:
         days = np.arange(28)
         shut = np.where((days + 3) % 7 == 6, 0, 1000)
-        factors = weekday_factors(days, shut)
-        assert factors[6] < 0.01
-        assert factors[:6] == pytest.approx(7 / 6, rel=0.01)
+        known = weekday_factors(days, shut)
+        assert known.factors[6] < 0.01
+        assert known.factors[:6] == pytest.approx(7 / 6, rel=0.01)
         daily = np.random.default_rng(4).poisson(shut / 50).astype(float)
-        model = fit(daily, Week.of(days, factors))
+        model = fit(daily, Week.of(days, known))
         assert model is not None
         assert model.quantile(0.9, 6) < 1.5
         assert model.quantile(0.5, 0) == pytest.approx(20, abs=3)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.stats.queue_forecast import fit
+from analysis.stats.weekday_factors import WeekdayFactors
 from analysis.views.triage_policy import (
     Costs,
     Forecast,
@@ -211,7 +212,7 @@ class TestDemand:
 
     def test_it_fits_where_the_guard_is_surely_kept(self) -> None:
         daily = np.random.default_rng(1).poisson(12, 14).astype(float)
-        week = Week.of(np.arange(14), np.array([1.2, 1.2, 1.2, 1.2, 1.2, 0.5, 0.5]))
+        week = Week.of(np.arange(14), WeekdayFactors(np.array([1.2] * 5 + [0.5] * 2), np.zeros(7)))
         for at in (None, week):
             found, model = forecast(daily, 20.0, at), fit(daily, at)
             assert found.low is not None
@@ -230,7 +231,8 @@ class TestDemand:
         weekday = (np.arange(28) + 3) % 7
         factors = np.array([1.23] * 5 + [0.425] * 2)
         daily = np.random.default_rng(2).poisson(30 * factors[weekday]).astype(float)
-        known, alike = forecast(daily, 40.0, Week.of(np.arange(28), factors)), forecast(daily, 40.0)
+        week = Week.of(np.arange(28), WeekdayFactors(factors, np.zeros(7)))
+        known, alike = forecast(daily, 40.0, week), forecast(daily, 40.0)
         assert known.high is not None
         assert alike.high is not None
         assert known.high < alike.high - 5
