@@ -40,8 +40,13 @@ class NestedTotals:
     @classmethod
     def of(cls, step: Ints, cluster: Ints, values: Floats, n_sets: int) -> NestedTotals:
         """step, cluster: (n,) codes. values: (k, n)."""
-        cells, own = np.unique(cluster * n_sets + step, return_inverse=True)
-        gained = np.array([np.bincount(own, weights=v, minlength=len(cells)) for v in values])
+        key = cluster * n_sets + step
+        if len(key) and int(key.max()) < len(key):  # few clusters: nothing to sort
+            cells = np.flatnonzero(np.bincount(key))
+            gained = np.array([np.bincount(key, weights=v)[cells] for v in values])
+        else:
+            cells, own = np.unique(key, return_inverse=True)
+            gained = np.array([np.bincount(own, weights=v, minlength=len(cells)) for v in values])
         group = cells // n_sets
         first = np.concatenate([[True], group[1:] != group[:-1]])[: len(cells)]
         after = np.cumsum(gained, axis=1)

@@ -278,11 +278,12 @@ def forecast(daily: Floats, capacity: float, week: Week | None = None) -> Foreca
 
 
 def _correlation(error: Floats) -> float:
-    """Of neighbouring days' errors, by moments; none is taken for negative."""
-    square = float(error @ error)
-    if len(error) < MIN_FORECAST_DAYS or square <= 0:
+    """Of neighbouring days' errors by moments, less their bias of −1/n without any (Marriott & Pope
+    1954); none is taken for negative."""
+    square, n = float(error @ error), len(error)
+    if n < MIN_FORECAST_DAYS or square <= 0:
         return 0.0
-    return min(MAX_CORRELATION, max(0.0, float(error[1:] @ error[:-1]) / square))
+    return min(MAX_CORRELATION, max(0.0, float(error[1:] @ error[:-1]) / square + 1.0 / n))
 
 
 def root(count: float) -> float:
