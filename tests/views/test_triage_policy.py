@@ -220,7 +220,7 @@ class TestDemand:
             assert model is not None
             for guard in range(5, 40):
                 costs = Costs(2.0, 40.0, capacity_per_day=20.0, guard_p90=guard)
-                assert fits(daily, costs, at) is (model.confidence(guard, 0.1) >= 0.875)
+                assert fits(daily, costs, at) is (model.confidence(guard, 0.1) >= 5 / 6)
                 assert fits(daily, costs, at) or guard < found.high
                 assert not fits(daily, costs, at) or guard > found.p90 - 0.5
             tight = Costs(2.0, 40.0, capacity_per_day=found.p50 - 0.01, guard_p90=100.0)
