@@ -148,7 +148,8 @@ def _session(engine: Engine, *, retries: bool, labelled: bool) -> None:
     """`past_session`: a row for each moment of a session but its first.
 
     Of interactions of one moment, in whatever order, the first has just those before it that are earlier,
-    and alone has a gap.
+    and alone has a gap. Functions over one window see one order: PostgreSQL says so, and the others sort
+    once for all of them.
     """
     within = "OVER (PARTITION BY session ORDER BY ts_us"
     before = f"{within} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
