@@ -24,6 +24,7 @@ from analysis.policy_routing import Routing
 from analysis.policy_routing import RoutingCandidate as RoutingCandidate
 from analysis.policy_routing import RoutingRule as RoutingRule
 from analysis.policy_slos import Bad, Slo
+from analysis.policy_triage import Triage
 from analysis.policy_types import (
     Model,
     Moment,
@@ -130,14 +131,10 @@ class Drift(Model):
         return self
 
 
-class Triage(Model):
-    label: Name = "is_failure"
-    decide_at: Literal["request", "response", "later"] = "response"
-    review_cost_usd: Positive = 2.0
-    missed_cost_usd: Positive = 40.0
-    capacity_per_day: Positive = 25.0
-    queue_p90_guard: Positive = 40.0
-    rule: Name | Bad | None = None
+class Publish(Model):
+    """share_safe: ids are hashed with the team's key, or left out (`analysis.share_safe`)."""
+
+    share_safe: bool = False
 
 
 class Gate(Model):
@@ -188,6 +185,7 @@ class Policy(Model):
     routing: Routing = Routing()
     drift: Drift = Drift()
     triage: Triage = Triage()
+    publish: Publish = Publish()
     gate: Gate = Gate()
 
     @model_validator(mode="after")

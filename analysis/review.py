@@ -36,6 +36,7 @@ from analysis.errors import PolicyError, UsageError
 from analysis.policy import LoadedPolicy, Policy, utc
 from analysis.progress import SILENT, Progress
 from analysis.recorded import recorded_releases
+from analysis.share_safe import shown
 from analysis.tables import write_tables
 from analysis.telemetry import Telemetry, open_telemetry, policy_columns
 from analysis.telemetry.address import Address, address, is_address
@@ -63,7 +64,16 @@ VIEWS: Mapping[str, Callable[[Telemetry, Policy], ViewResult[Any]]] = {
 }
 _BUILDING = ".building-"
 _BESIDE = ("hotspots", "drift")
-_PACKAGES = ("duckdb", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "scipy")
+_PACKAGES = (
+    "duckdb",
+    "interpret-core",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "scikit-learn",
+    "scipy",
+)
 
 
 UNCHANGED = "the inputs have not changed: the finished review is used"
@@ -84,6 +94,11 @@ class Review:
     def tables(self) -> dict[str, pd.DataFrame]:
         """File name in `tables/` → frame, from all views."""
         return {name: frame for r in self.results.values() for name, frame in r.tables.items()}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """File name in `tables/` → text of what is no table, from all views."""
+        return {name: text for r in self.results.values() for name, text in r.files.items()}
 
 
 @dataclass(frozen=True)
@@ -118,7 +133,8 @@ def request(
     """
     path = policy if policy is not None else project / "report" / "policy.yml"
     loaded = policies.load(path, release_id=release_id)
-    library_version(loaded.policy)  # refused before anything is read
+    library_version(loaded.policy)  # refused before anything is read, as is a key that is none
+    shown(loaded.policy)
     recorded = recorded_releases(loaded.policy, project, str(path))
     if data is None:
         if loaded.policy.data is None:
@@ -359,6 +375,7 @@ def cache_key(wanted: Request, inputs: Sequence[tuple[str, str]] | None = None) 
         "producer": dataclasses.asdict(producer()),
         "prices": library_version(wanted.loaded.policy),
         "recorded": _recorded_digests(wanted),
+        "id_key": shown(wanted.loaded.policy).digest,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -489,6 +506,6 @@ def _put(building: Path, place: Path, draw: Draw | None) -> None:
 
 
 def save(review: Review, directory: Path) -> None:
-    """Writes `tables/*.csv`, then `decision_artifact.json`, into `directory`."""
-    write_tables(review.tables, directory / "tables")
+    """Writes `tables/`, then `decision_artifact.json`, into `directory`."""
+    write_tables(review.tables, directory / "tables", review.files)
     artifacts.write(review.body, directory / artifacts.FILE_NAME)

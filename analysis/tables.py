@@ -30,8 +30,13 @@ TABLES = (
     "drift_distributions.csv",
     "drift_consequence.csv",
     "triage_threshold_curve.csv",
+    "triage_quality.csv",
+    "triage_net_benefit.csv",
+    "triage_queue.csv",
     "triage_actions.csv",
 )
+FILES = ("triage_policy.json",)
+"""What lies beside the tables and is none."""
 
 # Excel in a Japanese or Chinese locale also takes the full-width signs for a formula's start.
 _SIGNS = "=+\\-@＝＋－＠"
@@ -42,18 +47,22 @@ _AFTER_SEMICOLON = re.compile(rf'(;[\s"]*)(?=[{_SIGNS}])')
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
-def write_tables(tables: Mapping[str, pd.DataFrame], directory: Path) -> None:
-    """Writes every table of `TABLES`; one that no view filled is empty.
+def write_tables(
+    tables: Mapping[str, pd.DataFrame], directory: Path, files: Mapping[str, str] | None = None
+) -> None:
+    """Writes every table of `TABLES`, one that no view filled empty, and the `FILES` that are given.
 
-    Raises ValueError for a table by another name: it would be lost.
+    Raises ValueError for a table or a file by another name: it would be lost.
     """
-    unknown = sorted(set(tables) - set(TABLES))
+    unknown = sorted((set(tables) - set(TABLES)) | (set(files or {}) - set(FILES)))
     if unknown:
         raise ValueError(f"no table is called {', '.join(unknown)}; known: {', '.join(TABLES)}")
     directory.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
         frame = tables.get(name, pd.DataFrame())
         (directory / name).write_bytes(csv_bytes(frame))
+    for name, text in (files or {}).items():
+        (directory / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:

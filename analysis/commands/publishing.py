@@ -59,9 +59,9 @@ def publish(finished: Path, out: Path) -> None:
 
 def _only_ours(out: Path) -> bool:
     """Whether nothing would be lost with the directory; an empty one is not ours to replace."""
-    from analysis.tables import TABLES
+    from analysis.tables import FILES, TABLES
 
-    ours = {artifacts.FILE_NAME, "tables", *(f"tables/{name}" for name in TABLES)}
+    ours = {artifacts.FILE_NAME, "tables", *(f"tables/{name}" for name in (*TABLES, *FILES))}
     empty = True
     for path in out.rglob("*"):
         empty = False

@@ -9,7 +9,7 @@ from analysis.present.escape import Html, say
 from analysis.present.formats import count, size
 from analysis.present.grid import Column, table, text
 from analysis.review import Review
-from analysis.tables import TABLES
+from analysis.tables import FILES, TABLES
 
 NOT_SET = "not set"
 _SAID = {
@@ -27,7 +27,11 @@ _SAID = {
     "drift_distributions.csv": "every column's counts by bin: what a later review compares with",
     "drift_consequence.csv": "what each change of outcomes is made of, and what the new mix alone burns and costs",
     "triage_threshold_curve.csv": "what each review threshold would have done",
+    "triage_quality.csv": "how good the risks are, in all and by slice",
+    "triage_net_benefit.csv": "what reviewing from a risk on is worth, at each",
+    "triage_queue.csv": "backlog and waiting by day, at the threshold chosen and at the next best",
     "triage_actions.csv": "the queue of interactions to review",
+    "triage_policy.json": "the policy of review, for a service to apply",
 }
 
 
@@ -93,8 +97,8 @@ def _files(body: Body) -> Html:
     return table(
         "The full tables",
         [text("File"), text("Holds")],
-        [[link(f"../tables/{name}", name), _SAID[name]] for name in TABLES],
-        "CSV, UTF-8, safe to open in a spreadsheet.",
+        [[link(f"../tables/{name}", name), _SAID[name]] for name in (*TABLES, *FILES)],
+        "CSV, UTF-8, safe to open in a spreadsheet; what ends in .json is for programs.",
     )
 
 

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import pandas as pd
-from plotnine import (
-    aes,
-    annotate,
-    coord_cartesian,
-    facet_wrap,
-    geom_abline,
-    geom_col,
-    geom_line,
-    geom_linerange,
-    geom_point,
-    geom_text,
-    geom_vline,
-    ggplot,
-    labs,
-    scale_x_datetime,
-    scale_y_continuous,
-)
-
-from analysis.present import spans
+from analysis.present import spans, triage_figures, triage_model
 from analysis.present.blocks import (
     Body,
     Parts,
-    figure,
+    bullets,
+    link,
     paragraph,
+    say,
     stacked,
     view_actions,
     view_answer,
@@ -34,6 +17,8 @@ from analysis.present.blocks import (
 )
 from analysis.present.escape import Html
 from analysis.present.formats import (
+    Format,
+    between,
     count,
     number,
     percent,
@@ -44,24 +29,8 @@ from analysis.present.formats import (
     usd,
 )
 from analysis.present.grid import Column, table, text
-from analysis.present.levels import with_levels
-from analysis.present.theme import (
-    BLUE,
-    INK,
-    MUTED,
-    NOTE,
-    VERMILLION,
-    heading,
-    label,
-    look,
-    svg,
-)
 from analysis.review import Review
 
-_PANELS = {
-    "choose": "Before the window: what the mode was chosen on",
-    "candidate": "Candidate window: what it then cost",
-}
 _MODES = {
     "selective": "review what the model ranks as risky",
     "review_all": "review everything",
@@ -75,28 +44,35 @@ _POLICIES = {
     "top_by_capacity": "riskiest first, up to capacity",
     "rule": "the policy's rule",
 }
-_QUALITY = {
-    "roc_auc": ("Ranking: area under the ROC curve", "0.5 is chance, 1 perfect"),
-    "average_precision": ("Average precision", "the share of failures is chance"),
-    "brier": ("Brier score", "0 is perfect"),
-    "brier_skill": ("Brier skill", "0 is no better than the base rate"),
-    "calibration_error": ("Expected calibration error", "0 is perfect"),
-}
 
 
 def parts(review: Review) -> Parts:
     """The triage page."""
     body, result = review.body, review.results["triage"]
-    section = body["views"]["triage"]
+    section, series = body["views"]["triage"], result.series
+    settings = body["policy"]["settings"]["triage"]
     return Parts(
         view_answer(body, "triage", _mode(section)),
         (
-            *_cost(body, section, result.series.get("triage_curve")),
-            *_queue(body, section, result.series.get("triage_days")),
-            *_reliability(body, section, result.series.get("triage_reliability")),
+            *_levers(section),
+            *triage_figures.cost(section, series.get("triage_curve")),
+            *triage_figures.found(section, series.get("triage_curve")),
             *_policies(body, section),
             *_rivals(section),
-            *_quality(body, section),
+            *triage_figures.queue(section, series.get("triage_days")),
+            *triage_figures.weekdays(section, settings["queue_p90_guard"]),
+            *_weekdays(section),
+            *triage_figures.backlog(
+                section, series.get("triage_queue"), settings["capacity_per_day"]
+            ),
+            *_risk_control(section),
+            *triage_figures.reliability(body, section, series.get("triage_reliability")),
+            *triage_figures.benefit(body, series.get("triage_net_benefit")),
+            *triage_model.quality(body, section),
+            *triage_model.stability(section),
+            *triage_model.slices(section),
+            *triage_model.tried(section),
+            *triage_model.left_out(section),
             *view_notes(body, "triage", result.notes),
         ),
         view_actions(body, "triage"),
@@ -114,142 +90,27 @@ def _mode(section: Body) -> tuple[Html, ...]:
     )
     return (
         paragraph(
-            f"Mode: {words}{at}. It was fixed on data before the candidate window; the figures here are "
-            "of the candidate window."
+            say(
+                "Mode: {words}{at}. It was fixed on data before the candidate window; the figures here are "
+                "of the candidate window. A service applies it by {file}.",
+                words=words,
+                at=at,
+                file=link("../tables/triage_policy.json", "triage_policy.json"),
+            )
         ),
-    )  # fmt: skip
+    )
 
 
-# ── figures ──────────────────────────────────────────────────────────────────────────────
-
-
-def _cost(body: Body, section: Body, curve: pd.DataFrame | None) -> tuple[Html, ...]:
-    if curve is None or curve.empty or section["threshold"] is None:
+def _levers(section: Body) -> tuple[Html, ...]:
+    if not section["levers"]:
         return ()
-    frame = curve.dropna(subset=["cost_usd_per_day"]).copy()
-    frame["risk"] = 100 * frame["threshold"]
-    edge = max(1.3 * 100 * _risk_reach(frame), 5.0)
-    frame = frame[frame["risk"] <= edge]
-    chosen = min(100 * section["threshold"], edge)
-    ended = (
-        "no review" if section["threshold"] >= 1 else f"chosen {percent(section['threshold'], 1)}"
+    lead = (
+        "What would make it pay more, on the part of the history that chose:"
+        if section["operating_mode"] == "selective"
+        else "The model was not surely better than working without it. What would help, on the part of the "
+        "history that chose:"
     )
-    frame["panel"] = pd.Categorical(frame["part"].map(_PANELS), list(_PANELS.values()))
-    tops = frame.groupby("panel", observed=True)["cost_usd_per_day"].max().reset_index()
-    named = tops.assign(risk=chosen, told=label(ended))
-    plot = (
-        ggplot(frame, aes("risk", "cost_usd_per_day"))
-        + geom_line(color=BLUE, size=0.9)
-        + geom_vline(xintercept=chosen, color=VERMILLION, linetype="dashed", size=0.6)
-        + geom_text(aes(label="told"), data=named, ha="right" if chosen > edge / 2 else "left",
-                    va="bottom", size=NOTE, color=INK, nudge_x=-0.01 * edge if chosen > edge / 2 else 0.01 * edge)
-        + facet_wrap("panel", ncol=1, scales="free_y")
-        + scale_y_continuous(expand=(0.05, 0, 0.15, 0))
-        + labs(title=heading("Cost of reviews and misses, by the risk from which one reviews"),
-               x="Review from a risk of, %", y="USD a day")
-        + look("xy")
-    )  # fmt: skip
-    own = frame[frame["part"] == "candidate"]
-    best = own.sort_values("cost_usd_per_day", kind="stable").iloc[0] if len(own) else None
-    told = {p["name"]: p["cost_usd"] for p in section["policies"]}
-    alt = f"Cost over the review threshold; {ended}. In the window the selected mode cost " + (
-        f"{stated(told['selected'], usd)} USD."
-    )
-    if best is not None:
-        alt += (
-            f" In hindsight the cheapest threshold was {percent(best['threshold'], 1)}, at "
-            f"{usd(best['cost_usd_per_day'])} USD a day."
-        )
-    caption = (
-        "Review cost plus the cost of missed failures, within the day's capacity. Dashed: the mode that "
-        "was chosen. The candidate window chose nothing."
-    )
-    return (figure(svg(plot, height=3.9), alt, caption),)
-
-
-def _risk_reach(frame: pd.DataFrame) -> float:
-    """The largest risk at which anything is still reviewed."""
-    used = frame[frame["reviewed"] > 0]
-    return float(used["threshold"].max()) if len(used) else 0.1
-
-
-def _queue(body: Body, section: Body, days: pd.DataFrame | None) -> tuple[Html, ...]:
-    if days is None or days.empty:
-        return ()
-    if section["operating_mode"] == "review_none":
-        return (
-            paragraph("Nothing is queued, so that there is no daily queue to show.", note=True),
-        )
-    frame = days.assign(day=pd.to_datetime(days["day"]))
-    capacity, guard = float(frame["capacity"].iloc[0]), float(frame["guard"].iloc[0])
-    top = max(frame["demand"].max(), capacity, guard)
-    first, last = frame["day"].min(), frame["day"].max()
-    room = (last - first) * 0.24
-    colours = {"history": MUTED, "candidate": BLUE}
-    lines = [
-        (capacity, f"capacity {number(capacity, 0)}", INK),
-        (guard, f"guard {number(guard, 0)}", VERMILLION),
-    ]
-    plot = ggplot(frame, aes("day", "demand"))
-    for part, colour in colours.items():
-        own = frame[frame["part"] == part]
-        if len(own):
-            plot = plot + geom_col(data=own, fill=colour, width=0.75)
-    plot = with_levels(plot, lines, last + room, top, gap=0.09)
-    plot = (
-        plot
-        + scale_x_datetime(date_labels="%d %b")
-        + coord_cartesian(xlim=(first - pd.Timedelta(hours=16), last + room), ylim=(0, 1.15 * top))
-        + labs(title=heading("Reviews asked for by day, against capacity and guard"), x="Day, UTC",
-               y="Reviews")
-        + look("y")
-    )  # fmt: skip
-    work = section["workload"]
-    alt = (
-        f"Daily review queue: median {number(work['reviews_per_day_p50'], 0)}, 90th percentile "
-        f"{number(work['reviews_per_day_p90'], 0)}; predicted 90th percentile "
-        f"{number(work['predicted_p90'], 0)}; capacity {number(capacity, 0)}, guard {number(guard, 0)}."
-    )
-    caption = (
-        "Grey: the days before the window that the mode was chosen on; blue: the candidate window. "
-        "Above capacity, reviews are not reached. The guard limits the 90th percentile."
-    )
-    return (figure(svg(plot, height=2.7), alt, caption),)
-
-
-def _reliability(body: Body, section: Body, bins: pd.DataFrame | None) -> tuple[Html, ...]:
-    if bins is None or bins.empty:
-        return ()
-    frame = bins.assign(
-        x=100 * bins["risk"], y=100 * bins["rate"], low=100 * bins["low"], high=100 * bins["high"]
-    ).dropna(subset=["x", "y", "low", "high"])
-    if frame.empty:
-        return ()
-    edge = 1.08 * max(frame["high"].max(), frame["x"].max())
-    plot = (
-        ggplot(frame, aes("x", "y"))
-        + geom_abline(intercept=0, slope=1, color=MUTED, linetype="dashed", size=0.6)
-        + annotate("text", x=0.72 * edge, y=0.66 * edge, label="perfect", ha="left", va="top",
-                   size=NOTE, color=MUTED)
-        + geom_linerange(aes(ymin="low", ymax="high"), color=BLUE, size=0.9)
-        + geom_point(color=BLUE, size=2.6)
-        + coord_cartesian(xlim=(0, edge), ylim=(0, edge), expand=False)
-        + labs(title=heading("Predicted risk against what happened"), x="Predicted risk, %",
-               y="Failed, %")
-        + look("xy")
-    )  # fmt: skip
-    first, last = frame.iloc[0], frame.iloc[-1]
-    error = stated(section["quality"]["calibration_error"], percent)
-    alt = (
-        f"Reliability in {plural(len(frame), 'bin')}: at a predicted {number(first['x'])} % "
-        f"{number(first['y'])} % failed, at {number(last['x'])} % {number(last['y'])} % failed. "
-        f"Expected calibration error {error}."
-    )
-    caption = (
-        "Ten groups of equal size by predicted risk, 95 % intervals. Above the line, the model "
-        f"predicted too little. {spans.candidate(body)}"
-    )
-    return (figure(svg(plot, height=3.4), alt, caption),)
+    return (paragraph(lead), bullets([lever["sentence"] for lever in section["levers"]]))
 
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────
@@ -296,22 +157,58 @@ def _rivals(section: Body) -> tuple[Html, ...]:
     )  # fmt: skip
 
 
-def _quality(body: Body, section: Body) -> tuple[Html, ...]:
-    quality = section["quality"]
-    if quality["roc_auc"]["value"] is None:
+def _weekdays(section: Body) -> tuple[Html, ...]:
+    days = section["workload"]["weekdays"]
+    if not any(d["demand_p50"] is not None for d in days):
         return ()
-    rows = [
-        [name, stacked(quality[key], lambda v: number(v, 3)), read, count(quality[key]["support"])]
-        for key, (name, read) in _QUALITY.items()
-    ]
+    if section["operating_mode"] == "review_none":
+        return ()
+
+    def limits(value: float | None, low: float | None, high: float | None, form: Format) -> Html:
+        return stacked({"value": value, "low": low, "high": high}, form)
+
     return (
         table(
-            "How good the model is",
-            [text("Measure"), Column("Value, 95 % interval"), text("How to read it"),
-             Column("Interactions")],
-            rows,
-            f"{spans.candidate(body)} Fitted on {count(section['n_fit'])} interactions, calibrated on "
-            f"{count(section['n_calibrate'])}; label {section['label']}, decided at {section['decide_at']}, "
-            f"from {plural(len(section['features']), 'column')}.",
+            "A weekday's queue, what overflows, and what is found",
+            [text("Weekday"), Column("Reviews due, median"), Column("90th percentile"),
+             Column("Above capacity"), Column("Failures found")],
+            [[d["weekday"], number(d["demand_p50"], 0),
+              limits(d["demand_p90"], d["low"], d["high"], lambda v: number(v, 0)),
+              limits(d["overflow_probability"], d["overflow_low"], d["overflow_high"],
+                     lambda v: percent(v, 0)),
+              limits(d["catches"], d["catches_low"], d["catches_high"], lambda v: number(v, 1))]
+             for d in days],
+            "Predicted for days to come, with 95 % intervals. Above capacity: the probability that more reviews "
+            "are due than the day has room for. Failures found: the precision of what is reviewed, times the "
+            "reviews that the capacity leaves.",
         ),
     )  # fmt: skip
+
+
+def _risk_control(section: Body) -> tuple[Html, ...]:
+    held = section["risk_control"]
+    if held is None:
+        return ()
+    promise = (
+        f"At most {percent(held['alpha'], 0)} of failures go unreviewed, with a confidence of "
+        f"{percent(held['confidence'], 0)}"
+    )
+    if held["threshold"] is None:
+        return (paragraph(f"{promise}: this cannot be promised. {_sentence(held['reason'])}"),)
+    extra = held["extra_usd_per_day"]
+    fit = "fits capacity and guard" if held["fits"] else "does not fit capacity and guard"
+    return (
+        paragraph(
+            f"{promise}: review from a risk of {small(held['threshold'])} on. That asks for "
+            f"{number(held['reviews_per_day_p50'], 0)} reviews on a usual day and "
+            f"{number(held['reviews_per_day_p90'], 0)} on one in ten, which {fit}; worked whole it would have "
+            f"cost {usd(held['cost_usd_per_day'])} USD a day in the window, {signed_usd(extra['value'])} "
+            f"beside the mode chosen (95 % interval {between(extra['low'], extra['high'], signed_usd)}). Of the "
+            f"window's failures {stated(held['missed_share'], lambda v: percent(v, 1))} lay below it. The promise "
+            "(Learn-then-Test) holds as long as failures to come are like those before the window."
+        ),
+    )
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."

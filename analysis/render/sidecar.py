@@ -32,7 +32,7 @@ def complete_site(site: Path, review_dir: Path, first_page: PurePosixPath) -> No
     shutil.rmtree(site / TABLES, ignore_errors=True)
     tables = review_dir / TABLES
     (site / TABLES).mkdir()
-    for table in sorted(tables.glob("*.csv")) if tables.is_dir() else []:
+    for table in sorted([*tables.glob("*.csv"), *tables.glob("*.json")]) if tables.is_dir() else []:
         shutil.copyfile(table, site / TABLES / table.name)
     beside_pages = site / "report" / PDF
     if beside_pages.is_file():

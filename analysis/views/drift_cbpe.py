@@ -30,7 +30,8 @@ from analysis.stats.ridge import ridge_logistic
 from analysis.telemetry import Metric, Telemetry
 from analysis.views.encoding import CategoryFeature, source
 from analysis.views.health_compared import mean, rate
-from analysis.views.triage_model import RIDGE, FeatureColumn, RiskModel, feature_columns, fit
+from analysis.views.triage_columns import FeatureColumn, feature_columns
+from analysis.views.triage_logistic import RIDGE, Logistic, fit
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -154,7 +155,7 @@ def _fitted(
     columns: Sequence[FeatureColumn],
     by_days: bool,
     share: float,
-) -> tuple[RiskModel, Rows, Estimates]:
+) -> tuple[Logistic, Rows, Estimates]:
     """The first fold's model, the candidate's rows, and the estimates.
 
     Each fold of the baseline's clusters is scored by a model of the others, the candidate by the mean of
@@ -201,7 +202,7 @@ def _risk(log_odds: Floats) -> Floats:
     return np.asarray(np.round(1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0))), 9))
 
 
-def _new_share(model: RiskModel, old: pd.DataFrame, new: pd.DataFrame) -> float:
+def _new_share(model: Logistic, old: pd.DataFrame, new: pd.DataFrame) -> float:
     """The share of rows with a value of a category that no baseline row has."""
     lacking = np.zeros(len(new), dtype=bool)
     for feature in model.features:

@@ -88,7 +88,7 @@ class CategoryFeature:
     def width(self) -> int:
         return len(self.levels)
 
-    def _codes(self, values: pd.Series) -> npt.NDArray[np.int64]:
+    def codes(self, values: pd.Series) -> npt.NDArray[np.int64]:
         """Index of each value among the levels; their number for `other`."""
         if isinstance(values.dtype, pd.CategoricalDtype):
             codes = values.cat.codes.to_numpy()
@@ -103,11 +103,11 @@ class CategoryFeature:
     def design(self, values: pd.Series) -> Floats:
         """(n, width)."""
         identity = np.vstack([np.eye(self.width), np.zeros(self.width)])
-        return np.asarray(identity[self._codes(values)])
+        return np.asarray(identity[self.codes(values)])
 
     def effect(self, values: pd.Series, weights: Floats) -> Floats:
         """(n,): the contribution to the log-odds."""
-        return np.asarray(np.append(weights, 0.0)[self._codes(values)])
+        return np.asarray(np.append(weights, 0.0)[self.codes(values)])
 
 
 @dataclass(frozen=True)

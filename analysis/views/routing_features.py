@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.stats.ridge import ridge_residuals
 from analysis.telemetry import Telemetry
 from analysis.views.encoding import CategoryFeature, ClockFeature, NumberFeature
-from analysis.views.triage_model import feature_columns
+from analysis.views.triage_columns import feature_columns
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -10,7 +10,7 @@ is a count of days: rows come a batch at a time and leave as a few numbers each.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,29 +24,57 @@ from analysis.policy import Bad
 from analysis.telemetry import Telemetry
 from analysis.telemetry.history import Parts, microseconds, window_rows
 from analysis.telemetry.key_order import Ids, own_texts
+from analysis.telemetry.past import Past
+from analysis.telemetry.rows import rows_of
 from analysis.telemetry.windows import DAY, EPOCH, Span, day_number
-from analysis.views.encoding import source
-from analysis.views.triage_model import RiskModel
-from analysis.views.triage_policy import Queue, Scores, ranks
+from analysis.views.encoding import as_text
+from analysis.views.triage_columns import FeatureColumn, sources
+from analysis.views.triage_policy import Queue, Scores
+from analysis.views.triage_risk import RiskModel
 
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 FIT, CALIBRATE, CHOOSE = 0, 1, 2
 PART_SHARES = (0.5, 0.7)
-MAX_FIT_ROWS = 120_000
+"""Where the parts that calibrate and that choose begin. A model gains little from more rows to fit; to be
+sure that it pays, the part that chooses needs many."""
+MAX_FIT_ROWS = 80_000
 MAX_CALIBRATE_ROWS = 60_000
 
 _TRUE = frozenset({"true", "t", "1", "1.0", "yes", "y"})
 _FALSE = frozenset({"false", "f", "0", "0.0", "no", "n"})
 
 
+Slices = Mapping[str, tuple[Ints, tuple[str, ...]]]
+"""Dimension → code of each row among its values (−1 where it is missing), and these values."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Scored rows in key order. unit: (n,) codes of their clusters that mean the same in all parts, −1
+    where there is none."""
+
+    queue: Queue
+    ids: Ids
+    slices: Slices
+    unit: Floats
+
+
 @dataclass(frozen=True)
 class Reader:
-    """What the rows are read with: the label, and the policy's rule where it may be used."""
+    """What the rows are read with.
+
+    rule: the policy's, where it may be used. delay: how long after an interaction its label counts as
+    known, where the telemetry does not say it. past: the rows with what was known of the past.
+    """
 
     telemetry: Telemetry
     label: str
     rule: Bad | None
+    delay: timedelta
+    past: Past
 
     @property
     def label_column(self) -> str:
@@ -61,14 +89,15 @@ class Reader:
         return outcome and self.telemetry.has("label_available_utc")
 
     def sample(
-        self, part: int, parts: Parts, columns: Sequence[str], max_rows: int
+        self, part: int, parts: Parts, columns: Sequence[FeatureColumn], max_rows: int
     ) -> tuple[pd.DataFrame, Bools]:
         """Rows of a part whose label was known before the window began, and that label."""
         frame = self.telemetry.sample(
-            ["ts_us", *self._label_columns, *columns],
+            ["ts_us", *self._label_columns, *(c.name for c in columns), *self.past.columns],
             parts.where[part],
             max_rows=max_rows,
             seed=f"triage-{part}",
+            source=self.past.source,
         )
         known, bad = self._labels(frame, history=True)
         return frame[known].reset_index(drop=True), bad[known]
@@ -82,10 +111,18 @@ class Reader:
             day.add(frame["day"])
         return Scores(risk.whole(), _places(day.whole(), days), days, coverage)
 
-    def queue(self, model: RiskModel | None, part: int | None, parts: Parts) -> tuple[Queue, Ids]:
-        """All rows of a part of the history, or of the window (part None), scored; and their ids."""
+    def queue(
+        self,
+        model: RiskModel | None,
+        part: int | None,
+        parts: Parts,
+        dimensions: Sequence[str] = (),
+    ) -> Read:
+        """All rows of a part of the history, or of the window (part None), scored."""
         base = ["interaction_id", "ts_us", "day", "cluster", "win", *self._label_columns]
         base += [self.rule.column] if self.rule is not None else []
+        base += dimensions
+        values = {name: _Values() for name in dimensions}
         risk, day, ts = _Column(float), _Column(np.int64), _Column(np.int64)
         known, bad, own, rule = (_Column(bool) for _ in range(4))
         ids: list[pa.LargeStringArray] = []
@@ -103,6 +140,8 @@ class Reader:
             ts.add(frame["ts_us"])
             ids.append(own_texts(frame["interaction_id"]))
             clusters.append(frame["cluster"].copy())
+            for name, held in values.items():
+                held.add(frame[name])
         keys = Ids.of(ids)
         order = keys.order
         codes = (
@@ -118,19 +157,29 @@ class Reader:
             bad=bad.whole()[order],
             # Codes by first appearance in key order: sums run in the same order for any input.
             cluster=pd.factorize(codes.take(order), use_na_sentinel=False)[0].astype(np.int64),
-            arrival=ranks(ts.whole()[order]),
+            ts_us=ts.whole()[order],
             rule=rule.whole()[order] if self.rule is not None else None,
             own=own.whole()[order],
         )
-        return queue, keys
+        slices = {name: held.whole(order) for name, held in values.items()}
+        return Read(queue, keys, slices, codes.take(order).to_numpy(dtype=float, na_value=-1.0))
 
     def _scan(
         self, base: Sequence[str], model: RiskModel | None, part: int | None, parts: Parts
     ) -> Iterator[pd.DataFrame]:
         """The rows of a part or of the window with what the model reads, a batch at a time."""
-        read = [source(f) for f in model.features] if model is not None else []
+        read = self.read_by(model) if model is not None else []
         where = window_rows(self.telemetry.windows) if part is None else parts.where[part]
-        return self.telemetry.scan([*base, *read], where)
+        return self.telemetry.scan([*base, *read], where, source=self.past.source)
+
+    def rows_of(self, model: RiskModel, ids: Sequence[str]) -> pd.DataFrame:
+        """What a model reads of the rows with these ids, in key order."""
+        engine = self.telemetry.engine
+        return rows_of(engine, self.read_by(model), ids, source=self.past.source)
+
+    def read_by(self, model: RiskModel) -> list[str]:
+        """The columns of the telemetry that a model reads."""
+        return sources(model.scorer.sources)
 
     @property
     def _label_columns(self) -> list[str]:
@@ -138,14 +187,22 @@ class Reader:
 
     def _labels(self, frame: pd.DataFrame, *, history: bool) -> tuple[Bools, Bools]:
         known, bad = truth(frame[self.label_column])
-        if history and self.dated_labels:
+        if history:
             # At the window's start nobody could have learned from a label that came later.
-            available = pd.to_datetime(frame["label_available_utc"]).dt.tz_localize(None)
-            moment = available.to_numpy().astype("datetime64[us]")
-            start = np.datetime64(microseconds(self.telemetry.windows.candidate.start), "us")
-            late = moment >= start  # never so for an unknown moment
+            late = self._known_from(frame) >= microseconds(self.telemetry.windows.candidate.start)
             known, bad = known & ~late, bad & ~late
         return known, bad
+
+    def _known_from(self, frame: pd.DataFrame) -> Ints:
+        """(n,): when each label became known, in µs: never before its interaction."""
+        moment = frame["ts_us"].to_numpy(dtype=np.int64)
+        assumed = moment + self.delay // timedelta(microseconds=1)
+        if not self.dated_labels:
+            return assumed
+        given = pd.to_datetime(frame["label_available_utc"]).dt.tz_localize(None)
+        stamps = given.to_numpy().astype("datetime64[us]")
+        dated = np.where(np.isnat(stamps), assumed, stamps.astype(np.int64))
+        return np.maximum(dated, moment)
 
     def _days(
         self, part: int | None, parts: Parts
@@ -182,6 +239,27 @@ class _Column:
 
     def whole(self) -> npt.NDArray[Any]:
         return np.concatenate(self.pieces)
+
+
+class _Values:
+    """Pieces of one column of texts as codes into one list of values."""
+
+    def __init__(self) -> None:
+        self.place: dict[str, int] = {}
+        self.pieces: list[npt.NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)]
+
+    def add(self, values: pd.Series) -> None:
+        codes, seen = pd.factorize(values, use_na_sentinel=True)
+        at = [self.place.setdefault(as_text(v), len(self.place)) for v in seen]
+        self.pieces.append(np.array([*at, -1], dtype=np.int32)[codes])
+
+    def whole(self, order: Ints) -> tuple[Ints, tuple[str, ...]]:
+        """The codes in this order, of values in theirs: batches come in none."""
+        names = sorted(self.place)
+        table = np.full(len(names) + 1, -1, dtype=np.int64)
+        for code, name in enumerate(names):
+            table[self.place[name]] = code
+        return table[np.concatenate(self.pieces)[order]], tuple(names)
 
 
 def _places(day: npt.NDArray[np.int64], days: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

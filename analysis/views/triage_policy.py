@@ -43,7 +43,6 @@ __all__ = [
     "forecast",
     "lower_bound",
     "outcome",
-    "ranks",
     "reviewed_by",
     "row_costs",
     "saving",
@@ -114,14 +113,14 @@ class Scores:
 class Queue(Scores):
     """Rows of some days, in key order.
 
-    known, bad: whether the label is known, and true. cluster: code. arrival: rank by time. rule:
+    known, bad: whether the label is known, and true. cluster: code. ts_us: µs since 1970. rule:
     flagged by the policy's rule (None without one). own: rows of the candidate itself.
     """
 
     known: Bools
     bad: Bools
     cluster: Ints
-    arrival: Ints
+    ts_us: Ints
     rule: Bools | None
     own: Bools
 
@@ -133,9 +132,8 @@ class Queue(Scores):
 
     @cached_property
     def by_arrival(self) -> Ints:
-        """(n,): rows by day, then by arrival."""
-        came = np.empty(len(self.arrival), dtype=np.int64)
-        came[self.arrival] = np.arange(len(came))
+        """(n,): rows by day, then by arrival, then by id."""
+        came = _sorted(self.ts_us)
         return came[_sorted(self.day[came])]
 
 
@@ -309,13 +307,6 @@ def choose_threshold(
         else:
             low = middle + 1
     return float(steps[low]) if low < len(steps) else None
-
-
-def ranks(values: Ints) -> Ints:
-    """(n,): the place of each value among all, from 0; equal ones in their order."""
-    out = np.empty(len(values), dtype=np.int64)
-    out[_sorted(values)] = np.arange(len(values))
-    return out
 
 
 def _sorted(values: Ints) -> Ints:

@@ -8,15 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.share_safe import Shown
 from analysis.stats.calibration import reliability
-from analysis.telemetry import Telemetry
 from analysis.telemetry.key_order import Ids
-from analysis.telemetry.rows import rows_of
-from analysis.views.encoding import source
+from analysis.views import triage_slices
 from analysis.views.triage_curve import CURVE_COLUMNS, threshold_curve
-from analysis.views.triage_data import day_text
-from analysis.views.triage_model import RiskModel
+from analysis.views.triage_data import Reader, day_text
 from analysis.views.triage_policy import Costs, Queue
+from analysis.views.triage_quality import NET_BENEFIT_COLUMNS
+from analysis.views.triage_reasons import reasons
+from analysis.views.triage_risk import RiskModel
+from analysis.views.triage_workload import WAIT_COLUMNS
 
 __all__ = [
     "ACTION_COLUMNS",
@@ -24,6 +26,7 @@ __all__ = [
     "actions",
     "daily_queue",
     "empty",
+    "empty_tables",
     "reliability_bins",
     "threshold_curve",
 ]
@@ -32,29 +35,30 @@ ACTION_COLUMNS = ("day", "place", "interaction_id", "risk", "expected_saving_usd
 
 
 def actions(
-    telemetry: Telemetry,
+    reader: Reader,
     model: RiskModel,
     queue: Queue,
     ids: Ids,
     reviewed: npt.NDArray[np.float64],
     costs: Costs,
+    shown: Shown,
 ) -> pd.DataFrame:
     """The window's queue under the chosen mode: each day's most valuable reviews first."""
     rows = np.flatnonzero(reviewed > 0)
     if not len(rows):
         return empty(ACTION_COLUMNS)
     wanted = ids.at(rows)
-    frame = rows_of(telemetry.engine, [source(f) for f in model.features], wanted)
+    frame = reader.rows_of(model, wanted)
     day, risk = queue.day[rows], queue.risk[rows]
     out = (
         pd.DataFrame(
             {
                 "day": [day_text(queue.days[d]) for d in day],
                 "place": 0,
-                "interaction_id": wanted,
+                "interaction_id": shown.ids(wanted),
                 "risk": risk,
                 "expected_saving_usd": np.round(costs.missed_usd * risk - costs.review_usd, 6),
-                "reasons": model.reasons(frame),
+                "reasons": reasons(model, frame),
             },
             columns=list(ACTION_COLUMNS),
         )
@@ -97,6 +101,17 @@ def daily_queue(
     ]
     frame = pd.DataFrame(rows, columns=["part", "day", "demand", "coverage"])
     return frame.assign(capacity=costs.capacity_per_day, guard=costs.guard_p90)
+
+
+def empty_tables() -> dict[str, pd.DataFrame]:
+    """The tables of the view where there is no model."""
+    return {
+        "triage_threshold_curve.csv": empty(CURVE_COLUMNS),
+        "triage_quality.csv": empty(triage_slices.COLUMNS),
+        "triage_net_benefit.csv": empty(NET_BENEFIT_COLUMNS),
+        "triage_queue.csv": empty(WAIT_COLUMNS),
+        "triage_actions.csv": empty(ACTION_COLUMNS),
+    }
 
 
 def empty(columns: Sequence[str]) -> pd.DataFrame:

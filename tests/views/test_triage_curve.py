@@ -15,7 +15,6 @@ from analysis.views.triage_policy import (
     Costs,
     Queue,
     outcome,
-    ranks,
     reviewed_by,
     total_error,
     within_capacity,
@@ -42,7 +41,7 @@ def queue(
         known=rng.random(n) < 0.95,
         bad=rng.random(n) < risk,
         cluster=cluster,
-        arrival=ranks(rng.permutation(n)),
+        ts_us=rng.permutation(n),
         rule=None,
         own=np.ones(n, dtype=bool),
     )

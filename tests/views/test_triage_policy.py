@@ -49,7 +49,7 @@ def queue(
         bad=np.array(bad or [0] * n, dtype=bool),
         day=np.array(days, dtype=np.int64),
         cluster=np.arange(n, dtype=np.int64),
-        arrival=np.arange(n, dtype=np.int64)[::-1].copy(),
+        ts_us=np.arange(n, dtype=np.int64)[::-1].copy(),
         rule=None,
         own=np.ones(n, dtype=bool),
         days=np.arange(size, dtype=np.int64),
@@ -67,7 +67,7 @@ def large(seed: int, days: int = 20, a_day: int = 30) -> Queue:
         bad=rng.random(n) < risk,
         known=rng.random(n) < 0.95,
         cluster=rng.integers(0, n // 3, n),
-        arrival=rng.permutation(n),
+        ts_us=rng.permutation(n),
     )
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.views.triage_policy import Costs, Queue, ranks, slots, within_capacity
+from analysis.views.triage_policy import Costs, Queue, slots, within_capacity
 
 
 def queue(seed: int, n: int, n_days: int, levels: int) -> Queue:
@@ -22,7 +21,7 @@ def queue(seed: int, n: int, n_days: int, levels: int) -> Queue:
         known=rng.random(n) < 0.9,
         bad=rng.random(n) < 0.2,
         cluster=rng.integers(0, 9, n),
-        arrival=ranks(rng.integers(-3, 5, n)),
+        ts_us=rng.integers(-3, 5, n),
         rule=None,
         own=np.ones(n, dtype=bool),
     )
@@ -45,14 +44,7 @@ def test_reviews_go_to_the_first_in_each_days_line(
     want = set()
     for day, room in enumerate(slots(lined, costs)):
         line = [k for k in range(n) if rows[k] and lined.day[k] == day]
-        line.sort(key=lambda k: (-lined.risk[k] if by_risk else lined.arrival[k], k))
+        line.sort(key=lambda k: (-lined.risk[k] if by_risk else lined.ts_us[k], k))
         want |= set(line[:room])
     found = within_capacity(lined, costs, rows, by_risk=by_risk)
     assert set(np.flatnonzero(found).tolist()) == want
-
-
-@pytest.mark.parametrize("values", [[], [3], [5, 5, -1, 5, 2**60, -1]])
-def test_equal_moments_rank_in_their_order(values: list[int]) -> None:
-    found = ranks(np.array(values, dtype=np.int64))
-    order = sorted(range(len(values)), key=lambda k: (values[k], k))
-    assert [int(found[k]) for k in order] == list(range(len(values)))

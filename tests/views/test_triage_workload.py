@@ -38,7 +38,7 @@ def queue(
         known=rng.random(n) < 0.9,
         bad=rng.random(n) < risk,
         cluster=cluster,
-        arrival=np.arange(n),
+        ts_us=np.arange(n),
         rule=None,
         own=np.ones(n, dtype=bool),
     )
@@ -54,7 +54,7 @@ def split(q: Queue, before: int) -> tuple[np.ndarray, Queue]:
     came = np.bincount(q.day, minlength=q.n_days)[:before]
     return came, dataclasses.replace(
         q, **took, days=q.days[before:], coverage=q.coverage[before:],
-        arrival=np.arange(late.sum()),
+        ts_us=np.arange(late.sum()),
     )  # fmt: skip
 
 
