@@ -26,6 +26,7 @@ from analysis.present.formats import (
     signed_usd,
     small,
     stated,
+    typeset,
     usd,
 )
 from analysis.present.grid import Column, table, text
@@ -54,11 +55,11 @@ def parts(review: Review) -> Parts:
     return Parts(
         view_answer(body, "triage", _mode(section)),
         (
-            *_levers(section),
             *triage_figures.cost(section, series.get("triage_curve")),
             *triage_figures.found(section, series.get("triage_curve")),
             *_policies(body, section),
             *_rivals(section),
+            *_levers(section),
             *triage_figures.queue(section, series.get("triage_days")),
             *triage_figures.weekdays(section, settings["queue_p90_guard"]),
             *_weekdays(section),
@@ -110,7 +111,7 @@ def _levers(section: Body) -> tuple[Html, ...]:
         else "The model was not surely better than working without it. What would help, on the part of the "
         "history that chose:"
     )
-    return (paragraph(lead), bullets([lever["sentence"] for lever in section["levers"]]))
+    return (paragraph(lead), bullets([typeset(lever["sentence"]) for lever in section["levers"]]))
 
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────

@@ -19,6 +19,7 @@ from plotnine import (
     geom_vline,
     ggplot,
     labs,
+    scale_x_continuous,
     scale_x_datetime,
     scale_y_continuous,
 )
@@ -224,15 +225,15 @@ def backlog(section: Body, waits: pd.DataFrame | None, capacity: float) -> tuple
     frame = waits.assign(day=pd.to_datetime(waits["day"]))
     roles = [role for role in _ROLES if (frame["role"] == role).any()]
     first, last = frame["day"].min(), frame["day"].max()
-    room = max(last - first, pd.Timedelta(days=2)) * 0.32
+    room = max(last - first, pd.Timedelta(days=2)) * 0.5
     top = max(float(frame["backlog"].max()), 1.0)
     ends = {r: float(frame[frame["role"] == r]["backlog"].iloc[-1]) for r in roles}
     heights = apart(list(ends.values()), 0.09 * top)
     plot = ggplot(frame, aes("day", "backlog"))
-    for (role, at), height, (colour, stroke) in zip(ends.items(), heights, STROKES, strict=False):
+    for role, height, (colour, stroke) in zip(ends, heights, STROKES, strict=False):
         own = frame[frame["role"] == role]
         threshold = float(own["threshold"].iloc[0])
-        name = f"{_ROLES[role]}, from {percent(threshold, 1)}"
+        name = f"{_ROLES[role]}, {percent(threshold, 1)}"
         plot = (
             plot
             + geom_line(data=own, color=colour, linetype=stroke, size=0.9)
@@ -240,7 +241,6 @@ def backlog(section: Body, waits: pd.DataFrame | None, capacity: float) -> tuple
             + annotate("text", x=last + pd.Timedelta(hours=8), y=height, label=label(name), ha="left",
                        va="center", size=NOTE, color=colour)
         )  # fmt: skip
-        del at
     plot = (
         plot
         + scale_x_datetime(date_labels="%d %b")
@@ -273,13 +273,15 @@ def weekdays(section: Body, guard: float) -> tuple[Html, ...]:
     if not days or section["operating_mode"] == "review_none":
         return ()
     frame = pd.DataFrame(days)
-    frame["weekday"] = pd.Categorical(frame["weekday"].str[:3], list(frame["weekday"].str[:3]))
+    places = list(range(1, len(frame) + 1))
+    names = [label(d[:3]) for d in frame["weekday"]]
+    frame["place"] = places
     capacity = section["workload"]["capacity_per_day"]
     highs = frame["high"].fillna(frame["demand_p90"])
     top = max(float(highs.max()), capacity, guard)
     heights = apart([capacity, guard], 0.09 * top)
     plot = (
-        ggplot(frame, aes("weekday", "demand_p90"))
+        ggplot(frame, aes("place", "demand_p90"))
         + geom_linerange(aes(ymin="low", ymax="high"), color=BLUE, size=0.9)
         + geom_point(color=BLUE, size=2.6)
         + geom_point(aes(y="demand_p50"), color=MUTED, size=2.2, shape="D")
@@ -299,6 +301,7 @@ def weekdays(section: Body, guard: float) -> tuple[Html, ...]:
         )  # fmt: skip
     plot = (
         plot
+        + scale_x_continuous(breaks=places, labels=names)
         + coord_cartesian(xlim=(0.4, len(frame) + 2.0), ylim=(0, 1.12 * top))
         + labs(title=heading("The queue of a weekday to come"), x="", y="Reviews")
         + look("y")

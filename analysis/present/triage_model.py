@@ -71,7 +71,7 @@ def stability(section: Body) -> tuple[Html, ...]:
     rows = [
         [_QUALITY[one["name"]][0],
          *(stacked(one[part], _form(one["name"])) for part in ("history", "window", "change"))]
-        for one in held["figures"]
+        for one in sorted(held["figures"], key=lambda one: list(_QUALITY).index(one["name"]))
         if one["change"]["value"] is not None
     ]  # fmt: skip
     if not rows:
@@ -116,8 +116,9 @@ def slices(section: Body) -> tuple[Html, ...]:
             [text("Slice"), text("What is off"), Column("Mean risk"), Column("Failed"), Column("AUC"),
              Column("How far, interval"), Column("Interactions")],
             rows,
-            "How far: of risks the calibration intercept in log-odds, of ranking the difference of areas. "
-            "False discovery rate 5 % over slices; intervals keep the false coverage rate.",
+            "How far: of risks the calibration intercept in log-odds (in all "
+            f"{signed(section['quality']['calibration_intercept']['value'])}), of ranking the difference of "
+            "areas. False discovery rate 5 % over slices; intervals keep the false coverage rate.",
             file="triage_quality.csv",
         ),
     )  # fmt: skip
