@@ -117,13 +117,13 @@ def _forms(
     residual = label - p[order]
     n, weight = len(p), bins.n / len(p)
     totals = np.bincount(
-        code * len(weight) + part,
+        part * units.n + code,
         weights=(label - bins.rate[part]) / bins.n[part],
-        minlength=units.n * len(weight),
-    ).reshape(units.n, len(weight))
+        minlength=len(weight) * units.n,
+    ).reshape(len(weight), units.n)
     # o_b − o, where o = Σ w o_b
     centre = np.eye(len(weight)) - weight[None, :]
-    of_rates = units.n / (units.n - 1.0) * (centre @ (totals.T @ totals) @ centre.T)
+    of_rates = units.n / (units.n - 1.0) * (centre @ (totals @ totals.T) @ centre.T)
 
     def variance(influence: Floats) -> float:
         centred = (influence - influence.mean()) / n

@@ -186,11 +186,15 @@ def reliability(y: Bools, p: Floats, cluster: Ints | Units, n_bins: int = N_BINS
     rate = bad / counts
     gap = rate - risk
     residual = (y.astype(float) - p)[order] - gap[part]
-    cell, size = units.code[order] * len(counts) + part, units.n * len(counts)
-    totals = np.bincount(cell, weights=residual / counts[part], minlength=size)
-    totals = totals.reshape(units.n, len(counts))
-    squares = totals.T @ totals
-    groups = np.count_nonzero(np.bincount(cell, minlength=size).reshape(totals.shape), axis=0)
+    # Bin after bin, so that sums of one bin lie side by side in memory.
+    shape = (len(counts), units.n)
+    cell = part * units.n + units.code[order]
+    size = shape[0] * shape[1]
+    totals = np.bincount(cell, weights=residual / counts[part], minlength=size).reshape(shape)
+    squares = totals @ totals.T
+    present = np.zeros(size, dtype=bool)
+    present[cell] = True
+    groups = np.count_nonzero(present.reshape(shape), axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         factor = np.where(groups > 1, groups / (groups - 1.0), np.nan)
         covariance = squares * (units.n / (units.n - 1.0) if units.n > 1 else np.nan)

@@ -1,7 +1,7 @@
 """Where the risks are not to be trusted: their quality by slice, and the slices that stand out.
 
 A slice is one value of one dimension. It is measured from 200 labelled rows on, of ten clusters of either
-label. Two things are tested, each by Benjamini & Hochberg (1995) over all slices:
+label. Two things are tested of each, all together by Benjamini & Hochberg (1995):
 
 - calibration in the large: whether its risks are too low or too high altogether. The p-value is the larger of
   the sandwich's and of the exact binomial's at effective counts, with the correlation within clusters pooled
@@ -64,7 +64,7 @@ class SliceFinding:
 
     measure: what was tested. estimate: the calibration intercept in log-odds (0 is right; above it the risks are
     too low), or the AUC less that of the dimension's other slices; low, high: its limits, at the false
-    coverage rate of all that stand out by this measure. bad_rate, mean_risk: of its labelled rows. n_misplaced: at
+    coverage rate of all that stands out. bad_rate, mean_risk: of its labelled rows. n_misplaced: at
     least so many bad rows were not expected by the risks (or were, and did not come), or rank where they would
     not with the AUC of the other slices; findings are listed by it.
     """
@@ -110,8 +110,8 @@ def slice_quality(window: Queue | Labelled, dimensions: Mapping[str, Codes]) -> 
         slices += [
             dataclasses.replace(s, rank=rank) for (s, _), rank in zip(pairs, ranks, strict=True)
         ]
-    levels = benjamini_hochberg([s.level.p_value for s in slices])
-    ranked = benjamini_hochberg([s.rank.p_value for s in slices])
+    p_values = [test.p_value for s in slices for test in (s.level, s.rank)]
+    levels, ranked = benjamini_hochberg(p_values).reshape(-1, 2).T
     tested = [
         dataclasses.replace(
             s,
@@ -293,15 +293,12 @@ def _ranked(areas: Sequence[_Area], n_clusters: int) -> list[_Tested]:
 
 def _findings(slices: Sequence[_Slice]) -> tuple[SliceFinding, ...]:
     """The slices that stand out, those with the most misplaced bad rows first."""
-    found = []
-    for measure in ("level", "rank"):
-        tests = [s.level if measure == "level" else s.rank for s in slices]
-        tested = sum(not math.isnan(t.p_value) for t in tests)
-        shown = [k for k, t in enumerate(tests) if t.q_value <= FDR]
-        confidence = fcr_level(len(shown), tested, FDR)
-        for k in shown:
-            told = _level_finding if measure == "level" else _rank_finding
-            found.append(told(slices[k], *tests[k].limits(confidence)))
+    n_tested = sum(not math.isnan(t.p_value) for s in slices for t in (s.level, s.rank))
+    level = [s for s in slices if s.level.q_value <= FDR]
+    rank = [s for s in slices if s.rank.q_value <= FDR]
+    confidence = fcr_level(len(level) + len(rank), n_tested, FDR)
+    found = [_level_finding(s, *s.level.limits(confidence)) for s in level]
+    found += [_rank_finding(s, *s.rank.limits(confidence)) for s in rank]
     found.sort(key=lambda f: (-f.n_misplaced, f.dimension, f.value, f.finding))
     return tuple(found[:MAX_FINDINGS])
 

@@ -1,7 +1,10 @@
 """Whether the risks are still as good as on the part of the history that chose the threshold.
 
-The comparison is before/after, so that days are clusters too (STATISTICS section 1): a figure's change has the
-larger of the variances with clusters and with days as units, and Welch's degrees of freedom over days.
+The comparison is before/after, so that days are clusters too (STATISTICS section 1), and users come back on
+other days: with clusters and days as units of one table a figure's change has the variance V_cluster + V_day −
+V_cluster×day of Cameron, Gelbach & Miller (2011), at least the larger of the first two, and Welch's degrees of
+freedom over days. The larger of both alone misses 7 % where days and users differ.
+
 Users may be in both parts. With codes that both parts share their rows are paired; without them clusters of
 the two parts count as different ones, which leaves out a covariance that is positive where a user stays as
 hard to judge as before, and so makes the interval too wide rather than too short.
@@ -23,8 +26,8 @@ from analysis.check import Interval
 from analysis.stats import calibration
 from analysis.stats.brier_parts import brier_parts
 from analysis.stats.divergence import BinMoments, compare_distributions, occupied, psi
-from analysis.stats.influence import Day, spread
-from analysis.stats.intervals import mover_difference
+from analysis.stats.influence import Day, over_days
+from analysis.stats.intervals import mover_difference, t_quantile
 from analysis.stats.linear import MIN_CLASS_CLUSTERS, Estimate, Units
 from analysis.views.triage_policy import Queue
 from analysis.views.triage_quality import Labelled, Quality
@@ -65,17 +68,21 @@ def stability(choosing: Queue, window: Queue, shared: tuple[Ints, Ints] | None =
 
 @dataclass(frozen=True)
 class _Part:
-    """A part's rows; cluster: codes, shared between both parts where there are such."""
+    """A part's rows. cluster: codes, shared between both parts where there are such. crossed: a cluster's rows of
+    one day as units."""
 
     rows: Labelled
     cluster: Ints
+    crossed: Units
     daily: _Daily
 
     @classmethod
     def of(cls, queue: Queue | Labelled, shared: Ints | None) -> _Part:
         rows = Labelled.of(queue)
         code = rows.units.code if shared is None else shared[rows.rows]
-        return cls(rows, code, _Daily.of(rows))
+        n_days = int(rows.day.max(initial=0)) + 1
+        crossed = Units.of(rows.y, rows.units.code * n_days + rows.day)
+        return cls(rows, code, crossed, _Daily.of(rows))
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ def _changes(old: _Part, new: _Part, paired: bool) -> tuple[Change, ...]:
 
 
 def _reach(name: str, old: _Part, new: _Part, paired: bool) -> float:
-    """t √V of the change of a smooth figure; nan without ten clusters of either label in both parts."""
+    """t √V of the change of a smooth figure; nan without ten clusters of either label in both parts, or days."""
     before, after = (getattr(part.rows.measured.influences, name, None) for part in (old, new))
     if before is None or after is None or not (old.rows.units.known and new.rows.units.known):
         return math.nan
@@ -138,7 +145,13 @@ def _reach(name: str, old: _Part, new: _Part, paired: bool) -> float:
         for win, part, linear in ((0, old, before), (1, new, after))
         for total, n in _days(part.rows.day, linear.influence)
     ]
-    return spread(squares, groups, days).reach()
+    by_day = over_days(days)
+    by_cluster = groups / (groups - 1.0) * squares
+    within = sum(
+        part.crossed.variance(linear.influence) for part, linear in ((old, before), (new, after))
+    )
+    variance = max(by_cluster, by_day.variance, by_cluster + by_day.variance - within)
+    return t_quantile(0.975, by_day.df) * math.sqrt(variance)
 
 
 def _days(day: Ints, influence: Floats) -> list[tuple[float, float]]:
