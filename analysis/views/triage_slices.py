@@ -1,7 +1,8 @@
 """Where the risks are not to be trusted: their quality by slice, and the slices that stand out.
 
 A slice is one value of one dimension. It is measured from 200 labelled rows on, of ten clusters of either
-label. Two things are tested of each, all together by Benjamini & Hochberg (1995):
+label; of one with more than 20,000 about so many are read, in whole clusters: they tell a risk that is wrong by
+an eighth. Two things are tested of each, all together by Benjamini & Hochberg (1995):
 
 - calibration in the large: whether its risks are too low or too high altogether. The p-value is the larger of
   the sandwich's and of the exact binomial's at effective counts, with the correlation within clusters pooled
@@ -19,71 +20,33 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.check import Interval
-from analysis.stats.intervals import one_sided_binomial_tail, t_quantile, t_tail
+from analysis.stats.intervals import one_sided_binomial_tail, t_tail
 from analysis.stats.linear import MIN_CLASS_CLUSTERS, Estimate, Linear, Units, plain_interval
-from analysis.stats.multiple import benjamini_hochberg, fcr_level
+from analysis.stats.multiple import benjamini_hochberg
 from analysis.views.triage_policy import Queue
-from analysis.views.triage_quality import Labelled, Quality, measured
+from analysis.views.triage_quality import Labelled, measured
+from analysis.views.triage_slice_table import (
+    NOT_TESTED,
+    Slice,
+    SliceFinding,
+    Tested,
+    findings,
+    table,
+)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 Codes = tuple[Ints, tuple[str, ...]]
-Finding = Literal["risk_too_low", "risk_too_high", "ranks_worse"]
 
-MIN_SLICE_ROWS = 200
+MIN_SLICE_ROWS, MAX_SLICE_ROWS = 200, 20_000
 MAX_VALUES = 50
-MAX_FINDINGS = 10
-FDR = 0.05
-COLUMNS = (
-    "dimension",
-    "value",
-    "measure",
-    "estimate",
-    "low",
-    "high",
-    "p_value",
-    "q_value",
-    "support",
-    "n_bad",
-    "n_clusters",
-)
-
-
-@dataclass(frozen=True)
-class SliceFinding:
-    """A slice whose risks stand out.
-
-    measure: what was tested. estimate: the calibration intercept in log-odds (0 is right; above it the risks are
-    too low), or the AUC less that of the dimension's other slices; low, high: its limits, at the false
-    coverage rate of all that stands out. bad_rate, mean_risk: of its labelled rows. n_misplaced: at
-    least so many bad rows were not expected by the risks (or were, and did not come), or rank where they would
-    not with the AUC of the other slices; findings are listed by it.
-    """
-
-    dimension: str
-    value: str
-    finding: Finding
-    measure: Literal["calibration_intercept", "roc_auc_difference"]
-    estimate: float
-    low: float
-    high: float
-    q_value: float
-    roc_auc: float
-    bad_rate: float
-    mean_risk: float
-    n_misplaced: float
-    support: int
-    n_bad: int
-    n_clusters: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +66,7 @@ def slice_quality(window: Queue | Labelled, dimensions: Mapping[str, Codes]) -> 
     """
     rows = Labelled.of(window)
     correlation = _correlation(rows)
-    slices: list[_Slice] = []
+    slices: list[Slice] = []
     for name, (codes, values) in dimensions.items():
         pairs = _measured(rows, codes[rows.rows], name, values, correlation)
         ranks = _ranked([area for _, area in pairs], rows.units.n)
@@ -120,44 +83,7 @@ def slice_quality(window: Queue | Labelled, dimensions: Mapping[str, Codes]) -> 
         )
         for s, level, rank in zip(slices, levels, ranked, strict=True)
     ]
-    return SliceQuality(len(tested), _findings(tested), _table(tested))
-
-
-@dataclass(frozen=True)
-class _Tested:
-    """A figure with its standard error, degrees of freedom and p-value; nan where it is not tested."""
-
-    estimate: float
-    error: float
-    df: float
-    p_value: float
-    q_value: float = math.nan
-
-    def limits(self, confidence: float) -> tuple[float, float]:
-        half = t_quantile((1.0 + confidence) / 2.0, self.df) * self.error
-        return self.estimate - half, self.estimate + half
-
-
-NOT_TESTED = _Tested(math.nan, math.nan, math.nan, math.nan)
-
-
-@dataclass(frozen=True)
-class _Slice:
-    """A slice's figures and tests. level: calibration in the large; rank: its AUC less that of the others.
-
-    means: its rate of bad rows and its mean risk, with their limits.
-    """
-
-    dimension: str
-    value: str
-    quality: Quality
-    auc: float
-    means: tuple[Estimate, Estimate]
-    n: int
-    n_bad: int
-    n_clusters: int
-    level: _Tested
-    rank: _Tested = NOT_TESTED
+    return SliceQuality(len(tested), findings(tested), table(tested))
 
 
 @dataclass(frozen=True)
@@ -192,7 +118,7 @@ def _measured(
     dimension: str,
     values: Sequence[str],
     correlation: float,
-) -> list[tuple[_Slice, _Area]]:
+) -> list[tuple[Slice, _Area]]:
     """The slices of one dimension that have enough rows, in the order of their values' names."""
     counts = np.bincount(codes[codes >= 0], minlength=len(values))
     bad = np.bincount(codes[rows.y & (codes >= 0)], minlength=len(values))
@@ -203,17 +129,18 @@ def _measured(
     place[chosen] = np.arange(len(chosen))
     # A stable sort of small integers goes by counting, and leaves each slice in order of risk.
     order = np.argsort(place[codes], kind="stable")[: int(counts[chosen].sum())]
-    y_all, p_all, odds = rows.y[order], rows.p[order], rows.log_odds[order]
-    code_all = rows.units.code[order]
+    draw = _draw(rows.units.n)
     out, begin = [], 0
     for value in chosen:
-        own = slice(begin, begin + int(counts[value]))
-        begin = own.stop
-        y, p, code = y_all[own], p_all[own], code_all[own]
+        own = order[begin : begin + int(counts[value])]
+        begin += len(own)
+        if len(own) > MAX_SLICE_ROWS:
+            own = own[draw[rows.units.code[own]] < MAX_SLICE_ROWS / len(own)]
+        y, p, code = rows.y[own], rows.p[own], rows.units.code[own]
         units = Units.of(y, code)
         if not units.known:
             continue
-        found = measured(y, p, odds[own], units)
+        found = measured(y, p, rows.log_odds[own], units)
         auc, level = found.influences.roc_auc, found.influences.calibration_intercept
         assert auc is not None
         assert level is not None
@@ -224,19 +151,26 @@ def _measured(
             units.fewest - 1.0,
             int(bad[value]),
         )
-        told = _Slice(
+        told = Slice(
             dimension=dimension,
             value=values[value],
             quality=found.quality,
             auc=auc.value,
             means=(_mean(y.astype(float), units), _mean(p, units)),
             n=len(y),
-            n_bad=area.n_bad,
+            n_bad=int(y.sum()),
             n_clusters=units.n,
+            of_all=(int(counts[value]), int(bad[value])),
             level=_level(level, y, p, units, correlation),
         )
         out.append((told, area))
     return out
+
+
+def _draw(n_clusters: int) -> Floats:
+    """(G,): a number in [0, 1) for each cluster, spread evenly over any run of them (Knuth 1998, section 6.4)."""
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    return np.asarray((np.arange(n_clusters, dtype=np.uint64) * golden) / 2.0**64)
 
 
 def _mean(values: Floats, units: Units) -> Estimate:
@@ -245,11 +179,11 @@ def _mean(values: Floats, units: Units) -> Estimate:
     return plain_interval(linear, units, floor=0.0, ceiling=1.0)
 
 
-def _level(found: Linear, y: Bools, p: Floats, units: Units, correlation: float) -> _Tested:
+def _level(found: Linear, y: Bools, p: Floats, units: Units, correlation: float) -> Tested:
     """Calibration in the large. The intercept's own p-value, or the exact one where that is larger."""
     error, df = math.sqrt(units.variance(found.influence)), units.fewest - 1.0
     p_value = 2.0 * t_tail(abs(found.value) / error, df) if error > 0 else 1.0
-    return _Tested(found.value, error, df, max(p_value, _exact(y, p, units, correlation)))
+    return Tested(found.value, error, df, max(p_value, _exact(y, p, units, correlation)))
 
 
 def _exact(y: Bools, p: Floats, units: Units, correlation: float) -> float:
@@ -263,7 +197,7 @@ def _exact(y: Bools, p: Floats, units: Units, correlation: float) -> float:
     return min(1.0, 2.0 * min(above, below))
 
 
-def _ranked(areas: Sequence[_Area], n_clusters: int) -> list[_Tested]:
+def _ranked(areas: Sequence[_Area], n_clusters: int) -> list[Tested]:
     """Each AUC less the others' mean by their bad rows; one-sided against a slice that ranks as well.
 
     A cluster adds a T − b U to the difference: T to the slice's AUC, U to the mean over all slices, with b =
@@ -287,71 +221,5 @@ def _ranked(areas: Sequence[_Area], n_clusters: int) -> list[_Tested]:
         estimate = area.auc - b * (mean - w * area.auc)
         error = math.sqrt(n_clusters / (n_clusters - 1.0) * max(total, 0.0))
         p_value = t_tail(-estimate / error, area.df) if error > 0 else 1.0
-        out.append(_Tested(estimate, error, area.df, p_value))
+        out.append(Tested(estimate, error, area.df, p_value))
     return out
-
-
-def _findings(slices: Sequence[_Slice]) -> tuple[SliceFinding, ...]:
-    """The slices that stand out, those with the most misplaced bad rows first."""
-    n_tested = sum(not math.isnan(t.p_value) for s in slices for t in (s.level, s.rank))
-    level = [s for s in slices if s.level.q_value <= FDR]
-    rank = [s for s in slices if s.rank.q_value <= FDR]
-    confidence = fcr_level(len(level) + len(rank), n_tested, FDR)
-    found = [_level_finding(s, *s.level.limits(confidence)) for s in level]
-    found += [_rank_finding(s, *s.rank.limits(confidence)) for s in rank]
-    found.sort(key=lambda f: (-f.n_misplaced, f.dimension, f.value, f.finding))
-    return tuple(found[:MAX_FINDINGS])
-
-
-def _level_finding(s: _Slice, low: float, high: float) -> SliceFinding:
-    """Misplaced: bad rows less the expected ones, at the limit that is nearer to 0."""
-    nearer = (max(0.0, low) + min(0.0, high)) / s.level.estimate
-    misplaced = abs(s.means[0].value - s.means[1].value) * s.n * nearer
-    kind: Finding = "risk_too_low" if s.level.estimate > 0 else "risk_too_high"
-    return _finding(s, kind, s.level, low, high, misplaced)
-
-
-def _rank_finding(s: _Slice, low: float, high: float) -> SliceFinding:
-    return _finding(s, "ranks_worse", s.rank, low, high, max(0.0, -high) * s.n_bad)
-
-
-def _finding(
-    s: _Slice, kind: Finding, test: _Tested, low: float, high: float, misplaced: float
-) -> SliceFinding:
-    return SliceFinding(
-        dimension=s.dimension,
-        value=s.value,
-        finding=kind,
-        measure="roc_auc_difference" if kind == "ranks_worse" else "calibration_intercept",
-        estimate=test.estimate,
-        low=low,
-        high=high,
-        q_value=test.q_value,
-        roc_auc=s.auc,
-        bad_rate=s.means[0].value,
-        mean_risk=s.means[1].value,
-        n_misplaced=misplaced,
-        support=s.n,
-        n_bad=s.n_bad,
-        n_clusters=s.n_clusters,
-    )
-
-
-def _table(slices: Sequence[_Slice]) -> pd.DataFrame:
-    """Every figure of every slice, one a row; each with its own 95 % interval."""
-    rows: list[tuple[object, ...]] = []
-    for s in slices:
-        told: list[tuple[str, float | None, float | None, float | None, _Tested | None]] = []
-        for field in dataclasses.fields(s.quality):
-            one: Interval = getattr(s.quality, field.name)
-            test = s.level if field.name == "calibration_intercept" else None
-            told.append((field.name, one.value, one.low, one.high, test))
-        told.append(("roc_auc_difference", s.rank.estimate, *s.rank.limits(0.95), s.rank))
-        for name, mean in zip(("bad_rate", "mean_risk"), s.means, strict=True):
-            told.append((name, mean.value, mean.low, mean.high, None))
-        for name, value, low, high, tested in told:
-            p = (math.nan, math.nan) if tested is None else (tested.p_value, tested.q_value)
-            rows.append(
-                (s.dimension, s.value, name, value, low, high, *p, s.n, s.n_bad, s.n_clusters)
-            )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
