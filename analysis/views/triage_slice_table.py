@@ -43,7 +43,8 @@ class SliceFinding:
     too low), or the AUC less that of the dimension's other slices; low, high: its limits, at the false
     coverage rate of all that stands out. bad_rate, mean_risk: of its labelled rows. n_misplaced: at
     least so many bad rows were not expected by the risks (or were, and did not come), or rank where they would
-    not with the AUC of the other slices; findings are listed by it.
+    not with the AUC of the other slices. n_own: of them those that are the slice's own, and not what the shift
+    of the whole window makes of it; findings are listed by it.
     """
 
     dimension: str
@@ -58,6 +59,7 @@ class SliceFinding:
     bad_rate: float
     mean_risk: float
     n_misplaced: float
+    n_own: float
     support: int
     n_bad: int
     n_clusters: int
@@ -102,32 +104,36 @@ class Slice:
     rank: Tested = NOT_TESTED
 
 
-def findings(slices: Sequence[Slice]) -> tuple[SliceFinding, ...]:
-    """The slices that stand out, those with the most misplaced bad rows first."""
+def findings(slices: Sequence[Slice], window: float) -> tuple[SliceFinding, ...]:
+    """The slices that stand out, the most serious first. window: its own calibration intercept."""
     n_tested = sum(not math.isnan(t.p_value) for s in slices for t in (s.level, s.rank))
     level = [s for s in slices if s.level.q_value <= FDR]
     rank = [s for s in slices if s.rank.q_value <= FDR]
     confidence = fcr_level(len(level) + len(rank), n_tested, FDR)
-    found = [_level_finding(s, *s.level.limits(confidence)) for s in level]
+    found = [_level_finding(s, *s.level.limits(confidence), window) for s in level]
     found += [_rank_finding(s, *s.rank.limits(confidence)) for s in rank]
-    found.sort(key=lambda f: (-f.n_misplaced, f.dimension, f.value, f.finding))
+    found.sort(key=lambda f: (-f.n_own, -f.n_misplaced, f.dimension, f.value, f.finding))
     return tuple(found[:MAX_FINDINGS])
 
 
-def _level_finding(s: Slice, low: float, high: float) -> SliceFinding:
-    """Misplaced: bad rows less the expected ones, at the limit that is nearer to 0."""
+def _level_finding(s: Slice, low: float, high: float, window: float) -> SliceFinding:
+    """Misplaced: bad rows less the expected ones, at the limit that is nearer to 0; the slice's own, by how far
+    that limit lies beyond the window's intercept."""
     nearer = (max(0.0, low) + min(0.0, high)) / s.level.estimate
-    misplaced = abs(s.means[0].value - s.means[1].value) * s.of_all[0] * nearer
+    beyond = max(0.0, low - max(0.0, window)) + max(0.0, min(0.0, window) - high)
+    gap = abs(s.means[0].value - s.means[1].value) * s.of_all[0]
+    own = min(nearer, beyond / abs(s.level.estimate))
     kind: Finding = "risk_too_low" if s.level.estimate > 0 else "risk_too_high"
-    return _finding(s, kind, s.level, low, high, misplaced)
+    return _finding(s, kind, s.level, low, high, gap * nearer, gap * own)
 
 
 def _rank_finding(s: Slice, low: float, high: float) -> SliceFinding:
-    return _finding(s, "ranks_worse", s.rank, low, high, max(0.0, -high) * s.of_all[1])
+    misplaced = max(0.0, -high) * s.of_all[1]
+    return _finding(s, "ranks_worse", s.rank, low, high, misplaced, misplaced)
 
 
 def _finding(
-    s: Slice, kind: Finding, test: Tested, low: float, high: float, misplaced: float
+    s: Slice, kind: Finding, test: Tested, low: float, high: float, misplaced: float, own: float
 ) -> SliceFinding:
     return SliceFinding(
         dimension=s.dimension,
@@ -142,6 +148,7 @@ def _finding(
         bad_rate=s.means[0].value,
         mean_risk=s.means[1].value,
         n_misplaced=misplaced,
+        n_own=own,
         support=s.n,
         n_bad=s.n_bad,
         n_clusters=s.n_clusters,

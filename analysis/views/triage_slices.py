@@ -83,7 +83,11 @@ def slice_quality(window: Queue | Labelled, dimensions: Mapping[str, Codes]) -> 
         )
         for s, level, rank in zip(slices, levels, ranked, strict=True)
     ]
-    return SliceQuality(len(tested), findings(tested), table(tested))
+    if not tested:
+        return SliceQuality(0, (), table(()))
+    whole = rows.measured.influences.calibration_intercept
+    shift = 0.0 if whole is None else whole.value
+    return SliceQuality(len(tested), findings(tested, shift), table(tested))
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,8 @@ def _exact(y: Bools, p: Floats, units: Units, correlation: float) -> float:
 
 
 def _ranked(areas: Sequence[_Area], n_clusters: int) -> list[Tested]:
-    """Each AUC less the others' mean by their bad rows; one-sided against a slice that ranks as well.
+    """Each AUC less the others' mean by their bad rows, against a slice that ranks as well or better. The p-value
+    is twice the one-sided one, so that limits of what stands out leave 0 out.
 
     A cluster adds a T − b U to the difference: T to the slice's AUC, U to the mean over all slices, with b =
     1/(1 − w) and a = 1 + w b, w the slice's share of the bad rows.
@@ -220,6 +225,6 @@ def _ranked(areas: Sequence[_Area], n_clusters: int) -> list[Tested]:
         total = b * b * squares + float((own**2).sum()) - float((others**2).sum())
         estimate = area.auc - b * (mean - w * area.auc)
         error = math.sqrt(n_clusters / (n_clusters - 1.0) * max(total, 0.0))
-        p_value = t_tail(-estimate / error, area.df) if error > 0 else 1.0
+        p_value = min(1.0, 2.0 * t_tail(-estimate / error, area.df)) if error > 0 else 1.0
         out.append(Tested(estimate, error, area.df, p_value))
     return out

@@ -222,3 +222,18 @@ def test_risks_in_whole_millionths_rank_as_any_others_do() -> None:
     exact, near = reliability(y, p, cluster), reliability(y, other, cluster)
     assert (exact.n == near.n).all()
     assert (exact.rate == near.rate).all()
+
+
+def test_rows_in_order_of_risk_give_what_any_order_gives() -> None:
+    y, p, cluster = scored(11, digits=2)
+    order = np.argsort(p, kind="stable")
+    turned = order[np.random.default_rng(11).permutation(len(p))]
+    for measure in (roc_auc, average_precision, brier, brier_skill):
+        ours, any_order = (measure(y[k], p[k], cluster[k]) for k in (order, turned))
+        assert (ours.value, ours.low, ours.high) == pytest.approx(
+            (any_order.value, any_order.low, any_order.high), rel=1e-12
+        )
+    bins, same = reliability(y, p, cluster), reliability(y[order], p[order], cluster[order])
+    np.testing.assert_allclose(same.rate, bins.rate)
+    np.testing.assert_allclose(same.error, bins.error)
+    np.testing.assert_allclose(np.sqrt(np.diag(bins.covariance)), bins.error, rtol=0.01)
