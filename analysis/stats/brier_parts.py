@@ -95,9 +95,15 @@ def _without_limits(values: tuple[float, float, float], binned: float) -> BrierP
 
 @dataclass(frozen=True)
 class _Form:
-    """A quadratic form Σ w x² of bins: its influences' variance, and of W V the trace and that of the square."""
+    """A quadratic form Σ w x² of bins: its influences' variance and the degrees of freedom of that, and of W V
+    the trace and that of the square.
+
+    A few bad clusters of high risk make most of the variance: what it is known by are 2 G/(κ − 1) degrees of
+    freedom, κ the kurtosis of the clusters' sums, which is G where these are normal (Satterthwaite 1946).
+    """
 
     variance: float
+    df: float
     trace: float
     trace_of_square: float
 
@@ -125,21 +131,24 @@ def _forms(
     centre = np.eye(len(weight)) - weight[None, :]
     of_rates = units.n / (units.n - 1.0) * (centre @ (totals @ totals.T) @ centre.T)
 
-    def variance(influence: Floats) -> float:
+    def form(influence: Floats, covariance: Floats) -> _Form:
         centred = (influence - influence.mean()) / n
-        totals = np.bincount(code, weights=centred, minlength=units.n)
-        return units.n / (units.n - 1.0) * float((totals**2).sum())
+        totals = np.bincount(code, weights=centred, minlength=units.n) ** 2
+        weighted = weight[:, None] * covariance
+        mean = float(totals.mean())
+        uneven = float((totals**2).mean()) - mean * mean
+        return _Form(
+            units.n / (units.n - 1.0) * units.n * mean,
+            2.0 * units.n * mean * mean / uneven if uneven > 0 else units.n - 1.0,
+            float(np.trace(weighted)),
+            float((weighted * weighted.T).sum()),
+        )
 
     gap, high = bins.gap[part], bins.rate[part]
     return (
-        _form(variance(2.0 * gap * residual - gap**2), bins.covariance, weight),
-        _form(variance(2.0 * (high - rate) * label - high**2), of_rates, weight),
+        form(2.0 * gap * residual - gap**2, bins.covariance),
+        form(2.0 * (high - rate) * label - high**2, of_rates),
     )
-
-
-def _form(variance: float, covariance: Floats, weight: Floats) -> _Form:
-    weighted = weight[:, None] * covariance
-    return _Form(variance, float(np.trace(weighted)), float((weighted * weighted.T).sum()))
 
 
 def _quadratic(value: float, plug_in: float, form: _Form, units: Units) -> Estimate:
@@ -148,14 +157,19 @@ def _quadratic(value: float, plug_in: float, form: _Form, units: Units) -> Estim
     Q has the mean θ + tr W V and the variance 2 tr (W V)² + 4 γᵀW V W γ: nearly c χ²_ν(θ/c), ν = tr W V/c
     (Patnaik 1949), whose noncentrality is inverted for both limits. c is what the variance asks for where θ is
     0, tr (W V)²/tr W V (Satterthwaite 1946), or where it is large, the influences' variance/4Q: the larger.
-    With few clusters of the rarer label it grows by (t/z)².
+    As it is estimated it grows by (t/z)². The variance of a rate grows with the rate, and so with √θ: at the upper
+    limit it is what it would be if that were the truth, at most twice as much.
     """
     if not (form.trace > 0 and plug_in > 0):
         return Estimate(value, math.nan, math.nan)
     scale = max(form.trace_of_square / form.trace, form.variance / (4.0 * plug_in))
     df = form.trace / scale
-    scale *= (units.rare_t / float(special.ndtri(0.975))) ** 2
-    low, high = (scale * _noncentrality(plug_in / scale, df, level) for level in (0.975, 0.025))
+    reach = special.stdtrit(max(1.0, min(form.df, units.fewest - 1.0)), 0.975)
+    scale *= float(reach / special.ndtri(0.975)) ** 2
+    low = scale * _noncentrality(plug_in / scale, df, 0.975)
+    high = scale * _noncentrality(plug_in / scale, df, 0.025)
+    scale *= min(2.0, max(1.0, math.sqrt(high / plug_in)))
+    high = max(high, scale * _noncentrality(plug_in / scale, df, 0.025))
     return Estimate(value, min(low, value), max(high, value))
 
 
@@ -177,7 +191,7 @@ def _uncertainty(value: float, rate: float, variance: float, units: Units) -> Es
     if not 0.0 < rate < 1.0:
         return Estimate(value, math.nan, math.nan)
     centre = math.log(rate / (1.0 - rate))
-    half = units.t * math.sqrt(variance) / (rate * (1.0 - rate))
+    half = units.rare_t * math.sqrt(variance) / (rate * (1.0 - rate))
     ends = special.expit(np.array([centre - half, centre + half]))
     limits = ends * (1.0 - ends)
     high = 0.25 if ends[0] <= 0.5 <= ends[1] else float(limits.max())

@@ -90,7 +90,9 @@ def covers(world: World, replicates: int, n_clusters: int) -> None:
         missed += [not low <= t <= high for t, (low, high) in zip(true, ends, strict=True)]
     assert told > 0.95 * replicates
     assert (missed / told <= limit(0.05, told, comparisons=3 * len(WORLDS))).all(), missed / told
-    assert (total / told)[:2] == pytest.approx(true[:2], abs=0.06 / n_clusters + 0.02 * true[1])
+    # What is left is that no part is told to be negative: noise of about uncertainty/clusters.
+    tolerance = 0.9 * true[2] / n_clusters + 0.02 * true[1]
+    assert (total / told)[:2] == pytest.approx(true[:2], abs=tolerance)
 
 
 def test_without_a_correction_reliability_would_be_noise() -> None:
