@@ -42,8 +42,11 @@ class Arrivals:
 
 
 def arrivals(engine: Engine, windows: ResolvedWindows, before: datetime) -> Arrivals:
-    """Whole days before a moment. Left out: days that an exclusion touches, and the first day where
-    its first row comes later than any other day's, since the telemetry began during it."""
+    """Whole days before a moment, since the last week without any row.
+
+    Left out: days that an exclusion touches, and the first day where its first row comes later than
+    any other day's, since the telemetry began during it.
+    """
     counted = engine.rows(
         "SELECT ts_hour, count(*) FROM "
         "(SELECT CAST(floor(ts_us / 3600000000) AS BIGINT) AS ts_hour FROM fact "
@@ -54,7 +57,10 @@ def arrivals(engine: Engine, windows: ResolvedWindows, before: datetime) -> Arri
     hours = hours[hours[:, 0] < 24 * end]
     if not len(hours):
         return Arrivals(np.zeros(0, dtype=np.int64), np.zeros((0, 24), dtype=np.int64))
-    first = int(hours[0, 0]) // 24
+    busy = np.unique(hours[:, 0] // 24)
+    gaps = np.flatnonzero(np.diff(busy) > 7)
+    first = int(busy[gaps[-1] + 1 if len(gaps) else 0])
+    hours = hours[hours[:, 0] >= 24 * first]
     by_hour = np.zeros((end - first, 24), dtype=np.int64)
     by_hour[hours[:, 0] // 24 - first, hours[:, 0] % 24] = hours[:, 1]
     opens = np.where(by_hour.any(axis=1), (by_hour > 0).argmax(axis=1), -1)

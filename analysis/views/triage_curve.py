@@ -11,7 +11,8 @@ import pandas as pd
 
 from analysis.stats.intervals import t_quantile
 from analysis.stats.nested_totals import LEVEL, NestedTotals, rate_limits, total_limits
-from analysis.views.triage_policy import MIN_FORECAST_DAYS, Costs, Queue, within_capacity
+from analysis.stats.queue_forecast import MIN_FORECAST_DAYS
+from analysis.views.triage_policy import Costs, Queue, within_capacity
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

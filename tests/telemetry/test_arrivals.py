@@ -69,3 +69,14 @@ def test_a_day_that_is_cut_short_is_no_whole_day(tmp_path: Path) -> None:
     assert [int(d) - first for d in found(telemetry, MONDAY + 2 * DAY).days] == [1]
     assert np.isnan(found(telemetry, MONDAY + 2 * DAY).by_weekday_and_hour[0]).all()
     telemetry.close()
+
+
+def test_days_count_from_the_last_silence_on(tmp_path: Path) -> None:
+    # One stray row three weeks before all others.
+    busy = [{"session": f"s{d}", "user": "u", "at": MONDAY + d * DAY} for d in range(21, 30)]
+    rows = [{"session": "stray", "user": "u", "at": MONDAY}, *busy]
+    rules = Policy.model_validate({"windows": {"candidate": {"days": 2}, "baseline": {"days": 6}}})
+    telemetry = world_of(rows, tmp_path / "data").opened(policy=rules)
+    first = (MONDAY.tz_localize(None) - pd.Timestamp(0)).days
+    assert [int(d) - first for d in found(telemetry, MONDAY + 28 * DAY).days] == list(range(21, 28))
+    telemetry.close()
