@@ -109,27 +109,55 @@ def test_one_cluster_or_one_day_is_one_failure() -> None:
     assert (found.threshold, found.design_effect) == (None, 200.0)
 
 
-@pytest.mark.parametrize(
-    ("why", "clusters", "size", "user", "day", "alpha", "confidence"),
-    [
-        ("rows alone", 2500, 1, 0.0, 0.0, 0.10, 0.95),
-        ("users with their own risks", 900, 3, 1.0, 0.0, 0.05, 0.90),
-        ("large clusters", 150, 6, 1.5, 0.0, 0.10, 0.95),
-        ("days with their own risks", 2500, 1, 0.0, 0.4, 0.10, 0.90),
-    ],
-)
+WORLDS = [
+    ("rows alone", 2500, 1, 0.0, 0.0, 0.10, 0.95),
+    ("users with their own risks", 900, 3, 1.0, 0.0, 0.05, 0.90),
+    ("large clusters", 150, 6, 1.5, 0.0, 0.10, 0.95),
+    ("days with their own risks", 2500, 1, 0.0, 0.4, 0.10, 0.90),
+]
+
+
+@pytest.mark.parametrize(("why", "clusters", "size", "user", "day", "alpha", "confidence"), WORLDS)
 def test_the_promise_is_kept(
     why: str, clusters: int, size: int, user: float, day: float, alpha: float, confidence: float
 ) -> None:
-    rng, replicates, broken, shares = np.random.default_rng(8), 200, 0, []
+    kept(clusters, size, user, day, alpha, confidence, replicates=200)
+
+
+@pytest.mark.simulate
+@pytest.mark.parametrize("alpha", [0.02, 0.2])
+@pytest.mark.parametrize(
+    ("why", "clusters", "size", "user", "day", "confidence"),
+    [(*w[:5], w[6]) for w in WORLDS] + [("few failures", 700, 1, 0.0, 0.0, 0.8)],
+)
+def test_the_promise_is_kept_in_many_worlds(
+    why: str, clusters: int, size: int, user: float, day: float, confidence: float, alpha: float
+) -> None:
+    kept(clusters, size, user, day, alpha, confidence, replicates=2000)
+
+
+def kept(
+    clusters: int,
+    size: int,
+    user: float,
+    day: float,
+    alpha: float,
+    confidence: float,
+    replicates: int,
+) -> None:
+    """P(true miss share > alpha) ≤ 1 − confidence; and where it can be promised, it is used."""
+    rng, broken, shares = np.random.default_rng(8), 0, []
     worlds = [failures(rng, clusters * 8, size, user, day)[0] for _ in range(60)]
     population = np.sort(np.concatenate(worlds))
+    needed = []
     for _ in range(replicates):
         found = control(*failures(rng, clusters, size, user, day), alpha, confidence)
+        needed.append(found.n_failures / found.n_needed)
         if found.threshold is not None:
             shares.append(np.searchsorted(population, found.threshold) / len(population))
             broken += shares[-1] > alpha
     promised = 1 - confidence
     assert broken / replicates <= promised + 1.645 * math.sqrt(promised * confidence / replicates)
-    assert len(shares) > 0.6 * replicates
-    assert np.mean(shares) > 0.2 * alpha
+    if np.median(needed) > 2:
+        assert len(shares) > 0.6 * replicates
+        assert np.mean(shares) > 0.2 * alpha
