@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,8 @@ def weekday_factors(days: Ints, arrivals: Ints) -> WeekdayFactors:
     weekday's factor, fitted by Poisson likelihood (iterative proportional fitting); days vary beyond
     it by their Pearson dispersion (McCullagh & Nelder 1989, section 4.5). All weekdays are alike
     below two whole weeks, and unless the quasi-likelihood ratio is significant at 5 % (preliminary
-    test: Bancroft 1944): the noise of days makes no week.
+    test: Bancroft 1944): the noise of days makes no week. Else their logarithms are shrunk by
+    √(1 − 1/F), F that ratio, so that factors spread as the true ones do (Louis 1984).
     """
     weekday = (days + 3) % WEEK
     seen = np.bincount(weekday, minlength=WEEK)
@@ -63,7 +65,9 @@ def weekday_factors(days: Ints, arrivals: Ints) -> WeekdayFactors:
     pearson = float(((count - fitted) ** 2 / np.maximum(fitted, 1e-9)).sum())
     dispersion = max(1.0, pearson / spare)
     drop = 2.0 * float(special.xlogy(count, fitted / flat).sum())
-    if drop / (WEEK - 1) / dispersion <= special.fdtri(WEEK - 1, spare, SIGNIFICANT):
+    ratio = drop / (WEEK - 1) / dispersion
+    if ratio <= special.fdtri(WEEK - 1, spare, SIGNIFICANT):
         return WeekdayFactors.alike()
+    shrunk = np.maximum(factors, LEAST_FACTOR) ** math.sqrt(1.0 - 1.0 / ratio)
     errors = np.sqrt(dispersion / np.maximum(by_weekday, dispersion))
-    return WeekdayFactors(np.maximum(factors, LEAST_FACTOR), errors)
+    return WeekdayFactors(shrunk / shrunk.mean(), errors)
