@@ -37,7 +37,7 @@ class Lever:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Contest:
     """What was held against the policies without a model: the threshold, and the one of them against
     which the lower bound of its saving was least."""
 
@@ -46,7 +46,7 @@ class Tested:
 
 
 def levers(
-    queue: Queue, costs: Costs, mode: str, threshold: float, tested: Tested | None,
+    queue: Queue, costs: Costs, mode: str, threshold: float, tested: Contest | None,
     left_out: Sequence[LeftOut], decide_at: str,
 ) -> tuple[Lever, ...]:  # fmt: skip
     """The levers, in a fixed order: capacity, costs, features, labels.
@@ -138,7 +138,7 @@ def _features(queue: Queue, left_out: Sequence[LeftOut], decide_at: str) -> Leve
     return Lever("features", None, None, None, f"{told}.")
 
 
-def _labels(queue: Queue, costs: Costs, tested: Tested | None) -> Lever | None:
+def _labels(queue: Queue, costs: Costs, tested: Contest | None) -> Lever | None:
     """How many days of labels would make a saving sure that is there, and not yet sure."""
     if tested is None:
         return None

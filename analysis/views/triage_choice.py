@@ -13,7 +13,7 @@ from analysis.policy import Policy
 from analysis.stats.weekday_factors import WeekdayFactors
 from analysis.telemetry.history import Parts
 from analysis.views import triage_boosted, triage_logistic
-from analysis.views.triage_advice import Tested
+from analysis.views.triage_advice import Contest
 from analysis.views.triage_columns import FeatureColumn, Implausible, implausible, past_columns
 from analysis.views.triage_data import (
     CALIBRATE,
@@ -79,7 +79,7 @@ class Choice:
     threshold: float
     rivals: tuple[Rival, ...]
     ahead: Forecast
-    tested: Tested | None
+    tested: Contest | None
 
 
 def learn(
@@ -167,7 +167,7 @@ def choose(learned: Learned, costs: Costs, factors: WeekdayFactors) -> Choice:
         reviewed = reviewed_by(queue, costs, "selected", threshold)
         saved = {name: saving(queue, costs, than, reviewed) for name, than in others.items()}
         rivals = tuple(Rival(name, s[0], lower_bound(s)) for name, s in saved.items())
-        tested = Tested(threshold, min(rivals, key=lambda r: (r.low, r.name)).name)
+        tested = Contest(threshold, min(rivals, key=lambda r: (r.low, r.name)).name)
         if all(rounded(rival.low) > 0 for rival in rivals):
             ahead = forecast(learned.demand(threshold), costs.capacity_per_day, week)
             return Choice("selective", threshold, rivals, ahead, tested)

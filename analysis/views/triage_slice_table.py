@@ -66,7 +66,7 @@ class SliceFinding:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Contest:
     """A figure with its standard error, degrees of freedom and p-value; nan where it is not tested."""
 
     estimate: float
@@ -80,7 +80,7 @@ class Tested:
         return self.estimate - half, self.estimate + half
 
 
-NOT_TESTED = Tested(math.nan, math.nan, math.nan, math.nan)
+NOT_TESTED = Contest(math.nan, math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class Slice:
     n_bad: int
     n_clusters: int
     of_all: tuple[int, int]
-    level: Tested
-    rank: Tested = NOT_TESTED
+    level: Contest
+    rank: Contest = NOT_TESTED
 
 
 def findings(slices: Sequence[Slice], window: float) -> tuple[SliceFinding, ...]:
@@ -133,7 +133,7 @@ def _rank_finding(s: Slice, low: float, high: float) -> SliceFinding:
 
 
 def _finding(
-    s: Slice, kind: Finding, test: Tested, low: float, high: float, misplaced: float, own: float
+    s: Slice, kind: Finding, test: Contest, low: float, high: float, misplaced: float, own: float
 ) -> SliceFinding:
     return SliceFinding(
         dimension=s.dimension,
@@ -159,7 +159,7 @@ def table(slices: Sequence[Slice]) -> pd.DataFrame:
     """Every figure of every slice, one a row; each with its own 95 % interval."""
     rows: list[tuple[object, ...]] = []
     for s in slices:
-        told: list[tuple[str, float | None, float | None, float | None, Tested | None]] = []
+        told: list[tuple[str, float | None, float | None, float | None, Contest | None]] = []
         for field in dataclasses.fields(s.quality):
             one: Interval = getattr(s.quality, field.name)
             test = s.level if field.name == "calibration_intercept" else None

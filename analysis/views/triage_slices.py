@@ -32,9 +32,9 @@ from analysis.views.triage_policy import Queue
 from analysis.views.triage_quality import Labelled, measured
 from analysis.views.triage_slice_table import (
     NOT_TESTED,
+    Contest,
     Slice,
     SliceFinding,
-    Tested,
     findings,
     table,
 )
@@ -183,11 +183,11 @@ def _mean(values: Floats, units: Units) -> Estimate:
     return plain_interval(linear, units, floor=0.0, ceiling=1.0)
 
 
-def _level(found: Linear, y: Bools, p: Floats, units: Units, correlation: float) -> Tested:
+def _level(found: Linear, y: Bools, p: Floats, units: Units, correlation: float) -> Contest:
     """Calibration in the large. The intercept's own p-value, or the exact one where that is larger."""
     error, df = math.sqrt(units.variance(found.influence)), units.fewest - 1.0
     p_value = 2.0 * t_tail(abs(found.value) / error, df) if error > 0 else 1.0
-    return Tested(found.value, error, df, max(p_value, _exact(y, p, units, correlation)))
+    return Contest(found.value, error, df, max(p_value, _exact(y, p, units, correlation)))
 
 
 def _exact(y: Bools, p: Floats, units: Units, correlation: float) -> float:
@@ -201,7 +201,7 @@ def _exact(y: Bools, p: Floats, units: Units, correlation: float) -> float:
     return min(1.0, 2.0 * min(above, below))
 
 
-def _ranked(areas: Sequence[_Area], n_clusters: int) -> list[Tested]:
+def _ranked(areas: Sequence[_Area], n_clusters: int) -> list[Contest]:
     """Each AUC less the others' mean by their bad rows, against a slice that ranks as well or better. The p-value
     is twice the one-sided one, so that limits of what stands out leave 0 out.
 
@@ -226,5 +226,5 @@ def _ranked(areas: Sequence[_Area], n_clusters: int) -> list[Tested]:
         estimate = area.auc - b * (mean - w * area.auc)
         error = math.sqrt(n_clusters / (n_clusters - 1.0) * max(total, 0.0))
         p_value = min(1.0, 2.0 * t_tail(-estimate / error, area.df)) if error > 0 else 1.0
-        out.append(Tested(estimate, error, area.df, p_value))
+        out.append(Contest(estimate, error, area.df, p_value))
     return out

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.share_safe import Shown
 from analysis.stats.calibration import reliability
 from analysis.telemetry.key_order import Ids
-from analysis.views import triage_slices
+from analysis.views import triage_slice_table
 from analysis.views.triage_curve import CURVE_COLUMNS, threshold_curve
 from analysis.views.triage_data import Reader, day_text
 from analysis.views.triage_policy import Costs, Queue
@@ -107,7 +107,7 @@ def empty_tables() -> dict[str, pd.DataFrame]:
     """The tables of the view where there is no model."""
     return {
         "triage_threshold_curve.csv": empty(CURVE_COLUMNS),
-        "triage_quality.csv": empty(triage_slices.COLUMNS),
+        "triage_quality.csv": empty(triage_slice_table.COLUMNS),
         "triage_net_benefit.csv": empty(NET_BENEFIT_COLUMNS),
         "triage_queue.csv": empty(WAIT_COLUMNS),
         "triage_actions.csv": empty(ACTION_COLUMNS),

@@ -46,7 +46,7 @@ class Planted:
             known=np.ones(n, dtype=bool),
             bad=special.ndtr(luck) < special.expit(true),
             cluster=cluster,
-            arrival=np.arange(n),
+            ts_us=np.arange(n),
             rule=None,
             own=np.ones(n, dtype=bool),
         )
@@ -54,5 +54,5 @@ class Planted:
 
 def turned(queue: Queue, order: np.ndarray) -> Queue:
     """The same rows in another order."""
-    rows = ("risk", "day", "known", "bad", "cluster", "arrival", "own")
+    rows = ("risk", "day", "known", "bad", "cluster", "ts_us", "own")
     return dataclasses.replace(queue, **{name: getattr(queue, name)[order] for name in rows})

@@ -17,6 +17,7 @@ from analysis.policy import Policy
 from analysis.views.result import ViewResult
 from analysis.views.triage import TriageSection, assess
 from analysis.views.triage_columns import feature_columns
+from tests.views.apply_triage_policy import risk as applied
 from tests.views.world import DAY, START, at, check, dated, opened, policy, traffic
 
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
@@ -368,3 +369,83 @@ def test_no_interval_of_the_view_is_out_of_order(tmp_path: Path) -> None:
         if i.low is not None and i.high is not None:
             assert i.low <= i.value <= i.high
             assert not math.isclose(i.low, i.high) or i.value == 0
+
+
+class TestWhatIsPublished:
+    def test_the_file_scores_the_queue_as_the_table_does(self, tmp_path: Path) -> None:
+        rows = risky(n_sessions=4000)
+        result = assessed(rows, tmp_path)
+        held = json.loads(result.files["triage_policy.json"])
+        assert held["threshold"] == result.section.threshold
+        assert held["operating_mode"] == result.section.operating_mode == "selective"
+        actions = result.tables["triage_actions.csv"].set_index("interaction_id")["risk"]
+        by_id = rows.set_index("interaction_id")
+        assert len(actions) > 20
+        past = known_past(rows)
+        for interaction, risk in actions.items():
+            row = {**by_id.loc[interaction].to_dict(), **past.loc[interaction].to_dict()}
+            row["ts_us"] = int(row["timestamp_utc"].timestamp() * 1_000_000)
+            plain = {k: None if v is pd.NaT or v != v else v for k, v in row.items()}
+            assert applied(held, plain) == pytest.approx(risk, abs=1.01e-6)
+
+    def test_without_a_model_the_file_says_why(self, tmp_path: Path) -> None:
+        result = assessed(risky().assign(is_failure=False), tmp_path)
+        held = json.loads(result.files["triage_policy.json"])
+        assert held["model"] is None
+        assert held["reason"] == result.section.reason
+
+    @pytest.mark.parametrize("key", ["", "0123456789abcdef-of-the-team"])
+    def test_ids_are_hashed_where_it_is_to_be_shared(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+    ) -> None:
+        monkeypatch.setenv("RELEASE_REVIEW_ID_KEY", key)
+        rows = risky()
+        plain = assessed(rows, tmp_path / "a").tables["triage_actions.csv"]
+        safe = assessed(rows, tmp_path / "b", policy(triage=PAYS, publish={"share_safe": True}))
+        shown = safe.tables["triage_actions.csv"]
+        assert shown["risk"].tolist() == plain["risk"].tolist()
+        assert set(shown["interaction_id"].dropna()).isdisjoint(plain["interaction_id"])
+        assert shown["interaction_id"].notna().all() == bool(key)
+        assert shown["interaction_id"].dropna().nunique() == (len(plain) if key else 0)
+        assert any("Share-safe" in note for note in safe.notes)
+
+    def test_a_column_that_knows_too_much_is_told_and_judges_nothing(self, tmp_path: Path) -> None:
+        rows = risky()
+        rows["tool_calls_count"] = np.where(rows["is_failure"], 9, 1)
+        result = assessed(rows, tmp_path)
+        assert [i.column for i in result.section.model.implausible] == ["tool_calls_count"]
+        assert any("tool_calls_count alone" in note for note in result.notes)
+        assert check(result, "triage.mode").outcome == "inconclusive"
+
+    def test_what_it_costs_to_miss_few_is_told_where_the_policy_asks(self, tmp_path: Path) -> None:
+        rows = risky(6000)
+        given = policy(triage={**PAYS, "risk_control": {"max_missed_share": 0.5}})
+        held = assessed(rows, tmp_path, given).section.risk_control
+        assert held is not None
+        assert held.threshold is not None
+        assert held.missed_share.value is not None
+        assert held.missed_share.value < 0.5
+        assert assessed(rows, tmp_path / "b").section.risk_control is None
+
+
+def known_past(rows: pd.DataFrame) -> pd.DataFrame:
+    """What was known of each interaction's session and user, by a loop; labels count a day later."""
+    out = {}
+    for _, session in rows.groupby("session_id"):
+        for row in session.itertuples():
+            before = session[session["timestamp_utc"] < row.timestamp_utc]
+            labelled = before[before["timestamp_utc"] + DAY < row.timestamp_utc]
+            gap = (row.timestamp_utc - before["timestamp_utc"].max()) / pd.Timedelta("1us")
+            out[row.interaction_id] = {
+                "past_session_interactions": len(before),
+                "past_session_retries": int((before["retry_index"] > 0).sum()),
+                "past_session_gap_us": gap if len(before) else None,
+                "past_session_labelled": len(labelled),
+                "past_session_failures": int(labelled["is_failure"].sum()),
+            }
+    for _, user in rows.groupby("user_id"):
+        for row in user.itertuples():
+            known = user[user["timestamp_utc"] + DAY < row.timestamp_utc]
+            out[row.interaction_id]["past_user_labelled"] = len(known)
+            out[row.interaction_id]["past_user_failures"] = int(known["is_failure"].sum())
+    return pd.DataFrame.from_dict(out, orient="index")
