@@ -11,7 +11,7 @@ spread of the rates larger than they are. Ferro & Fricker (2012) take the noise 
     reliability − Σ w_b v_b    resolution − Σ w_b v_b + v    uncertainty + v
 
 with v_b, v the variances of o_b − p_b and of o; here clustered ones in place of o_b (1 − o_b)/(n_b − 1).
-Where that takes reliability or resolution below 0, both are raised by the same amount (their eq. 9).
+Where that takes reliability or resolution below 0, both are raised by the same amount, which keeps the sum too.
 """
 
 from __future__ import annotations
