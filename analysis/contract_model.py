@@ -108,6 +108,13 @@ KEPT = {
     "started_us",
     "started_day",
     "label_us",
+    "past_session_interactions",
+    "past_session_retries",
+    "past_session_gap_us",
+    "past_session_labelled",
+    "past_session_failures",
+    "past_user_labelled",
+    "past_user_failures",
 }
 """Names that the review has for columns of its own; no column may be declared by one of them."""
 

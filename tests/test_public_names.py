@@ -106,6 +106,8 @@ RANKS = [
         "policy_routing",
         "policy_hotspots",
         "policy_drift",
+        "policy_triage",
+        "share_safe",
         "openslo_document",
         "openslo",
         "alert_windows",

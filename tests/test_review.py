@@ -18,7 +18,7 @@ from analysis.errors import PolicyError, UsageError
 from analysis.policy import known_check_ids, load
 from analysis.progress import Progress
 from analysis.review import Request, Review
-from analysis.tables import TABLES
+from analysis.tables import FILES, TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = ROOT / "report" / "policy.yml"
@@ -234,7 +234,7 @@ def test_a_second_run_loads(wanted: Request, project: Path, computed: Computed) 
     assert computed.times == 1
     assert said.texts == ["the inputs have not changed: the finished review is used"]
     assert artifacts.verify_file(first / artifacts.FILE_NAME) == []
-    assert {p.name for p in (first / "tables").iterdir()} == set(TABLES)
+    assert {p.name for p in (first / "tables").iterdir()} == {*TABLES, *FILES}
     assert [p.name for p in first.parent.iterdir()] == [first.name]
 
 

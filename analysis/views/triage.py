@@ -214,7 +214,8 @@ def _suspicions(learned: Learned, decide_at: str) -> tuple[str, ...]:
 
 def _shared(learned: Learned, read: Read) -> tuple[Ints, Ints]:
     """Cluster codes of the rows that chose and of the window's, which mean the same in both."""
-    codes = pd.factorize(np.concatenate([learned.unit, read.unit]))[0].astype(np.int64)
+    both = pd.concat([learned.unit, read.unit], ignore_index=True)
+    codes = pd.factorize(both, use_na_sentinel=False)[0].astype(np.int64)
     return codes[: len(learned.unit)], codes[len(learned.unit) :]
 
 

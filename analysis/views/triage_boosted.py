@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-MAX_BINS, MAX_PAIR_BINS, MAX_PAIRS = 64, 24, 12
+MAX_BINS, MAX_PAIR_BINS, MAX_PAIRS = 64, 12, 12
 MAX_ROUNDS, LEARNING_RATE, PATIENCE = 600, 0.08, 30
 MIN_LEAF_ROWS = 20
 HELD_OUT = 7

@@ -56,7 +56,7 @@ class Learned:
     implausible: tuple[Implausible, ...]
     calibrating: Scores
     choosing: Queue
-    unit: Floats
+    unit: pd.Series
     n_fit: int
     n_calibrate: int
 

@@ -33,7 +33,6 @@ from analysis.views.triage_policy import Queue, Scores
 from analysis.views.triage_risk import RiskModel
 
 Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 FIT, CALIBRATE, CHOOSE = 0, 1, 2
@@ -53,13 +52,13 @@ Slices = Mapping[str, tuple[Ints, tuple[str, ...]]]
 
 @dataclass(frozen=True)
 class Read:
-    """Scored rows in key order. unit: (n,) codes of their clusters that mean the same in all parts, −1
-    where there is none."""
+    """Scored rows in key order. unit: (n,) the engine's codes of their clusters, which mean the same in all
+    parts; null where there is none."""
 
     queue: Queue
     ids: Ids
     slices: Slices
-    unit: Floats
+    unit: pd.Series
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class Reader:
             own=own.whole()[order],
         )
         slices = {name: held.whole(order) for name, held in values.items()}
-        return Read(queue, keys, slices, codes.take(order).to_numpy(dtype=float, na_value=-1.0))
+        return Read(queue, keys, slices, codes.take(order))
 
     def _scan(
         self, base: Sequence[str], model: RiskModel | None, part: int | None, parts: Parts

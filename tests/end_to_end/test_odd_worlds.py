@@ -21,7 +21,7 @@ from analysis.gate import EXIT_CODES
 from analysis.present import draw
 from analysis.review import UNCHANGED
 from analysis.sample import generate, write
-from analysis.tables import TABLES
+from analysis.tables import FILES, TABLES
 from analysis.telemetry.opening import KNOWN
 from tests.end_to_end.promises import WORDS, broken
 
@@ -344,7 +344,7 @@ def reviewed(
     told = capsys.readouterr()
     assert code == 0
     assert told.err in ("", f"{KNOWN}\n", f"{UNCHANGED}\n")
-    assert len(list((out / "tables").iterdir())) == len(TABLES)
+    assert len(list((out / "tables").iterdir())) == len(TABLES) + len(FILES)
     return artifacts.read(out / artifacts.FILE_NAME)
 
 
