@@ -63,6 +63,7 @@ def parts(review: Review) -> Parts:
             *triage_figures.queue(section, series.get("triage_days")),
             *triage_figures.weekdays(section, settings["queue_p90_guard"]),
             *_weekdays(section),
+            *triage_figures.hours(section, series.get("triage_hours"), settings),
             *triage_figures.backlog(
                 section, series.get("triage_queue"), settings["capacity_per_day"]
             ),

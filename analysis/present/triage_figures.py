@@ -320,6 +320,42 @@ def weekdays(section: Body, guard: float) -> tuple[Html, ...]:
     return (figure(svg(plot, height=2.6), alt, caption),)
 
 
+def hours(section: Body, frame: pd.DataFrame | None, settings: Body) -> tuple[Html, ...]:
+    """When reviews come due, against what the team does in its hours."""
+    if frame is None or frame.empty or section["operating_mode"] in (None, "review_none"):
+        return ()
+    team = settings["review_hours_utc"]
+    rate = settings["capacity_per_day"] / (team["end"] - team["start"])
+    top = max(float(frame["due"].max()), rate)
+    plot = (
+        ggplot(frame.assign(x=frame["hour"] + 0.5), aes("x", "due"))
+        + geom_col(fill=BLUE, width=0.8)
+        + annotate("segment", x=team["start"], xend=team["end"], y=rate, yend=rate, color=INK,
+                   linetype="dashed", size=0.7)
+        + annotate("text", x=24, y=1.04 * top, label=f"dashed: capacity {number(rate, 1)}",
+                   ha="right", va="bottom", size=NOTE, color=INK)
+        + scale_x_continuous(breaks=[0, 6, 12, 18, 24])
+        + coord_cartesian(xlim=(0, 24), ylim=(0, 1.15 * top))
+        + labs(title=heading("When reviews come due, on a mean day"), x="Hour, UTC",
+               y="Reviews an hour")
+        + look("y")
+    )  # fmt: skip
+    busiest = frame.sort_values("due", kind="stable").iloc[-1]
+    inside = frame[(frame["hour"] >= team["start"]) & (frame["hour"] < team["end"])]["due"].sum()
+    total = float(frame["due"].sum())
+    alt = (
+        f"Reviews due by hour of the day: most at {int(busiest['hour'])}:00 UTC, "
+        f"{number(float(busiest['due']), 1)} an hour; "
+        f"{percent(inside / total if total else None, 0)} come within the team's hours, "
+        f"{team['start']}:00 to {team['end']}:00, in which {number(rate, 1)} an hour are done."
+    )
+    caption = (
+        "Mean of the candidate window's days; dashed: what the team does in its hours "
+        "(triage.review_hours_utc)."
+    )
+    return (figure(svg(plot, height=2.4), alt, caption),)
+
+
 def reliability(body: Body, section: Body, bins: pd.DataFrame | None) -> tuple[Html, ...]:
     """Predicted risk against what happened."""
     if bins is None or bins.empty:

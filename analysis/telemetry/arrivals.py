@@ -14,7 +14,6 @@ from analysis.telemetry.engine import Engine
 from analysis.telemetry.history import microseconds
 from analysis.telemetry.windows import DAY, EPOCH, ResolvedWindows
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
@@ -30,15 +29,6 @@ class Arrivals:
     def by_day(self) -> Ints:
         """(D,): rows a day."""
         return np.asarray(self.by_hour.sum(axis=1))
-
-    @property
-    def by_weekday_and_hour(self) -> Floats:
-        """(7, 24): mean rows, Monday first; nan for a weekday that was not seen."""
-        weekday = (self.days + 3) % 7
-        seen = np.bincount(weekday, minlength=7)
-        total = np.zeros((7, 24))
-        np.add.at(total, weekday, self.by_hour)
-        return np.where(seen[:, None] > 0, total / np.maximum(seen, 1)[:, None], np.nan)
 
 
 def arrivals(engine: Engine, windows: ResolvedWindows, before: datetime) -> Arrivals:

@@ -199,6 +199,7 @@ def _told(given: Inputs, learned: Learned, choice: Choice, read: Read) -> ViewRe
             ),
             "triage_net_benefit": benefit,
             "triage_queue": waits,
+            "triage_hours": triage_tables.by_hour(window, wanted),
         },
         notes=(*given.notes, *_suspicions(learned, settings.decide_at)),
     )

@@ -11,6 +11,13 @@ from analysis.views.triage_choice import Choice
 from analysis.views.triage_policy import Costs, Forecast, Queue, reviewed_by, row_costs, saving
 from analysis.views.triage_section import Mode
 
+_RIVALS = {
+    "review_none": "reviewing nothing",
+    "review_all": "reviewing all",
+    "random_at_capacity": "random reviews up to capacity",
+    "rule": "the policy's rule",
+}
+
 
 def queue_check(
     support: int, ahead: Forecast, mode: Mode, costs: Costs, unusable: str | None
@@ -75,7 +82,7 @@ def mode_check(
         low, high = value - half, value + half
         story = (
             f"Reviewing at a risk of {choice.threshold:.3g} or more saved {value:.0f} USD in the "
-            f"window (95 % interval {low:.0f} to {high:.0f}) against {best}"
+            f"window (95 % interval {low:.0f} to {high:.0f}) against {_RIVALS[best]}"
         )
         if implausible:
             result = "inconclusive"

@@ -39,7 +39,7 @@ FIT, CALIBRATE, CHOOSE = 0, 1, 2
 PART_SHARES = (0.5, 0.7)
 """Where the parts that calibrate and that choose begin. A model gains little from more rows to fit; to be
 sure that it pays, the part that chooses needs many."""
-MAX_FIT_ROWS = 80_000
+MAX_FIT_ROWS = 60_000
 MAX_CALIBRATE_ROWS = 60_000
 
 _TRUE = frozenset({"true", "t", "1", "1.0", "yes", "y"})

@@ -24,6 +24,7 @@ __all__ = [
     "ACTION_COLUMNS",
     "CURVE_COLUMNS",
     "actions",
+    "by_hour",
     "daily_queue",
     "empty",
     "empty_tables",
@@ -101,6 +102,19 @@ def daily_queue(
     ]
     frame = pd.DataFrame(rows, columns=["part", "day", "demand", "coverage"])
     return frame.assign(capacity=costs.capacity_per_day, guard=costs.guard_p90)
+
+
+def by_hour(queue: Queue, wanted: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Reviews that come due in each hour of a mean day, UTC, and all arrivals."""
+    days = max(float(queue.coverage.sum()), 1e-9)
+    hour = queue.ts_us // 3_600_000_000 % 24
+    return pd.DataFrame(
+        {
+            "hour": np.arange(24),
+            "due": np.bincount(hour[wanted], minlength=24) / days,
+            "arrivals": np.bincount(hour, minlength=24) / days,
+        }
+    )
 
 
 def empty_tables() -> dict[str, pd.DataFrame]:
