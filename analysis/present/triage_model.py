@@ -69,9 +69,9 @@ def stability(section: Body) -> tuple[Html, ...]:
     if held is None:
         return ()
     rows = [
-        [_QUALITY[one["name"]][0],
-         *(stacked(one[part], _form(one["name"])) for part in ("history", "window", "change"))]
-        for one in sorted(held["figures"], key=lambda one: list(_QUALITY).index(one["name"]))
+        [_QUALITY[one["measure"]][0],
+         *(stacked(one[part], _form(one["measure"])) for part in ("history", "window", "change"))]
+        for one in sorted(held["figures"], key=lambda one: list(_QUALITY).index(one["measure"]))
         if one["change"]["value"] is not None
     ]  # fmt: skip
     if not rows:
@@ -134,8 +134,8 @@ def tried(section: Body) -> tuple[Html, ...]:
         table(
             "Which model was chosen, and why",
             [text("Model"), text("Calibration"), Column("Log loss"), text("")],
-            [[_MODELS[t["model"]], _CALIBRATIONS[t["calibration"]], number(t["log_loss"], 5),
-              "chosen" if (t["model"], t["calibration"]) == (card["kind"], card["calibration"]) else ""]
+            [[_MODELS[t["kind"]], _CALIBRATIONS[t["calibration"]], number(t["log_loss"], 5),
+              "chosen" if (t["kind"], t["calibration"]) == (card["kind"], card["calibration"]) else ""]
              for t in rows],
             "Fitted on the oldest part of the history; calibrated on one half of the next part and judged on the "
             "other, both ways. The least log loss is chosen.",

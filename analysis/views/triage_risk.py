@@ -68,7 +68,7 @@ class Tried:
     """A model with a calibration, and its log loss on the part that calibrates, each half of which is judged
     by the calibration of the other."""
 
-    model: Literal["logistic", "boosted"]
+    kind: Literal["logistic", "boosted"]
     calibration: Literal["platt", "isotonic"]
     log_loss: float
 

@@ -42,7 +42,7 @@ PSI_BINS = 10
 class Change:
     """A figure of the part that chose the threshold, of the window, and how far it moved."""
 
-    name: str
+    measure: str
     history: Interval
     window: Interval
     change: Interval

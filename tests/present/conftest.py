@@ -47,6 +47,7 @@ STRUCTURE = frozenset(
         "statistic",
     )
     + ("since_utc", "low_utc", "high_utc", "complete_utc", "spikes_utc", "shape", "relation")
+    + ("calibration", "finding", "measure", "weekday", "decide_at")
     + ("role", "digest", "evidence_digest", "sha256", "commit", "version", "python", "format")
 )
 OURS = ("contract.", "health.", "hotspots.", "drift.", "triage.")

@@ -94,7 +94,7 @@ class TestChoice:
         for bend in (0.0, 1.0):
             model, tried = learned(bend=bend)
             best = min(tried, key=lambda t: t.log_loss)
-            assert (model.scorer.kind, model.calibrated_by) == (best.model, best.calibration)
+            assert (model.scorer.kind, model.calibrated_by) == (best.kind, best.calibration)
 
     def test_a_bend_needs_the_boosted_model(self) -> None:
         assert learned(bend=1.5)[0].scorer.kind == "boosted"

@@ -24,7 +24,7 @@ def both(world: Planted, seed: int, **window: float) -> tuple[Queue, Queue]:
 
 def changes(found: Stability) -> dict[str, tuple[float, float, float]]:
     return {
-        one.name: (one.change.value, one.change.low, one.change.high)  # type: ignore[misc]
+        one.measure: (one.change.value, one.change.low, one.change.high)  # type: ignore[misc]
         for one in found.figures
     }
 
@@ -32,10 +32,10 @@ def changes(found: Stability) -> dict[str, tuple[float, float, float]]:
 def test_figures_of_both_parts_and_their_differences() -> None:
     before, window = both(Planted(), 1)
     found = stability(before, window)
-    assert [one.name for one in found.figures] == NAMES
+    assert [one.measure for one in found.figures] == NAMES
     for one in found.figures:
-        assert one.history == getattr(quality(before), one.name)
-        assert one.window == getattr(quality(window), one.name)
+        assert one.history == getattr(quality(before), one.measure)
+        assert one.window == getattr(quality(window), one.measure)
         assert one.change.value == pytest.approx(one.window.value - one.history.value)
         assert one.change.low <= one.change.value <= one.change.high  # type: ignore[operator]
         assert one.change.support == 12_000
