@@ -18,7 +18,7 @@ import pandas as pd
 
 from analysis.stats.crossfit import fold_of
 from analysis.views.encoding import CategoryFeature
-from analysis.views.triage_columns import FeatureColumn
+from analysis.views.triage_columns import HOUR, WEEKDAY, FeatureColumn
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -33,7 +33,6 @@ BAGS, BAGGED_ROWS = 3, 30_000
 """Up to so many rows the mean of so many models is taken, each with other clusters held out: few rows are
 noisy, and their fits are cheap."""
 SCORE_DIGITS = 6
-HOUR, WEEKDAY = "hour_utc", "weekday_utc"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis.contract import Column, Contract, KnownAt
 from analysis.stats.calibration import roc_auc
+from analysis.views.encoding import CLOCK
 from analysis.views.triage_users import FAILURES, LABELLED, USER_RATE, UserPrior
 
 Floats = npt.NDArray[np.float64]
@@ -25,6 +26,9 @@ Bools = npt.NDArray[np.bool_]
 
 MODELLED_ROLES = frozenset({"context", "action", "cost"})
 NEVER = frozenset({"release_id", "routing_propensity"})
+HOUR, WEEKDAY = "hour_utc", "weekday_utc"
+COMPUTED = frozenset({HOUR, WEEKDAY, CLOCK, USER_RATE})
+"""Inputs that the model makes itself: a column of the data by such a name would be taken for one."""
 
 PAST_NUMBERS = (
     "past_session_interactions",
@@ -69,8 +73,14 @@ class Guarded:
     left_out: tuple[LeftOut, ...]
 
 
-def guard(contract: Contract, columns: Sequence[str], decide_at: KnownAt, label: str) -> Guarded:
-    """What may be read at `decide_at`, and what may not."""
+def guard(
+    contract: Contract,
+    columns: Sequence[str],
+    decide_at: KnownAt,
+    label: str,
+    computed: frozenset[str] = COMPUTED,
+) -> Guarded:
+    """What may be read at `decide_at`, and what may not. computed: names that the reader itself uses."""
     have = set(columns)
     used, left_out = [], []
     for name in sorted(have):
@@ -78,6 +88,11 @@ def guard(contract: Contract, columns: Sequence[str], decide_at: KnownAt, label:
         reason = _refused(name, column, contract, decide_at, label, have)
         if reason is not None:
             left_out.append(LeftOut(name, reason))
+            continue
+        if name in computed:
+            left_out.append(
+                LeftOut(name, "has the name of an input that the model computes itself")
+            )
             continue
         assert column is not None
         kind: Literal["number", "category"] = (
@@ -90,8 +105,8 @@ def guard(contract: Contract, columns: Sequence[str], decide_at: KnownAt, label:
 def feature_columns(
     contract: Contract, columns: Sequence[str], decide_at: KnownAt, label: str
 ) -> tuple[FeatureColumn, ...]:
-    """The columns that the guard lets through, sorted by name."""
-    return guard(contract, columns, decide_at, label).used
+    """The columns that the guard lets through, sorted by name, for models with no inputs of their own."""
+    return guard(contract, columns, decide_at, label, frozenset()).used
 
 
 def _refused(

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.views.encoding import CLOCK
-from analysis.views.triage_boosted import HOUR, WEEKDAY, WEEKDAYS
+from analysis.views.triage_boosted import WEEKDAYS
+from analysis.views.triage_columns import HOUR, WEEKDAY
 from analysis.views.triage_risk import RISK_DIGITS, RiskModel
 from analysis.views.triage_users import LABELLED, USER_RATE
 

@@ -16,7 +16,7 @@ from analysis import contract
 from analysis.policy import Policy
 from analysis.views.result import ViewResult
 from analysis.views.triage import TriageSection, assess
-from analysis.views.triage_columns import feature_columns
+from analysis.views.triage_columns import COMPUTED, feature_columns, guard
 from tests.views.apply_triage_policy import risk as applied
 from tests.views.world import DAY, START, at, check, dated, opened, policy, traffic
 
@@ -83,6 +83,22 @@ class TestTheLeakageGuard:
         assert {c.name for c in found} == expected
         again = feature_columns(contract.load(), self.COLUMNS[::-1], decide_at, label)
         assert again == found
+
+    def test_a_column_named_as_an_input_that_the_model_computes_is_left_out(
+        self, tmp_path: Path
+    ) -> None:
+        own = tmp_path / "contract.yml"
+        declared = "{type: string, role: context, known_at: request, description: own}"
+        own.write_text(
+            "tables:\n  llm_system_interactions:\n    columns:\n"
+            + "".join(f"      {name}: {declared}\n" for name in sorted(COMPUTED))
+        )
+        rules = contract.load(own)
+        columns = ("channel", *COMPUTED)
+        told = guard(rules, columns, "request", "is_failure")
+        assert [c.name for c in told.used] == ["channel"]
+        assert {c.column for c in told.left_out} == COMPUTED
+        assert len(feature_columns(rules, columns, "request", "is_failure")) == len(columns)
 
     def test_a_column_that_is_the_label_is_of_no_use_to_the_model(self, tmp_path: Path) -> None:
         rows = risky()
