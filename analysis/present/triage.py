@@ -24,7 +24,6 @@ from analysis.present.formats import (
     percent,
     plural,
     signed_usd,
-    small,
     stated,
     typeset,
     usd,
@@ -86,7 +85,7 @@ def _mode(section: Body) -> tuple[Html, ...]:
         return (paragraph(f"No mode is chosen: {section['reason']}."),)
     words = _MODES[section["operating_mode"]]
     at = (
-        f" (a risk of {small(section['threshold'])} or more)"
+        f" (a risk of {percent(section['threshold'])} or more)"
         if section["operating_mode"] == "selective"
         else ""
     )
@@ -119,13 +118,14 @@ def _levers(section: Body) -> tuple[Html, ...]:
 
 
 def _policies(body: Body, section: Body) -> tuple[Html, ...]:
+    shown = [*section["policies"], *([section["rule"]] if section["rule"] else [])]
     rows = [
         [_POLICIES.get(p["name"], p["name"]), number(p["reviewed"], 0), number(p["tp"], 0),
          number(p["fn"], 0), percent(p["precision"], 1), percent(p["recall"], 1),
          stacked(p["cost_usd"], lambda v: number(v, 0)), count(p["cost_usd"]["support"])]
-        for p in section["policies"]
+        for p in shown
     ]  # fmt: skip
-    if all(p["reviewed"] is None for p in section["policies"]):
+    if all(p["reviewed"] is None for p in shown):
         return ()
     settings = body["policy"]["settings"]["triage"]
     return (
@@ -201,11 +201,11 @@ def _risk_control(section: Body) -> tuple[Html, ...]:
     fit = "fits capacity and guard" if held["fits"] else "does not fit capacity and guard"
     return (
         paragraph(
-            f"{promise}: review from a risk of {small(held['threshold'])} on. That asks for "
+            f"{promise}: review from a risk of {percent(held['threshold'])} on. That asks for "
             f"{number(held['reviews_per_day_p50'], 0)} reviews on a usual day and "
             f"{number(held['reviews_per_day_p90'], 0)} on one in ten, which {fit}; worked whole it would have "
             f"cost {usd(held['cost_usd_per_day'])} USD a day in the window, {signed_usd(extra['value'])} "
-            f"beside the mode chosen (95 % interval {between(extra['low'], extra['high'], signed_usd)}). Of the "
+            f"against the mode chosen (95 % interval {between(extra['low'], extra['high'], signed_usd)}). Of the "
             f"window's failures {stated(held['missed_share'], lambda v: percent(v, 1))} lay below it. The promise "
             "(Learn-then-Test) holds as long as failures to come are like those before the window."
         ),

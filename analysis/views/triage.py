@@ -136,6 +136,7 @@ def _told(given: Inputs, learned: Learned, choice: Choice, read: Read) -> ViewRe
         quality=quality(rows),
         workload=_workload(window, choice, costs, ahead, factors),
         policies=tuple(outcome(window, costs, name, reviewed[name]) for name in POLICIES),
+        rule=_by_rule(window, costs),
         features=model.scorer.names,
         n_fit=learned.n_fit,
         n_calibrate=learned.n_calibrate,
@@ -283,6 +284,12 @@ def _policy_name(name: str, mode: Mode) -> str:
     return mode if name == "selected" and mode != "selective" else name
 
 
+def _by_rule(window: Queue, costs: Costs) -> PolicyResult | None:
+    if window.rule is None:
+        return None
+    return outcome(window, costs, "rule", reviewed_by(window, costs, "rule", None))
+
+
 def _rule(telemetry: Telemetry, policy: Policy) -> tuple[Bad | None, tuple[str, ...]]:
     """The policy's rule where it may be used: its column is there, and known in time."""
     given, moment = policy.triage.rule, policy.triage.decide_at
@@ -324,6 +331,7 @@ def _without(
         quality=Quality.unknown(),
         workload=Workload(None, None, costs.capacity_per_day, None, None, None),
         policies=tuple(told),
+        rule=None if window is None else _by_rule(window, costs),
         features=(),
         n_fit=0,
         n_calibrate=0,

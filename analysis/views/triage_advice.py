@@ -22,6 +22,13 @@ MANY = 2.0
 MOST_NAMED = 4
 MOST_DAYS = 3650
 T_95 = 0.95
+WITHOUT_MODEL = {
+    "review_none": "reviewing nothing",
+    "review_all": "reviewing all that arrives",
+    "random_at_capacity": "random review up to capacity",
+    "rule": "the policy's rule",
+}
+"""The policies without a model, as sentences name them."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,8 @@ def _capacity(queue: Queue, costs: Costs, mode: str, threshold: float) -> Lever 
         figures[1],
         figures[2],
         f"With room for {more.capacity_per_day:g} reviews a day in the place of "
-        f"{costs.capacity_per_day:g}, the riskiest first, {_told(figures[0])} "
-        f"(95 % interval {_usd(figures[1])} to {_usd(figures[2])}).",
+        f"{costs.capacity_per_day:g}, the riskiest first, {_told(*figures)} "
+        f"(95 % interval of the saving {_usd(figures[1])} to {_usd(figures[2])}).",
     )
 
 
@@ -156,16 +163,19 @@ def _labels(queue: Queue, costs: Costs, tested: Contest | None) -> Lever | None:
         round(value / days, 6),
         round((value - t_quantile(0.975, df) * error) / days, 6),
         round((value + t_quantile(0.975, df) * error) / days, 6),
-        f"The model saved {_usd(value / days)} USD a day against {tested.against.replace('_', ' ')}, which is not "
-        f"sure: with {max(math.ceil(needed), math.ceil(days) + 1):,} days to choose on in the place of "
-        f"{days:.0f} it would be, if it stays as it is.",
+        f"The model saved {_usd(value / days)} USD a day against {WITHOUT_MODEL[tested.against]}, "
+        f"which is not sure: with {max(math.ceil(needed), math.ceil(days) + 1):,} days to choose on in "
+        f"the place of {days:.0f} it would be, if it stays as it is.",
     )
 
 
-def _told(saved: float) -> str:
-    if saved > 0:
+def _told(saved: float, low: float, high: float) -> str:
+    """A saving a day as far as its interval bears it."""
+    if low > 0:
         return f"{_usd(saved)} USD a day more would have been saved"
-    return f"nothing more would have been saved: {_usd(-saved)} USD a day less"
+    if high < 0:
+        return f"the further reviews would have cost {_usd(-saved)} USD a day more than they saved"
+    return f"it is not sure that more would have been saved: {_usd(saved)} USD a day"
 
 
 def _usd(value: float) -> str:

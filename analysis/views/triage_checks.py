@@ -7,17 +7,10 @@ import numpy.typing as npt
 
 from analysis.check import Check, Comparison, Outcome, Severity, rounded
 from analysis.stats.intervals import t_quantile
+from analysis.views.triage_advice import WITHOUT_MODEL
 from analysis.views.triage_choice import Choice
 from analysis.views.triage_policy import Costs, Forecast, Queue, reviewed_by, row_costs, saving
 from analysis.views.triage_section import Mode
-
-_RIVALS = {
-    "review_none": "reviewing nothing",
-    "review_all": "reviewing all",
-    "random_at_capacity": "random reviews up to capacity",
-    "rule": "the policy's rule",
-}
-
 
 def queue_check(
     support: int, ahead: Forecast, mode: Mode, costs: Costs, unusable: str | None
@@ -81,8 +74,8 @@ def mode_check(
         half = t_quantile(0.975, df) * error
         low, high = value - half, value + half
         story = (
-            f"Reviewing at a risk of {choice.threshold:.3g} or more saved {value:.0f} USD in the "
-            f"window (95 % interval {low:.0f} to {high:.0f}) against {_RIVALS[best]}"
+            f"Reviewing at a risk of {100 * choice.threshold:.2f} % or more saved {value:,.0f} USD in "
+            f"the window (95 % interval {low:,.0f} to {high:,.0f}) against {WITHOUT_MODEL[best]}"
         )
         if implausible:
             result = "inconclusive"

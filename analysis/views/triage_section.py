@@ -63,9 +63,9 @@ class ModelCard:
 class TriageSection:
     """`threshold`: rows at or above it are reviewed; 0 all, 1 none. `reason`: why it is null.
 
-    quality: of the candidate's own rows; slices: where it is surely off; stability: against the part of
-    the history that chose. risk_control: null where the policy asks for none. levers: what would
-    make reviewing pay more.
+    rule: what the policy's own rule did, null where it names none. quality: of the candidate's own
+    rows; slices: where it is surely off; stability: against the part of the history that chose.
+    risk_control: null where the policy asks for none. levers: what would make reviewing pay more.
     """
 
     label: str
@@ -75,6 +75,7 @@ class TriageSection:
     quality: Quality
     workload: Workload
     policies: tuple[PolicyResult, ...]
+    rule: PolicyResult | None
     features: tuple[str, ...]
     n_fit: int
     n_calibrate: int

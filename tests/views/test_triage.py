@@ -263,9 +263,13 @@ class TestModes:
         rule = {"column": "completion_tokens", "above": 600}
         known = assessed(risky(), tmp_path / "a", policy(triage={**PAYS, "rule": rule}))
         assert "rule" in {r.name for r in known.section.rivals}
+        told = known.section.rule
+        assert told is not None
+        assert told.reviewed == (told.tp or 0) + (told.fp or 0) > 0
         early = {**PAYS, "rule": rule, "decide_at": "request"}
         unknown = assessed(risky(), tmp_path / "b", policy(triage=early))
         assert "rule" not in {r.name for r in unknown.section.rivals}
+        assert unknown.section.rule is None
         assert any("not known at request" in note for note in unknown.notes)
 
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from analysis.views.triage_advice import Contest, Lever, levers
+from analysis.views.triage_advice import WITHOUT_MODEL, Contest, Lever, _told, levers
 from analysis.views.triage_columns import LeftOut
 from analysis.views.triage_policy import Costs, Queue, reviewed_by, row_costs
 
@@ -65,6 +65,21 @@ def test_more_room_saves_what_its_reviews_find() -> None:
     assert "room for 20 reviews" in lever.sentence
 
 
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ((3.0, 1.0, 5.0), "3.00 USD a day more would have been saved"),
+        ((-3.0, -5.0, -1.0), "cost 3.00 USD a day more"),
+        ((0.9, -20.0, 22.0), "it is not sure"),
+        ((-0.9, -22.0, 20.0), "it is not sure"),
+    ],
+)
+def test_no_more_is_said_of_a_saving_than_its_interval_bears(
+    figures: tuple[float, float, float], words: str
+) -> None:
+    assert words in _told(*figures)
+
+
 def test_with_room_for_all_that_pays_none_is_asked_for() -> None:
     assert "capacity" not in told(queue(1), costs=dataclasses.replace(COSTS, capacity_per_day=99.0))
 
@@ -99,6 +114,7 @@ def test_days_that_would_make_it_sure() -> None:
     saved = row_costs(given, COSTS, now).sum() - row_costs(given, COSTS, then).sum()
     assert saved > 0
     lever = found["labels"]
+    assert f"against {WITHOUT_MODEL['review_none']}, which is not sure" in lever.sentence
     assert lever.saving_usd_per_day == pytest.approx(saved / 10, abs=1e-6)
     assert int(re.findall(r"with ([\d,]+) days", lever.sentence)[0]) > 10
 
