@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from analysis.review import Review
 from analysis.sample import generate, write
 from analysis.sample.hostile import ANSI, FORMULA, RIGHT_TO_LEFT, SCRIPT_SCENARIO, SHORTCODE
 from analysis.views.triage import POLICIES
+from analysis.views.triage_quality import Quality
 
 POLICY = Path(__file__).resolve().parents[2] / "report" / "policy.yml"
 REQUIRED = ["interaction_id", "session_id", "user_id", "timestamp_utc", "is_failure"]
@@ -50,6 +51,7 @@ STRUCTURE = frozenset(
     + ("calibration", "finding", "measure", "weekday", "decide_at")
     + ("role", "digest", "evidence_digest", "sha256", "commit", "version", "python", "format")
 )
+NAMES = frozenset({*POLICIES, "rule", *(field.name for field in fields(Quality))})
 OURS = ("contract.", "health.", "hotspots.", "drift.", "triage.")
 SERIES = ("slice", "slo", "candidate", "feature", "label")
 
@@ -124,7 +126,7 @@ def _body(value: Any, key: str = "") -> Any:
         }
     if isinstance(value, list):
         return [_body(item, key) for item in value]
-    if not isinstance(value, str) or key in STRUCTURE or value in POLICIES:
+    if not isinstance(value, str) or key in STRUCTURE or value in NAMES:
         return value
     # A policy names objectives, candidates and releases; all other checks are ours.
     ours = key in ("id", "blocking", "holding") and value.startswith(OURS)
