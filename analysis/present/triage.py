@@ -82,7 +82,7 @@ def parts(review: Review) -> Parts:
 
 def _mode(section: Body) -> tuple[Html, ...]:
     if section["operating_mode"] is None:
-        return (paragraph(f"No mode is chosen: {section['reason']}."),)
+        return (paragraph("No mode is chosen, for the same reason."),)
     words = _MODES[section["operating_mode"]]
     at = (
         f" (a risk of {percent(section['threshold'])} or more)"
@@ -105,11 +105,15 @@ def _mode(section: Body) -> tuple[Html, ...]:
 def _levers(section: Body) -> tuple[Html, ...]:
     if not section["levers"]:
         return ()
+    why = (
+        "The model was not surely better than working without it."
+        if section["rivals"]
+        else "No threshold of the model fits capacity and guard."
+    )
     lead = (
         "What would make it pay more, on the part of the history that chose:"
         if section["operating_mode"] == "selective"
-        else "The model was not surely better than working without it. What would help, on the part of the "
-        "history that chose:"
+        else f"{why} What would help, on the part of the history that chose:"
     )
     return (paragraph(lead), bullets([typeset(lever["sentence"]) for lever in section["levers"]]))
 
@@ -135,13 +139,20 @@ def _policies(body: Body, section: Body) -> tuple[Html, ...]:
              Column("Precision"), Column("Recall"), Column("Cost, USD, 95 % interval"),
              Column("Interactions")],
             rows,
-            f"{spans.candidate(body)} Cost: {usd(settings['review_cost_usd'])} USD a review, "
+            f"{spans.candidate(body)} {_covered(body)}Cost: {usd(settings['review_cost_usd'])} USD a review, "
             f"{usd(settings['missed_cost_usd'])} USD a missed failure; capacity "
             f"{number(settings['capacity_per_day'], 0)} a day, and what exceeds it is missed. Random "
             "review has expected counts. Riskiest first uses the model, and is shown for comparison only.",
             file="triage_threshold_curve.csv",
         ),
     )  # fmt: skip
+
+
+def _covered(body: Body) -> str:
+    """Whose reviews are counted, where that is more than the candidate's own."""
+    if body["windows"]["candidate"]["release_id"] is None:
+        return ""
+    return "Reviewers work on all traffic of a canary's time, and all of it is counted here. "
 
 
 def _rivals(section: Body) -> tuple[Html, ...]:
@@ -177,7 +188,7 @@ def _weekdays(section: Body) -> tuple[Html, ...]:
             [[d["weekday"], number(d["demand_p50"], 0),
               limits(d["demand_p90"], d["low"], d["high"], lambda v: number(v, 0)),
               limits(d["overflow_probability"], d["overflow_low"], d["overflow_high"],
-                     lambda v: percent(v, 0)),
+                     _whole_percent),
               limits(d["catches"], d["catches_low"], d["catches_high"], lambda v: number(v, 1))]
              for d in days],
             "Predicted for days to come, with 95 % intervals. Above capacity: the probability that more reviews "
@@ -185,6 +196,11 @@ def _weekdays(section: Body) -> tuple[Html, ...]:
             "reviews that the capacity leaves.",
         ),
     )  # fmt: skip
+
+
+def _whole_percent(share: float | None) -> str:
+    """A probability; smaller ones than a per cent are not known from a few weeks of days."""
+    return percent(None if share is None else round(share, 2), 0)
 
 
 def _risk_control(section: Body) -> tuple[Html, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from analysis.present import spans
 from analysis.present.blocks import Body, paragraph, prose, stacked
 from analysis.present.escape import Html
-from analysis.present.formats import Format, count, number, percent, plural, signed, small
+from analysis.present.formats import Format, count, number, percent, plural, psi, signed, small
 from analysis.present.grid import Column, table, text
 
 _QUALITY = {
@@ -78,7 +78,7 @@ def stability(section: Body) -> tuple[Html, ...]:
         return ()
     moved = held["risk_psi"]
     risks = "" if moved is None else (
-        f" Stability index of the risks: {number(moved, 3)} (that nothing moved: p = "
+        f" Stability index of the risks: {psi(moved)} (that nothing moved: p = "
         f"{small(held['risk_p_value'])})."
     )  # fmt: skip
     return (

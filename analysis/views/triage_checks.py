@@ -66,7 +66,12 @@ def mode_check(
         action = "Provide the missing labels."
     elif choice.mode != "selective":
         which = "all that arrives" if choice.mode == "review_all" else "nothing"
-        sentence = f"Review {which}: before the window, the model was not surely cheaper than working without it."
+        why = (
+            "no threshold of the model fits capacity and guard"
+            if choice.tested is None
+            else "the model was not surely cheaper than working without it"
+        )
+        sentence = f"Review {which}: before the window, {why}."
     else:
         others = {r.name: reviewed_by(window, costs, r.name, None) for r in choice.rivals}
         best = min(others, key=lambda n: (float(row_costs(window, costs, others[n]).sum()), n))

@@ -210,6 +210,13 @@ class TestModes:
             assert all(r.low > 0 for r in section.rivals)
             assert {r.name for r in section.rivals} == {"review_none", "random_at_capacity"}
 
+    def test_where_no_threshold_fits_that_is_the_reason(self, tmp_path: Path) -> None:
+        rules = policy(triage={**PAYS, "capacity_per_day": 0.01, "queue_p90_guard": 0.01})
+        result = assessed(risky(), tmp_path, rules)
+        assert result.section.operating_mode == "review_none"
+        assert result.section.rivals == ()
+        assert "no threshold of the model fits" in check(result, "triage.mode").sentence
+
     def test_a_model_without_signal_is_not_used(self, tmp_path: Path) -> None:
         rows = traffic(3000, failure=0.05)
         section = assessed(rows, tmp_path).section
