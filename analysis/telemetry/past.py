@@ -43,9 +43,9 @@ _MADE = (
     _TABLE, _ROWS, "past_session", "past_user", "past_known", "past_spans", "past_events",
 )  # fmt: skip
 
-_TRUE = ("true", "t", "1", "1.0", "yes", "y")
-_FALSE = ("false", "f", "0", "0.0", "no", "n")
-_BLANKS = " \t\n\r\x0b\x0c"
+TRUE_WORDS = ("true", "t", "1", "1.0", "yes", "y")
+FALSE_WORDS = ("false", "f", "0", "0.0", "no", "n")
+BLANKS = " \t\n\r\x0b\x0c"
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def truth_of(column: str, column_type: str) -> str:
         return quoted
     if column_type.startswith(_NUMBERS):
         return f"(CASE WHEN {quoted} = 1 THEN true WHEN {quoted} = 0 THEN false END)"
-    text = f"lower(trim(CAST({quoted} AS VARCHAR), '{_BLANKS}'))"
-    true, false = (", ".join(f"'{w}'" for w in words) for words in (_TRUE, _FALSE))
+    text = f"lower(trim(CAST({quoted} AS VARCHAR), '{BLANKS}'))"
+    true, false = (", ".join(f"'{w}'" for w in words) for words in (TRUE_WORDS, FALSE_WORDS))
     return f"(CASE WHEN {text} IN ({true}) THEN true WHEN {text} IN ({false}) THEN false END)"
 
 
@@ -233,4 +233,14 @@ def _source(telemetry: Telemetry, columns: tuple[str, ...]) -> Source:
     return Source(_TABLE, _ROWS, ", ".join(selected), joins)
 
 
-__all__ = ["FEATURES", "Label", "Past", "label_of", "past_of", "truth_of"]
+__all__ = [
+    "BLANKS",
+    "FALSE_WORDS",
+    "FEATURES",
+    "TRUE_WORDS",
+    "Label",
+    "Past",
+    "label_of",
+    "past_of",
+    "truth_of",
+]

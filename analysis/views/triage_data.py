@@ -24,7 +24,7 @@ from analysis.policy import Bad
 from analysis.telemetry import Telemetry
 from analysis.telemetry.history import Parts, microseconds, window_rows
 from analysis.telemetry.key_order import Ids, own_texts
-from analysis.telemetry.past import Past
+from analysis.telemetry.past import BLANKS, FALSE_WORDS, TRUE_WORDS, Past
 from analysis.telemetry.rows import rows_of
 from analysis.telemetry.windows import DAY, EPOCH, Span, day_number
 from analysis.views.encoding import as_text
@@ -41,9 +41,6 @@ PART_SHARES = (0.5, 0.7)
 sure that it pays, the part that chooses needs many."""
 MAX_FIT_ROWS = 60_000
 MAX_CALIBRATE_ROWS = 60_000
-
-_TRUE = frozenset({"true", "t", "1", "1.0", "yes", "y"})
-_FALSE = frozenset({"false", "f", "0", "0.0", "no", "n"})
 
 
 Slices = Mapping[str, tuple[Ints, tuple[str, ...]]]
@@ -266,13 +263,13 @@ def _places(day: npt.NDArray[np.int64], days: npt.NDArray[np.int64]) -> npt.NDAr
 
 
 def truth(values: pd.Series) -> tuple[Bools, Bools]:
-    """(known, true) of a column of booleans, of 0 and 1, or of their usual spellings."""
+    """(known, true) of a column of booleans, of 0 and 1, or of their usual spellings: as `past` reads it."""
     if values.dtype == bool:
         return np.ones(len(values), dtype=bool), values.to_numpy(dtype=bool)
     codes, seen = pd.factorize(values, use_na_sentinel=True)
-    words = [str(v).strip().lower() for v in seen]
-    yes = np.array([w in _TRUE for w in words] + [False])
-    no = np.array([w in _FALSE for w in words] + [False])
+    words = [str(v).strip(BLANKS).lower() for v in seen]
+    yes = np.array([w in TRUE_WORDS for w in words] + [False])
+    no = np.array([w in FALSE_WORDS for w in words] + [False])
     return yes[codes] | no[codes], yes[codes]
 
 

@@ -381,7 +381,24 @@ def test_the_names_of_the_features_are_kept(tmp_path: Path) -> None:
 
 # ── other labels ─────────────────────────────────────────────────────────────────────────
 
-WORDS = ("yes", "NO ", " True", "f", "1", "0", "1.0", "0.0", "2", "", "on", "nan", "\tY\n", None)
+WORDS = (
+    "yes",
+    "NO ",
+    " True",
+    "f",
+    "1",
+    "0",
+    "1.0",
+    "0.0",
+    "2",
+    "",
+    "on",
+    "nan",
+    "\tY\n",
+    "\u00a0yes",
+    "no\u2003",
+    None,
+)
 
 
 @pytest.mark.parametrize(
