@@ -12,6 +12,7 @@ from analysis.views.triage_choice import Choice
 from analysis.views.triage_policy import Costs, Forecast, Queue, reviewed_by, row_costs, saving
 from analysis.views.triage_section import Mode
 
+
 def queue_check(
     support: int, ahead: Forecast, mode: Mode, costs: Costs, unusable: str | None
 ) -> Check:
