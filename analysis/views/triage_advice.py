@@ -33,8 +33,9 @@ WITHOUT_MODEL = {
 
 @dataclass(frozen=True)
 class Lever:
-    """One thing to change. saving_usd_per_day: what it would save beyond the mode chosen, with its 95 %
-    interval, where it can be computed; null otherwise."""
+    """One thing to change. saving_usd_per_day: with its 95 % interval, null where it is not computed. Of
+    capacity, what it would save beyond the mode chosen; of labels, what the model saved against the policy
+    without a model that it beat least surely."""
 
     kind: Literal["capacity", "costs", "features", "labels"]
     saving_usd_per_day: float | None

@@ -1,8 +1,8 @@
 """The policy as one small JSON file, by which a service scores a request without this project.
 
 What a reader of the file does: build the inputs of one interaction, add the intercept and every term,
-round to 1e-6, calibrate, round to 1e-6, and review where the risk is at or above the threshold. README.md,
-"Applying the triage policy", has it in words and as forty lines of Python.
+round to 1e-6, calibrate, round to 1e-6, and review where the risk is at or above the threshold. README.md says
+so in words, and tests/views/apply_triage_policy.py in eighty lines of the standard library.
 """
 
 from __future__ import annotations
