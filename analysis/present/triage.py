@@ -143,7 +143,6 @@ def _policies(body: Body, section: Body) -> tuple[Html, ...]:
             f"{usd(settings['missed_cost_usd'])} USD a missed failure; capacity "
             f"{number(settings['capacity_per_day'], 0)} a day, and what exceeds it is missed. Random "
             "review has expected counts. Riskiest first uses the model, and is shown for comparison only.",
-            file="triage_threshold_curve.csv",
         ),
     )  # fmt: skip
 

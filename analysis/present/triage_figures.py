@@ -143,7 +143,7 @@ def found(section: Body, curve: pd.DataFrame | None) -> tuple[Html, ...]:
     )
     caption = (
         "Within the day's capacity, with 95 % intervals of clusters and days. Dashed: the mode that was "
-        "chosen."
+        "chosen. Every threshold: tables/triage_threshold_curve.csv."
     )
     return (figure(svg(plot, height=3.4), alt, caption),)
 

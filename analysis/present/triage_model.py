@@ -78,7 +78,7 @@ def stability(section: Body) -> tuple[Html, ...]:
         return ()
     moved = held["risk_psi"]
     risks = "" if moved is None else (
-        f" Stability index of the risks: {psi(moved)} (that nothing moved: p = "
+        f" Stability index of the risks: {psi(moved)} (p = "
         f"{small(held['risk_p_value'])})."
     )  # fmt: skip
     return (

@@ -12,6 +12,12 @@ from analysis.views.triage_choice import Choice
 from analysis.views.triage_policy import Costs, Forecast, Queue, reviewed_by, row_costs, saving
 from analysis.views.triage_section import Mode
 
+_WORK = {
+    "selective": "selective review",
+    "review_all": "review of everything",
+    "review_none": "no review",
+}
+
 
 def queue_check(
     support: int, ahead: Forecast, mode: Mode, costs: Costs, unusable: str | None
@@ -19,9 +25,9 @@ def queue_check(
     """`triage.queue`: the predicted 90th percentile against the guard."""
     guard, reason = costs.guard_p90, unusable
     story = (
-        f"On one day in ten at least {ahead.p90:.0f} reviews are due in mode {mode}"
+        f"On one day in ten at least {ahead.p90:.0f} reviews are due in {_WORK[mode]}"
         if ahead.low is None or ahead.high is None
-        else f"On one day in ten at least {ahead.p90:.0f} reviews are due in mode {mode} "
+        else f"On one day in ten at least {ahead.p90:.0f} reviews are due in {_WORK[mode]} "
         f"(95 % interval {ahead.low:.0f} to {ahead.high:.0f}), against a guard of {guard:g}"
     )
     result: Outcome = "inconclusive"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 MIN_ROWS, MIN_POSITIVES, MIN_PART_POSITIVES, MIN_CHOOSE_DAYS = 500, 50, 10, 3
+NEARLY_ALL = 0.95
 
 
 @dataclass(frozen=True)
@@ -110,14 +111,13 @@ def learn(
     model, tried = calibrated(scorers, cal_rows, cal_bad, moments, prior)
     calibrating = reader.scores(model, CALIBRATE, parts)
     read = reader.queue(model, CHOOSE, parts)
-    reason = _too_little(fit_bad, cal_bad, read.queue)
+    choosing = settled(read.queue)
+    reason = _too_little(fit_bad, cal_bad, choosing)
     if reason is not None:
         return reason
     clusters = pd.factorize(fit_rows["cluster_id"])[0].astype(np.int64)
     told = implausible(fit_rows, fit_bad, clusters, columns)
-    return Learned(
-        model, tried, told, calibrating, read.queue, read.unit, len(fit_bad), len(cal_bad)
-    )
+    return Learned(model, tried, told, calibrating, choosing, read.unit, len(fit_bad), len(cal_bad))
 
 
 def _too_little(fit_bad: Bools, cal_bad: Bools, choosing: Queue | None = None) -> str | None:
@@ -143,6 +143,24 @@ def _too_little(fit_bad: Bools, cal_bad: Bools, choosing: Queue | None = None) -
                 "positive and as many negative ones are needed"
             )
     return None
+
+
+def settled(queue: Queue) -> Queue:
+    """The queue with the labels of its last days taken as unknown, while many of them had not arrived.
+
+    Which labels arrive first may hang on what they say: failures are often known before successes. The last
+    day that counts is the last of which nearly as many labels are known as of the first half, give or take
+    two standard errors.
+    """
+    every = np.bincount(queue.day, minlength=queue.n_days)
+    known = np.bincount(queue.day[queue.known], minlength=queue.n_days)
+    half = (queue.n_days + 1) // 2
+    usual = known[:half].sum() / max(every[:half].sum(), 1)
+    error = np.sqrt(usual * (1.0 - usual) / np.maximum(every, 1))
+    enough = known >= (NEARLY_ALL * usual - 2.0 * error) * every
+    last = int(np.flatnonzero(enough & (every > 0)).max(initial=-1))
+    kept = queue.known & (queue.day <= last)
+    return replace(queue, known=kept, bad=queue.bad & kept)
 
 
 def choose(learned: Learned, costs: Costs, factors: WeekdayFactors) -> Choice:

@@ -96,7 +96,7 @@ def test_without_a_model_the_page_says_why(sample: Review) -> None:
         model={"kind": None, "calibration": None, "tried": [], "left_out": [], "implausible": []},
         workload={**sample.body["views"]["triage"]["workload"], "weekdays": []},
     )  # fmt: skip
-    assert "No mode is chosen: there are 0 failures." in words(shown)
+    assert "No mode is chosen" in words(shown)
     assert alts(shown) == []
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 
 from analysis.stats.queue_forecast import fit
 from analysis.stats.weekday_factors import WeekdayFactors
+from analysis.views.triage_choice import settled
 from analysis.views.triage_policy import (
     Costs,
     Forecast,
@@ -257,3 +258,30 @@ class TestDemand:
         q = queue([0.5] * 60, day=[k // 6 for k in range(60)])
         costs = dataclasses.replace(COSTS, capacity_per_day=2.0, guard_p90=3.0)
         assert choose_threshold(q.risk, q.demand, costs) is None
+
+
+class TestSettled:
+    def test_the_last_days_count_once_their_labels_are_in(self) -> None:
+        rng = np.random.default_rng(1)
+        full = large(1)
+        arrived = np.where(full.day < 15, 0.97, 0.97 - 0.15 * (full.day - 14))
+        q = dataclasses.replace(full, known=rng.random(len(full.risk)) < arrived)
+        q = dataclasses.replace(q, bad=q.bad & q.known)
+        found = settled(q)
+        assert set(q.day[q.known]) == set(range(20))
+        last = found.day[found.known].max()
+        assert 12 <= last < 18
+        assert (found.known == (q.known & (q.day <= last))).all()
+        assert not (found.bad & ~found.known).any()
+        assert found.risk is q.risk
+
+    @pytest.mark.parametrize("share", [1.0, 0.6])
+    def test_labels_that_are_missing_alike_on_all_days_count(self, share: float) -> None:
+        q = large(2, a_day=1000)
+        rng = np.random.default_rng(2)
+        q = dataclasses.replace(q, known=rng.random(len(q.risk)) < share)
+        assert (settled(q).known == q.known).all()
+
+    def test_a_queue_without_a_label_stays_without(self) -> None:
+        q = dataclasses.replace(large(3), known=np.zeros(600, dtype=bool))
+        assert not settled(q).known.any()
