@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from analysis.stats.design import Design
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -34,7 +36,8 @@ MAX_ACTIONS = 100
 
 def fold_of(cluster_id: str, n_folds: int = N_FOLDS) -> int:
     """The fold of a cluster, by md5 of its id: the same whatever else is in the data."""
-    return int(hashlib.md5(cluster_id.encode(), usedforsecurity=False).hexdigest(), 16) % n_folds
+    digest = hashlib.md5(cluster_id.encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest, "big") % n_folds
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class _Coefficients:
     low: Floats
     high: Floats
 
+    def of(self, actions: Ints) -> Floats:
+        """(actions, 1 + p, outcomes): what (1, x) counts for."""
+        slopes = self.common + self.own[actions]
+        return np.concatenate([self.level[actions][:, None], slopes], axis=1)
+
 
 @dataclass(frozen=True)
 class CrossFit:
@@ -59,7 +67,7 @@ class CrossFit:
     place: (actions,) the row of each action in the models' coefficients.
     """
 
-    features: Floats
+    features: Design
     fold: Ints
     models: tuple[_Coefficients, ...]
     n_outcomes: int
@@ -71,44 +79,45 @@ class CrossFit:
         Rounded to 1e-9, so that the last bits of a linear solver decide nothing.
         """
         out = np.zeros((len(action), self.n_outcomes))
-        action = np.where(action < 0, -1, np.append(self.place, -1)[action])
-        for f, model in enumerate(self.models):
-            inside = np.flatnonzero(self.fold == f)
-            for a in np.unique(action[inside]).tolist():
-                if a < 0:
-                    continue
-                rows = inside[action[inside] == a]
-                value = self.features[rows] @ (model.common + model.own[a]) + model.level[a]
-                out[rows] = np.clip(value, model.low, model.high)
+        rows = np.flatnonzero(action >= 0)
+        if not rows.size:
+            return out
+        fold, place = self.fold[rows], self.place[action[rows]]
+        features = self.features if rows.size == len(action) else self.features.rows(rows)
+        used = np.unique(place)
+        # One action for all is the frequent case: only the coefficients in use are looked up.
+        beta = np.stack([model.of(used) for model in self.models])
+        group = fold * used.size + np.searchsorted(used, place)
+        value = features.times(beta.reshape(-1, *beta.shape[2:]), group)
+        low, high = (
+            np.stack([m.low for m in self.models]),
+            np.stack([m.high for m in self.models]),
+        )
+        out[rows] = np.clip(value, low[fold], high[fold])
         return np.round(out, 9) + 0.0
 
 
 def crossfit(
-    features: Floats, action: Ints, n_actions: int, outcomes: Floats, fold: Ints,
+    features: Design | Floats, action: Ints, n_actions: int, outcomes: Floats, fold: Ints,
     n_folds: int = N_FOLDS,
 ) -> CrossFit:  # fmt: skip
     """Fits q̂ of each outcome by fold.
 
-    features: (n, p), of like scale. action: codes (n,) in 0…n_actions − 1. outcomes: (n, k), finite.
+    features: n rows of p columns of like scale. action: codes (n,) in 0…n_actions − 1. outcomes: (n, k), finite.
     fold: (n,), from `fold_of` of each row's cluster. A fold with no other rows predicts 0.
     """
     place = _places(action, n_actions)
     action, n_actions = place[action], int(place.max(initial=-1)) + 1
-    p, k = features.shape[1], outcomes.shape[1]
+    features, k = Design.of(features), outcomes.shape[1]
     # Moments of (1, x) by fold and action.
-    gram = np.zeros((n_folds, n_actions, p + 1, p + 1))
-    cross = np.zeros((n_folds, n_actions, p + 1, k))
+    found = features.moments(outcomes, fold * n_actions + action, n_folds * n_actions)
+    gram, cross = (of.reshape(n_folds, n_actions, *of.shape[1:]) for of in found)
     lows = np.full((n_folds, k), np.inf)
     highs = np.full((n_folds, k), -np.inf)
     for f in range(n_folds):
         inside = fold == f
         if inside.any():
             lows[f], highs[f] = outcomes[inside].min(axis=0), outcomes[inside].max(axis=0)
-        for a in range(n_actions):
-            rows = np.flatnonzero(inside & (action == a))
-            if rows.size:
-                x = np.column_stack([np.ones(rows.size), features[rows]])
-                gram[f, a], cross[f, a] = x.T @ x, x.T @ outcomes[rows]
 
     def fit(left_out: tuple[int, ...], penalties: tuple[float, float, float]) -> _Coefficients:
         others = [g for g in range(n_folds) if g not in left_out]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.stats.clustered_mean import ClusteredMean, total
+from analysis.stats.design import Design
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -54,10 +55,12 @@ class Imbalance:
     p_value: float
 
 
-def balance(features: Floats, weights: Floats, moved: Floats, cluster: Ints) -> list[Imbalance]:
+def balance(
+    features: Design | Floats, weights: Floats, moved: Floats, cluster: Ints
+) -> list[Imbalance]:
     """Of each feature that varies among the moved requests, in order.
 
-    features: (n, p); weights, moved: (n,); cluster: (n,) codes without gaps. With true propensities
+    features: n rows; weights, moved: (n,); cluster: (n,) codes without gaps. With true propensities
     E[(w − moved) x] = 0 for every x that was known before the choice (Austin & Stuart 2015).
     """
     due = total(moved)
@@ -66,8 +69,7 @@ def balance(features: Floats, weights: Floats, moved: Floats, cluster: Ints) -> 
     starts = np.flatnonzero(np.diff(cluster[order], prepend=-1))
     groups, n = len(starts), len(moved)
     out = []
-    for j in range(features.shape[1]):
-        x = features[:, j]
+    for j, x in enumerate(Design.of(features).columns()):
         centred = x - float(np.dot(moved, x)) / due
         spread = math.sqrt(max(float(np.dot(moved, centred * centred)) / due, 0.0))
         if spread < 1e-9 or groups < 2:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.stats.crossfit import N_FOLDS
+from analysis.stats.design import Design
 from analysis.stats.ridge import ridge_logistic
 
 Floats = npt.NDArray[np.float64]
@@ -30,16 +31,21 @@ CELL_STEPS = 4
 
 
 def crossfit_propensity(
-    features: Floats, taken: Bools, fold: Ints, cell: Ints, own: Bools, n_folds: int = N_FOLDS
+    features: Design | Floats,
+    taken: Bools,
+    fold: Ints,
+    cell: Ints,
+    own: Bools,
+    n_folds: int = N_FOLDS,
 ) -> Floats:
     """ê(t | x), shape (n,): each row from a fit without its fold, rounded to 1e-9.
 
-    features: (n, p), of like scale. taken: (n,) whether the logged action is t. fold: (n,), from
+    features: n rows of p columns of like scale. taken: (n,) whether the logged action is t. fold: (n,), from
     `fold_of` of each row's cluster. cell: (n,) codes from 0. own: (p,) the features
     that a cell's fit reads. In a fold whose others never (always)
     took t it is 0 (1).
     """
-    out = np.zeros(len(taken))
+    features, out = Design.of(features), np.zeros(len(taken))
     for f in range(n_folds):
         inside = fold == f
         others = np.flatnonzero(~inside)
@@ -50,15 +56,15 @@ def crossfit_propensity(
             out[inside] = share
             continue
         read = _thinned(others, MAX_ROWS)
-        beta = ridge_logistic(features[read], taken[read].astype(float), ridge=RIDGE)
-        logit = beta[0] + features @ beta[1:]
+        beta = ridge_logistic(features.rows(read).matrix(), taken[read].astype(float), ridge=RIDGE)
+        logit = features.times(beta[:, None])[:, 0]
         for c in np.unique(cell[inside]).tolist():
             here = cell == c
             fitted = _thinned(others[here[others]], MAX_CELL_ROWS)
             chosen = int(taken[fitted].sum())
             if len(fitted) < MIN_CELL_ROWS or min(chosen, len(fitted) - chosen) < MIN_CELL_CHOICES:
                 continue
-            x = features[fitted]
+            x = features.rows(fitted).matrix()
             varies = np.flatnonzero(own & (x.std(axis=0) > 1e-9))
             beta = ridge_logistic(
                 x[:, varies],
@@ -68,7 +74,9 @@ def crossfit_propensity(
                 max_steps=CELL_STEPS,
             )
             rows = np.flatnonzero(inside & here)
-            logit[rows] += beta[0] + features[np.ix_(rows, varies)] @ beta[1:]
+            every = np.zeros((1 + features.width, 1))
+            every[np.append(0, 1 + varies), 0] = beta
+            logit[rows] += features.rows(rows).times(every)[:, 0]
         out[inside] = 1.0 / (1.0 + np.exp(-np.clip(logit[inside], -700.0, 700.0)))
     return np.round(out, 9) + 0.0
 

@@ -8,19 +8,23 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from analysis.stats.design import Design
+
 Floats = npt.NDArray[np.float64]
 
 _BLOCK = 16_384
 
 
-def ridge_residuals(design: Floats, y: Floats, penalty: Floats) -> Floats:
-    """What a ridge regression of y on the design leaves, of y's shape.
+def ridge_residuals(x: Design | Floats, y: Floats, penalty: Floats) -> Floats:
+    """What a ridge regression of y on an intercept and x leaves, of y's shape.
 
-    Minimises Σ (y − x β)² + Σ penalty β². design: (n, columns), an intercept among them if there is to
-    be one; y: (n,) or (n, outcomes); penalty: (columns,).
+    Minimises Σ (y − (1, x) β)² + Σ penalty β². x: (n, columns); y: (n,) or (n, outcomes); penalty:
+    (1 + columns,), the intercept's first.
     """
-    gram = design.T @ design + np.diag(penalty)
-    return np.asarray(y - design @ np.linalg.solve(gram, design.T @ y))
+    design, outcomes = Design.of(x), y.reshape(len(y), -1)
+    (gram,), (cross,) = design.moments(outcomes)
+    left = outcomes - design.times(np.linalg.solve(gram + np.diag(penalty), cross))
+    return np.asarray(left.reshape(y.shape))
 
 
 def ridge_logistic(

@@ -59,7 +59,9 @@ def doubts(log: Log, result: Backtest) -> Doubts:
     moved = 1.0 - result.plan.stays
     rows = moved > 0
     cluster = without_gaps(log.cluster[rows])
-    found = balance(log.features.values[rows], result.weights[rows], moved[rows], cluster)
+    found = balance(
+        log.features.design.rows(np.flatnonzero(rows)), result.weights[rows], moved[rows], cluster
+    )
     worst = max(found, key=lambda f: abs(f.difference), default=None)
     uneven = [
         f
@@ -158,7 +160,7 @@ def _controls(log: Log, weights: Floats, moved: Floats) -> tuple[Control, ...]:
     if len(now) < MIN_BEFORE:
         return ()
     choices = indicators(log.action[before], MAX_CHOICES)
-    x = np.column_stack([np.ones(len(now)), log.features.values[now], choices])
+    x = log.features.design.rows(now).with_more(choices)
     off, total = weights[now] - moved[now], float(moved[now].sum())
     cluster = without_gaps(log.cluster[now])
     out = []
@@ -166,7 +168,7 @@ def _controls(log: Log, weights: Floats, moved: Floats) -> tuple[Control, ...]:
         y = log.outcomes[before, column]
         if float(y.std()) <= 1e-12:
             continue
-        rest = ridge_residuals(x, y, np.full(x.shape[1], RIDGE))
+        rest = ridge_residuals(x, y, np.full(1 + x.width, RIDGE))
         found = clustered_mean(off * rest, cluster)
         scale = len(now) / total
         out.append(

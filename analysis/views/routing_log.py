@@ -89,7 +89,7 @@ class Log:
             return np.where(self.action == target, self.propensity, np.nan)
         if target not in self._estimated:
             self._estimated[target] = crossfit_propensity(
-                self.features.values,
+                self.features.design,
                 self.action == target,
                 self.fold,
                 self.cell,
@@ -176,7 +176,7 @@ def log_of(requests: Requests, choices: pd.DataFrame, telemetry: Telemetry, poli
         cluster=cluster.astype(np.int64),
         fold=fold,
         features=features,
-        model=crossfit(features.values, action, len(actions), modelled, fold),
+        model=crossfit(features.design, action, len(actions), modelled, fold),
         choices=choices,
         n_requests=requests.n_requests,
         n_interactions=requests.n_interactions,
