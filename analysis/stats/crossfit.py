@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -78,23 +79,30 @@ class CrossFit:
 
         Rounded to 1e-9, so that the last bits of a linear solver decide nothing.
         """
-        out = np.zeros((len(action), self.n_outcomes))
         rows = np.flatnonzero(action >= 0)
-        if not rows.size:
+        if rows.size < len(action):
+            out = np.zeros((len(action), self.n_outcomes))
+            if rows.size:
+                some = CrossFit(
+                    self.features.rows(rows),
+                    self.fold[rows],
+                    self.models,
+                    self.n_outcomes,
+                    self.place,
+                )
+                out[rows] = some.predict(action[rows])
             return out
-        fold, place = self.fold[rows], self.place[action[rows]]
-        features = self.features if rows.size == len(action) else self.features.rows(rows)
-        used = np.unique(place)
+        place = self.place.take(action)
+        used = np.flatnonzero(np.bincount(place, minlength=1))
         # One action for all is the frequent case: only the coefficients in use are looked up.
         beta = np.stack([model.of(used) for model in self.models])
-        group = fold * used.size + np.searchsorted(used, place)
-        value = features.times(beta.reshape(-1, *beta.shape[2:]), group)
+        group = self.fold * used.size + np.searchsorted(used, place)
+        value = self.features.times(beta.reshape(-1, *beta.shape[2:]), group)
         low, high = (
-            np.stack([m.low for m in self.models]),
-            np.stack([m.high for m in self.models]),
+            np.stack([getattr(m, end) for m in self.models]).take(self.fold, axis=0)
+            for end in ("low", "high")
         )
-        out[rows] = np.clip(value, low[fold], high[fold])
-        return np.round(out, 9) + 0.0
+        return np.round(np.minimum(np.maximum(value, low), high), 9) + 0.0
 
 
 def crossfit(
@@ -103,8 +111,8 @@ def crossfit(
 ) -> CrossFit:  # fmt: skip
     """Fits q̂ of each outcome by fold.
 
-    features: n rows of p columns of like scale. action: codes (n,) in 0…n_actions − 1. outcomes: (n, k), finite.
-    fold: (n,), from `fold_of` of each row's cluster. A fold with no other rows predicts 0.
+    features: n rows of p columns of like scale. action: codes (n,) in 0…n_actions − 1. outcomes:
+    (n, k), finite. fold: (n,), from `fold_of` of each row's cluster. A fold with no other rows predicts 0.
     """
     place = _places(action, n_actions)
     action, n_actions = place[action], int(place.max(initial=-1)) + 1
@@ -119,37 +127,36 @@ def crossfit(
         if inside.any():
             lows[f], highs[f] = outcomes[inside].min(axis=0), outcomes[inside].max(axis=0)
 
-    def fit(left_out: tuple[int, ...], penalties: tuple[float, float, float]) -> _Coefficients:
+    def without(*left_out: int) -> tuple[Floats, Floats, Floats, Floats]:
+        """Moments and range of outcomes of the other folds."""
         others = [g for g in range(n_folds) if g not in left_out]
-        return _fit(
-            gram[others].sum(axis=0), cross[others].sum(axis=0), lows[others].min(axis=0),
-            highs[others].max(axis=0), penalties,
-        )  # fmt: skip
+        sums = gram[others[0]].copy() if others else np.zeros(gram.shape[1:])
+        for g in others[1:]:
+            sums += gram[g]
+        return sums, cross[others].sum(axis=0), lows[others].min(axis=0), highs[others].max(axis=0)
 
     # Of each fold: what the penalties miss on the other folds, fitted without either.
     errors = np.zeros((n_folds, len(PENALTIES), k))
-    for which, penalties in enumerate(PENALTIES):
-        for f in range(n_folds):
-            for g in range(f):
-                both = fit((f, g), penalties)
-                errors[f, which] += _squared_error(both, gram[g], cross[g])
-                errors[g, which] += _squared_error(both, gram[f], cross[f])
+    for f, g in combinations(range(n_folds), 2):
+        others = without(f, g)
+        for which, penalties in enumerate(PENALTIES):
+            both = _fit(*others, penalties)
+            errors[f, which] += _squared_error(both, gram[g], cross[g])
+            errors[g, which] += _squared_error(both, gram[f], cross[f])
     models = []
     for f in range(n_folds):
         # Rounded: of equals the stronger penalty, whatever the last bits say.
         best = len(PENALTIES) - 1 - np.argmin(np.round(errors[f, ::-1], 6), axis=0)
-        fits = {b: fit((f,), PENALTIES[b]) for b in np.unique(best).tolist()}
+        others = without(f)
+        fits = {b: _fit(*others, PENALTIES[b]) for b in np.unique(best).tolist()}
         models.append(_picked(fits, best))
     return CrossFit(features, fold, tuple(models), k, place)
 
 
 def _squared_error(fit: _Coefficients, gram: Floats, cross: Floats) -> Floats:
     """(k,): Σ (y − q̂)² − Σ y² over the rows of the moments, before predictions are bounded."""
-    out = np.zeros(cross.shape[2])
-    for a in np.flatnonzero(gram[:, 0, 0] > 0):
-        b = np.vstack([fit.level[a], fit.common + fit.own[a]])
-        out += np.einsum("ik,ij,jk->k", b, gram[a], b) - 2 * (b * cross[a]).sum(axis=0)
-    return out
+    beta = fit.of(np.arange(len(gram), dtype=np.int64))
+    return np.asarray((beta * (gram @ beta - 2 * cross)).sum(axis=(0, 1)))
 
 
 def _picked(fits: Mapping[int, _Coefficients], best: Ints) -> _Coefficients:
@@ -200,7 +207,7 @@ def _fit(
     weak = np.concatenate([np.full(p, of_common), np.full(n_actions, of_level)])
     beta = np.linalg.solve(joint + np.diag(weak), right)
     common, level = beta[:p], beta[p:]
-    explained = np.einsum("aij,jk->aik", gram[:, :, 1:], common) + gram[:, :, :1] * level[:, None]
+    explained = gram[:, :, 1:] @ common + gram[:, :, :1] * level[:, None]
     penalty = np.full(size, of_own)
     penalty[0] = of_level
     fitted = np.linalg.solve(gram + np.diag(penalty), centred - explained)

@@ -12,13 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.linalg import block_diag
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+RUN = 4_096
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,9 @@ class Design:
     def rows(self, index: Ints | slice) -> Design:
         """Some of the rows, in the order of `index`."""
         return Design(
-            tuple(Coded(c.codes[index], c.table) for c in self.coded), self.plain[index], self.order
+            tuple(Coded(_taken(c.codes, index), c.table) for c in self.coded),
+            _taken(self.plain, index),
+            self.order,
         )
 
     def column(self, j: int) -> Floats:
@@ -110,7 +117,7 @@ class Design:
         place = int(self.order[j])
         for block in self.coded:
             if place < block.width:
-                return np.asarray(block.table[:, place][block.codes])
+                return np.asarray(block.table[:, place].take(block.codes))
             place -= block.width
         return np.asarray(self.plain[:, place])
 
@@ -125,15 +132,7 @@ class Design:
             out[:, j] = values
         return out
 
-    def squared(self) -> Design:
-        """Each column's squares."""
-        return Design(
-            tuple(Coded(c.codes, c.table * c.table) for c in self.coded),
-            self.plain * self.plain,
-            self.order,
-        )
-
-    # ── moments ──────────────────────────────────────────────────────────────────────────
+    # ── moments and predictions ──────────────────────────────────────────────────────────
 
     def moments(
         self, y: Floats, group: Ints | None = None, n_groups: int = 1
@@ -142,114 +141,164 @@ class Design:
 
         y: (n, k). group: (n,) codes. Shapes (groups, 1 + p, 1 + p) and (groups, 1 + p, k).
         """
-        group = np.zeros(len(self), dtype=np.int64) if group is None else group
-        d, q, k = self.plain.shape[1], self._starts[-1], y.shape[1]
-        # Within: the intercept, the blocks' columns, the plain ones.
-        gram = np.zeros((n_groups, 1 + q + d, 1 + q + d))
-        cross = np.zeros((n_groups, 1 + q + d, k))
-        told = np.r_[0, np.arange(1 + q, 1 + q + d)]
-        right = np.empty((len(self), 1 + d + k))
-        right[:, 0], right[:, 1 : 1 + d], right[:, 1 + d :] = 1.0, self.plain, y
-        for g, rows in _by_group(group, n_groups):
-            z = right[rows]
-            gram[g, told[:, None], told] = z[:, : 1 + d].T @ z[:, : 1 + d]
-            cross[g, told] = z[:, : 1 + d].T @ z[:, 1 + d :]
-        sums = self._sums(right, group, n_groups)
-        for a, (block, of_block) in enumerate(zip(self.coded, sums, strict=True)):
-            at = slice(1 + self._starts[a], 1 + self._starts[a + 1])
-            side = block.table.T @ of_block
-            gram[:, at, told], cross[:, at] = side[:, :, : 1 + d], side[:, :, 1 + d :]
-            gram[:, told, at] = side[:, :, : 1 + d].transpose(0, 2, 1)
-            gram[:, at, at] = (block.table.T * of_block[:, None, :, 0]) @ block.table
-            codes = group * len(block.table) + block.codes
-            for b in range(a):
-                other = self.coded[b]
-                size = (n_groups, len(block.table), len(other.table))
-                both = np.bincount(codes * size[2] + other.codes, minlength=int(np.prod(size)))
-                pair = block.table.T @ both.reshape(size) @ other.table
-                beside = slice(1 + self._starts[b], 1 + self._starts[b + 1])
-                gram[:, at, beside], gram[:, beside, at] = pair, pair.transpose(0, 2, 1)
+        d, k, levels = self.plain.shape[1], y.shape[1], len(self._table)
+        numbers = np.zeros((n_groups, 1 + d, 1 + d + k))
+        sums = np.zeros((n_groups, levels, 1 + d + k))
+        counts = np.zeros((n_groups, levels, levels))
+        for rows, first, edges in _runs(group, len(self), n_groups):
+            n, run = edges[-1], slice(first, first + len(edges) - 1)
+            right = np.empty((n, 1 + d + k))
+            right[:, 0], right[:, 1 : 1 + d] = 1.0, _taken(self.plain, rows)
+            right[:, 1 + d :] = _taken(y, rows)
+            for g, (begin, end) in enumerate(pairwise(edges)):
+                z = right[begin:end]
+                numbers[first + g] += z[:, : 1 + d].T @ z
+            if not self.coded:
+                continue
+            places, own = self._places(rows), np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+            shape = (len(edges) - 1, levels, 1 + d + k)
+            at = (places + levels * own[:, None]).astype(np.int32)
+            sums[run] += _grouped_sums(at, right, shape[0] * levels).reshape(shape)
+            for a, (begin, end) in enumerate(pairwise(self._levels)):
+                if not begin:
+                    continue
+                left = own * (end - begin) + (places[:, a] - begin)
+                both = (left * begin)[:, None] + places[:, :a]
+                size = (shape[0], end - begin, begin)
+                counts[run, begin:end, :begin] += np.bincount(
+                    both.ravel(), minlength=size[0] * size[1] * size[2]
+                ).reshape(size)
+        counts += counts.transpose(0, 2, 1)
+        counts[:, np.arange(levels), np.arange(levels)] = sums[:, :, 0]
+        q = self._table.shape[1]
+        gram, cross = np.empty((n_groups, 1 + q + d, 1 + q + d)), np.empty((n_groups, 1 + q + d, k))
+        told, coded = np.r_[0, 1 + q : 1 + q + d], slice(1, 1 + q)  # the intercept comes first
+        gram[:, told[:, None], told], cross[:, told] = np.split(numbers, [1 + d], axis=2)
+        beside, cross[:, coded] = np.split(self._table.T @ sums, [1 + d], axis=2)
+        gram[:, coded, told], gram[:, told, coded] = beside, beside.transpose(0, 2, 1)
+        gram[:, coded, coded] = self._table.T @ counts @ self._table
         place = np.append(0, 1 + self.order)
         return gram[:, place[:, None], place], cross[:, place]
 
-    def weighted(self, weights: Floats) -> Floats:
-        """Σ w x xᵀ for each column of `weights` (n, m): shape (m, p, p)."""
-        d, q, m = self.plain.shape[1], self._starts[-1], weights.shape[1]
-        out = np.zeros((q + d, q + d, m))
-        numbers = slice(q, q + d)
-        for w in range(m):
-            out[numbers, numbers, w] = (self.plain * weights[:, w : w + 1]).T @ self.plain
-        right = np.empty((len(self), d + 1, m))
-        right[:, 0] = weights
-        np.multiply(self.plain[:, :, None], weights[:, None, :], out=right[:, 1:])
-        sums = self._sums(right.reshape(len(self), -1), np.zeros(len(self), dtype=np.int64), 1)
-        for a, (block, of_block) in enumerate(zip(self.coded, sums, strict=True)):
-            at = slice(self._starts[a], self._starts[a + 1])
-            found = of_block[0].reshape(len(block.table), d + 1, m)
-            side = np.tensordot(block.table.T, found[:, 1:], axes=1)
-            out[at, numbers], out[numbers, at] = side, side.transpose(1, 0, 2)
-            out[at, at] = np.einsum("lj,lk,lm->jkm", block.table, block.table, found[:, 0])
-            for b in range(a):
-                other = self.coded[b]
-                size = (len(block.table), len(other.table))
-                both = _grouped_sums(
-                    (block.codes * size[1] + other.codes)[:, None], weights, size[0] * size[1]
-                )
-                half = np.tensordot(block.table.T, both.reshape(*size, m), axes=1)
-                pair = np.einsum("jlm,lk->jkm", half, other.table)
-                beside = slice(self._starts[b], self._starts[b + 1])
-                out[at, beside], out[beside, at] = pair, pair.transpose(1, 0, 2)
-        return out.transpose(2, 0, 1)[:, self.order[:, None], self.order]
+    def products(self, r: Floats) -> tuple[Floats, Floats]:
+        """Σ r xᵢ xⱼ and Σ (r xᵢ xⱼ)² of each two columns: what a score test of their product asks for.
+
+        r: (n, m). Shapes (m, p, p).
+        """
+        d, m, levels = self.plain.shape[1], r.shape[1], len(self._table)
+        numbers = np.zeros((2, m, d, d))
+        sums = np.zeros((levels, d + 1, 2, m))
+        pairs = np.zeros((levels, levels, 2, m))
+        for rows, _, edges in _runs(None, len(self), 1):
+            plain, part = self.plain[rows], r[rows]
+            # Both sums at once: of x with the weight r, and of x² with r².
+            x, weights = np.stack([plain, plain**2]), np.stack([part, part**2], axis=1)
+            numbers += (x[:, None] * weights.transpose(1, 2, 0)[:, :, :, None]).transpose(
+                0, 1, 3, 2
+            ) @ x[:, None]
+            right = np.empty((edges[-1], d + 1, 2, m))
+            right[:, 0] = weights
+            np.multiply(x.transpose(1, 2, 0)[:, :, :, None], weights[:, None], out=right[:, 1:])
+            if not self.coded:
+                continue
+            places = self._places(rows)
+            sums += _grouped_sums(places, right.reshape(edges[-1], -1), levels).reshape(sums.shape)
+            flat = weights.reshape(edges[-1], -1)
+            for a, (begin, end) in enumerate(pairwise(self._levels)):
+                if not begin:
+                    continue
+                both = ((places[:, a] - begin) * begin)[:, None] + places[:, :a]
+                size = (end - begin, begin, 2, m)
+                pairs[begin:end, :begin] += _grouped_sums(both, flat, size[0] * begin).reshape(size)
+        pairs += pairs.transpose(1, 0, 2, 3)
+        pairs[np.arange(levels), np.arange(levels)] = sums[:, 0]
+        q = self._table.shape[1]
+        out, table = (
+            np.empty((2, m, q + d, q + d)),
+            np.stack([self._table, self._table**2])[:, None],
+        )
+        side = table.transpose(0, 1, 3, 2)
+        out[:, :, q:, q:] = numbers
+        out[:, :, :q, q:] = side @ sums[:, 1:].transpose(2, 3, 0, 1)
+        out[:, :, q:, :q] = out[:, :, :q, q:].transpose(0, 1, 3, 2)
+        out[:, :, :q, :q] = side @ pairs.transpose(2, 3, 0, 1) @ table
+        once, twice = out[:, :, self.order[:, None], self.order]
+        return once, twice
 
     def times(self, beta: Floats, group: Ints | None = None) -> Floats:
         """(1, x) β of each row, (n, k). beta: (1 + p, k), or (groups, 1 + p, k) with each row's group."""
-        n_groups, k = 1 if beta.ndim == 2 else len(beta), beta.shape[-1]
-        group = np.zeros(len(self), dtype=np.int64) if group is None else group
-        inner = np.empty((n_groups, self.width, k))
-        inner[:, self.order] = beta.reshape(n_groups, -1, k)[:, 1:]
+        of = beta.reshape(-1, *beta.shape[-2:])
+        n_groups, _, k = of.shape
+        slopes = np.empty((n_groups, self.width, k))
+        slopes[:, self.order] = of[:, 1:]
+        q, levels = self._table.shape[1], len(self._table)
+        told = (self._table @ slopes[:, :q]).reshape(-1, k)
         out = np.empty((len(self), k))
-        plain = inner[:, self._starts[-1] :]
-        for g, rows in _by_group(group, n_groups):
-            out[rows] = self.plain[rows] @ plain[g] + beta.reshape(n_groups, -1, k)[g, 0]
-        for a, block in enumerate(self.coded):
-            told = block.table @ inner[:, self._starts[a] : self._starts[a + 1]]
-            out += told.reshape(-1, k)[group * len(block.table) + block.codes]
+        for start in range(0, len(self), RUN):
+            here = slice(start, start + RUN)
+            plain, value = self.plain[here], out[here]
+            own = np.zeros(len(value), dtype=np.int64) if group is None else group[here]
+            for rows, first, edges in _runs(own, len(value), n_groups):
+                for g, (begin, end) in enumerate(pairwise(edges), first):
+                    part = rows if isinstance(rows, slice) else rows[begin:end]
+                    value[part] = _taken(plain, part) @ slopes[g, q:] + of[g, 0]
+            own = own * levels
+            for a, block in enumerate(self.coded):
+                value += told.take(own + self._levels[a] + block.codes[here], axis=0)
         return out
 
     @cached_property
-    def _starts(self) -> list[int]:
-        """Where each block's columns begin, and where the last one's end."""
-        return [0, *np.cumsum([c.width for c in self.coded], dtype=int).tolist()]
+    def _levels(self) -> list[int]:
+        """Where each block's codes begin among the codes of all, and where the last one's end."""
+        return [0, *np.cumsum([len(c.table) for c in self.coded], dtype=int).tolist()]
 
-    def _sums(self, right: Floats, group: Ints, n_groups: int) -> list[Floats]:
-        """Sums of `right` (n, m) by group and code: (groups, levels, m) of each block."""
-        if not self.coded:
-            return []
-        levels = [len(c.table) for c in self.coded]
-        total, starts = sum(levels), np.cumsum([0, *levels])
-        places = np.empty((len(self), len(levels)), dtype=np.int32)
-        own = group * total
-        for a, block in enumerate(self.coded):
-            np.add(own + starts[a], block.codes, out=places[:, a], casting="unsafe")
-        found = _grouped_sums(places, right, n_groups * total).reshape(n_groups, total, -1)
-        return [found[:, starts[a] : starts[a + 1]] for a in range(len(levels))]
+    @cached_property
+    def _table(self) -> Floats:
+        """(levels of all blocks, their columns): each block's table on the diagonal."""
+        return block_diag(np.zeros((0, 0)), *(c.table for c in self.coded))
+
+    def _places(self, rows: Ints | slice) -> npt.NDArray[np.int32]:
+        """(rows, blocks): each row's codes among the codes of all blocks."""
+        found = [
+            _taken(c.codes, rows) + start
+            for c, start in zip(self.coded, self._levels, strict=False)
+        ]
+        return np.stack(found, axis=1, dtype=np.int32)
+
+
+def _taken(values: npt.NDArray[Any], rows: Ints | slice) -> npt.NDArray[Any]:
+    """Some rows, one after the other in memory."""
+    return (
+        np.ascontiguousarray(values[rows]) if isinstance(rows, slice) else values.take(rows, axis=0)
+    )
 
 
 def _grouped_sums(places: npt.NDArray[np.int32], right: Floats, size: int) -> Floats:
     """(size, m): each row of `right` (n, m) added to each of its places (n, any number)."""
     n, each = places.shape
-    ends = np.arange(n + 1, dtype=np.int32) * each
+    ends = np.arange(n + 1, dtype=np.int32) * np.int32(each)
     held = (np.ones(places.size), places.ravel(), ends)
     return np.asarray(sparse.csc_matrix(held, shape=(size, n)) @ right)
 
 
-def _by_group(group: Ints, n_groups: int) -> Iterator[tuple[int, Ints | slice]]:
-    """Each group that has rows, and which they are, in order."""
-    if n_groups == 1:
-        if len(group):
-            yield 0, slice(None)
+def _runs(
+    group: Ints | None, n: int, n_groups: int
+) -> Iterator[tuple[Ints | slice, int, list[int]]]:
+    """The rows by group, some at a time, so that what is made of them stays small.
+
+    Of each run: its rows, the first row's group, and the edges in the run of that group, the next,
+    and so on to the last row's.
+    """
+    if group is None or n_groups == 1:
+        for begin in range(0, n, RUN):
+            end = min(begin + RUN, n)
+            yield slice(begin, end), 0, [0, end - begin]
         return
-    order = np.argsort(group, kind="stable")
-    edges = np.append(0, np.cumsum(np.bincount(group, minlength=n_groups)))
-    for g in np.flatnonzero(np.diff(edges)).tolist():
-        yield g, order[edges[g] : edges[g + 1]]
+    narrow = group.astype(np.uint16) if n_groups < 65_536 else group  # sorted by digits: faster
+    order = np.argsort(narrow, kind="stable")
+    ends = np.cumsum(np.bincount(group, minlength=n_groups))
+    for begin in range(0, n, RUN):
+        end = min(begin + RUN, n)
+        first, last = np.searchsorted(ends, [begin, end - 1], side="right").tolist()
+        inside = np.minimum(ends[first : last + 1], end) - begin
+        yield order[begin:end], first, [0, *inside.tolist()]

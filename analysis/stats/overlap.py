@@ -66,10 +66,11 @@ def balance(
     due = total(moved)
     off = weights - moved
     order = np.argsort(cluster, kind="stable")
+    off, moved, design = off[order], moved[order], Design.of(features).rows(order)
     starts = np.flatnonzero(np.diff(cluster[order], prepend=-1))
     groups, n = len(starts), len(moved)
     out = []
-    for j, x in enumerate(Design.of(features).columns()):
+    for j, x in enumerate(design.columns()):
         centred = x - float(np.dot(moved, x)) / due
         spread = math.sqrt(max(float(np.dot(moved, centred * centred)) / due, 0.0))
         if spread < 1e-9 or groups < 2:
@@ -77,7 +78,7 @@ def balance(
         # About the mean, so that a total weight that is off by chance is not each feature's fault.
         scores = off * centred
         value = total(scores) / n
-        sums = np.add.reduceat((scores - value)[order], starts)
+        sums = np.add.reduceat(scores - value, starts)
         variance = groups / (groups - 1.0) * total(sums * sums) / (float(n) * n)
         found = ClusteredMean(value, variance, groups - 1.0, n)
         out.append(Imbalance(j, value * n / due / spread, found.p_two_sided))

@@ -164,12 +164,12 @@ def _controls(log: Log, weights: Floats, moved: Floats) -> tuple[Control, ...]:
     off, total = weights[now] - moved[now], float(moved[now].sum())
     cluster = without_gaps(log.cluster[now])
     out = []
-    for name, column in (("failures", FAILURE), ("cost", COST)):
-        y = log.outcomes[before, column]
-        if float(y.std()) <= 1e-12:
+    y = log.outcomes[before][:, (FAILURE, COST)]
+    rest = ridge_residuals(x, y, np.full(1 + x.width, RIDGE))
+    for name, before_it, left in zip(("failures", "cost"), y.T, rest.T, strict=True):
+        if float(before_it.std()) <= 1e-12:
             continue
-        rest = ridge_residuals(x, y, np.full(1 + x.width, RIDGE))
-        found = clustered_mean(off * rest, cluster)
+        found = clustered_mean(off * left, cluster)
         scale = len(now) / total
         out.append(
             Control(

@@ -149,8 +149,8 @@ def with_products(features: Features, action: Ints, outcomes: Floats) -> Feature
     """The features, and products of two where choices or outcomes hang on both together.
 
     What a linear model of the features leaves of each frequent action's choice, and of each outcome given
-    the action, is held against every product (a score test; Rao 1948), all at once: two weighted sums of
-    cross products of the features. outcomes: (n, k). At most `MAX_PRODUCTS`, the surest first, and
+    the action, is held against every product (a score test; Rao 1948), all at once: sums over all pairs of
+    codes of the features. outcomes: (n, k). At most `MAX_PRODUCTS`, the surest first, and
     `MAX_OF_A_PAIR` of the same two columns.
     """
     step = max(-(-len(action) // MAX_ROWS), 1)
@@ -159,10 +159,10 @@ def with_products(features: Features, action: Ints, outcomes: Floats) -> Feature
     if len(x) < 10 * x.width:
         return features
     rest = _unexplained(x, indicators(a, MAX_CHOICES), y)
-    rest = rest[:, np.abs(rest).max(axis=0) >= 1e-9]
+    rest = np.ascontiguousarray(rest[:, np.abs(rest).max(axis=0) >= 1e-9])
     surest = np.zeros((x.width, x.width))
-    for score, square in zip(x.weighted(rest), x.squared().weighted(rest * rest), strict=True):
-        spread = np.sqrt(np.maximum(square, 0.0))
+    for score, square in zip(*x.products(rest), strict=True):
+        spread = np.sqrt(square)
         surest = np.maximum(
             surest, np.where(spread > 1e-9, np.abs(score) / np.maximum(spread, 1e-9), 0.0)
         )

@@ -77,9 +77,9 @@ def test_a_column_that_the_propensities_forgot_is_named() -> None:
         log, frame=log.frame[keep].reset_index(drop=True), outcomes=log.outcomes[keep],
         action=log.action[keep], cell=log.cell[keep], propensity=forgot[keep],
         certain=log.certain[keep], cluster=log.cluster[keep], fold=log.fold[keep],
-        features=dataclasses.replace(log.features, design=log.features.design.rows(keep)),
+        features=dataclasses.replace(log.features, design=log.features.design.rows(np.flatnonzero(keep))),
         model=dataclasses.replace(
-            log.model, features=log.model.features.rows(keep), fold=log.model.fold[keep]
+            log.model, features=log.model.features.rows(np.flatnonzero(keep)), fold=log.model.fold[keep]
         ),
     )  # fmt: skip
     assert "prompt_tokens is" in fault(cut)
