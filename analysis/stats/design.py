@@ -85,16 +85,19 @@ class Design:
                 place += width
             else:
                 other += width
-        numbers = np.column_stack([np.zeros((n, 0)), *plain])
-        return cls(coded, numbers, np.array(order, dtype=np.int64))
+        numbers = plain[0] if len(plain) == 1 else np.column_stack([np.zeros((n, 0)), *plain])
+        return cls(coded, np.ascontiguousarray(numbers), np.array(order, dtype=np.int64))
 
-    def with_more(self, *parts: Coded | Floats) -> Design:
+    def with_more(self, part: Coded | Floats) -> Design:
         """The same, and further columns after its own."""
-        own = Design.joined(
-            [*self.coded, self.plain, *parts], len(self)
-        )  # whose own columns come in the order of the parts
-        p = len(self.order)
-        return Design(own.coded, own.plain, np.append(own.order[:p][self.order], own.order[p:]))
+        if not isinstance(part, Coded):
+            last = self.width + np.arange(part.shape[1])
+            plain = np.column_stack([self.plain, part])
+            return Design(self.coded, plain, np.append(self.order, last))
+        q = self.width - self.plain.shape[1]
+        order = np.where(self.order < q, self.order, self.order + part.width)
+        last = q + np.arange(part.width)
+        return Design((*self.coded, part), self.plain, np.append(order, last))
 
     def __len__(self) -> int:
         return len(self.plain)

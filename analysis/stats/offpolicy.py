@@ -107,12 +107,20 @@ def tuned(
     nearer to plain DR.
     """
     plain = dr_scores(y, q_logged, q_target, weights, stays)
-    best, least = max(grid), math.inf
+    best, least, n = max(grid), math.inf, max(len(y), 1)
+    # A weight of 0 stays 0: only the other rows' scores hang on the value.
+    weighted = weights > 0
+    rows, others = np.flatnonzero(weighted), n - int(weighted.sum())
+    w, off = weights[rows], (y - q_logged)[rows]
+    centred = plain - plain.mean() if len(y) else plain
+    here, fixed = centred[rows], centred[~weighted]
     for value in sorted(grid, reverse=True):
-        scores = dr_scores(y, q_logged, q_target, change(weights, value), stays)
-        away = scores - plain
-        bias = abs(float(np.mean(away))) + float(np.std(away)) / math.sqrt(max(len(y), 1))
-        error = bias * bias + float(np.var(scores)) / max(len(y), 1)
+        away = (change(w, value) - w) * off
+        mean = float(away.sum()) / n
+        spread = math.sqrt((float(np.sum((away - mean) ** 2)) + others * mean * mean) / n)
+        bias = abs(mean) + spread / math.sqrt(n)
+        squares = float(np.sum((here + away - mean) ** 2)) + float(np.sum((fixed - mean) ** 2))
+        error = bias * bias + squares / n / n
         if error < least * (1 - 1e-9):
             best, least = value, error
     return best

@@ -47,50 +47,78 @@ class Move:
 def worst_scores(
     y: Floats, stays: Floats, moves: Sequence[Move], gamma: float, *, high: bool
 ) -> Floats:
-    """Scores (n,) whose mean is the largest (`high`) or least value under Γ = `gamma` ≥ 1.
+    """Scores (n,) whose mean is the largest (`high`) or least value under Γ = `gamma` ≥ 1."""
+    return WorstScores(y, stays, moves, high=high).at(gamma)
+
+
+class WorstScores:
+    """The same for one Γ after another: what does not hang on Γ is made once.
 
     With Γ = 1 they are doubly robust scores. For each move: A y + (1 − A) ρ + A (1 − e)/e (H − ρ),
     ρ = E[H | x, t], of cells' means and the outcome model's differences within them.
     """
-    turn = 1.0 if high else -1.0
-    out = turn * stays * y
-    for move in moves:
-        rows = np.flatnonzero(move.share > 0)
-        matched = move.matched[rows]
-        e = np.where(matched, move.propensity[rows], 1.0)
-        y_moved = turn * y[rows]
-        bound, mean = _tail_means(
-            y_moved, turn * move.q_target[rows], matched, e, move.group[rows], gamma
-        )
-        taken = y_moved + (1.0 - e) / e * (bound - mean)
-        out[rows] += move.share[rows] * np.where(matched, taken, mean)
-    return turn * out
+
+    def __init__(self, y: Floats, stays: Floats, moves: Sequence[Move], *, high: bool) -> None:
+        self.turn = 1.0 if high else -1.0
+        self.kept = self.turn * stays * y
+        self.cells = [cell for move in moves for cell in _cells(self.turn * y, move, self.turn)]
+
+    def at(self, gamma: float) -> Floats:
+        """(n,), for Γ = `gamma` ≥ 1."""
+        out = self.kept.copy()
+        for cell in self.cells:
+            out[cell.rows] += cell.scores(gamma)
+        return self.turn * out
 
 
-def _tail_means(
-    y: Floats, q: Floats, matched: Bools, e: Floats, group: Ints, gamma: float
-) -> tuple[Floats, Floats]:
-    """H (where matched) and ρ, (n,) each."""
-    at = gamma / (1.0 + gamma)
+@dataclass(frozen=True)
+class _Cell:
+    """A move's rows in one cell; small cells are one. Figures are turned so that large is bad.
+
+    rows: (r,) places among all. share, q: (r,). seen: places among `rows` of those that took the
+    target, whose outcomes are y, and odds (1 − e)/e. centre: the mean of
+    their q, weighted by the odds.
+    """
+
+    rows: Ints
+    share: Floats
+    q: Floats
+    seen: Ints
+    y: Floats
+    odds: Floats
+    centre: float
+
+    def scores(self, gamma: float) -> Floats:
+        if not self.seen.size:
+            return self.share * self.q
+        y, at = self.y, gamma / (1.0 + gamma)
+        k = float(np.quantile(y, at, method="inverted_cdf"))
+        tail = y / gamma + (1 - 1 / gamma) * (k + (1 + gamma) * np.maximum(y - k, 0.0))
+        weight = self.odds + 1e-12
+        level = float(np.dot(weight, tail) / weight.sum())
+        value = level + (self.q - self.centre) / gamma
+        value[self.seen] = y + self.odds * (tail - value[self.seen])
+        return self.share * value
+
+
+def _cells(y: Floats, move: Move, turn: float) -> list[_Cell]:
+    rows = np.flatnonzero(move.share > 0)
+    matched, group = move.matched[rows], move.group[rows]
     few = np.bincount(group[matched], minlength=int(group.max(initial=0)) + 1) < MIN_CELL
     # Small cells share one quantile and one mean.
     pool = np.where(few[group], -1, group)
     order = np.argsort(pool, kind="stable")
     edges = np.append(np.flatnonzero(np.diff(pool[order], prepend=-2)), len(order))
-    bound, mean = np.zeros(len(y)), q.copy()
+    found = []
     for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        rows = order[begin:end]
-        seen = rows[matched[rows]]
-        if not seen.size:
-            continue
-        k = float(np.quantile(y[seen], at, method="inverted_cdf"))
-        tail = y[seen] / gamma + (1 - 1 / gamma) * (k + (1 + gamma) * np.maximum(y[seen] - k, 0.0))
-        bound[seen] = tail
-        weight = (1.0 - e[seen]) / e[seen] + 1e-12
-        level = float(np.dot(weight, tail) / weight.sum())
-        centre = float(np.dot(weight, q[seen]) / weight.sum())
-        mean[rows] = level + (q[rows] - centre) / gamma
-    return bound, mean
+        here = rows[order[begin:end]]
+        seen = np.flatnonzero(move.matched[here])
+        q, e = turn * move.q_target[here], move.propensity[here[seen]]
+        odds = (1.0 - e) / e
+        weight = odds + 1e-12
+        centre = float(np.dot(weight, q[seen]) / weight.sum()) if seen.size else 0.0
+        found.append(_Cell(here, move.share[here], q, seen, y[here[seen]], odds, centre))
+    return found
 
 
 def flips_at(holds: Callable[[float], bool], most: float = MOST) -> float | None:

@@ -76,8 +76,7 @@ class CategoryFeature:
     @classmethod
     def learn(cls, name: str, values: pd.Series) -> CategoryFeature | None:
         """None where a single level is left."""
-        counts = _texts(values).value_counts()
-        often = [(str(k), int(v)) for k, v in counts.items() if v >= MIN_LEVEL_ROWS]
+        often = [(k, n) for k, n in _counts(values).items() if n >= MIN_LEVEL_ROWS]
         often.sort(key=lambda item: (-item[1], item[0]))
         levels = tuple(sorted(k for k, _ in often[:MAX_LEVELS]))
         if not levels or (len(levels) == 1 and len(values) - often[0][1] < MIN_LEVEL_ROWS):
@@ -158,6 +157,18 @@ def _logs(values: pd.Series) -> Floats:
     np.copysign(logs, numbers, out=logs)
     logs[~finite] = np.nan
     return logs
+
+
+def _counts(values: pd.Series) -> dict[str, int]:
+    """How often each text is there."""
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        return {str(k): int(n) for k, n in _texts(values).value_counts().items()}
+    codes = values.cat.codes.to_numpy()
+    words = _texts(values.cat.categories.to_series()).tolist()
+    counts: dict[str, int] = {}
+    for word, n in zip(words, np.bincount(codes[codes >= 0], minlength=len(words)), strict=True):
+        counts[str(word)] = counts.get(str(word), 0) + int(n)
+    return counts
 
 
 def as_text(value: object) -> str:

@@ -14,6 +14,7 @@ from analysis.stats.clustered_mean import (
     ClusteredMean,
     GuardedMean,
     clustered_mean,
+    total,
     without_gaps,
 )
 from analysis.stats.offpolicy import (
@@ -58,9 +59,9 @@ LOST_SHARE = 0.01
 class Estimate:
     """One estimator's means per request, for agreement; `saving` is that of the unit cost."""
 
-    unit_cost: ClusteredMean
-    failure: ClusteredMean
-    cost: ClusteredMean
+    unit_cost: float
+    failure: float
+    cost: float
     saving: ClusteredMean
 
 
@@ -217,9 +218,12 @@ class _Looks:
         )
 
     def _guarded(self, values: Floats, scale: float, harm: int, where: Bools | None) -> GuardedMean:
-        rows = np.ones(len(values), dtype=bool) if where is None else where
-        events, unit = self._events(self.tried & rows, int(rows.sum()))
-        mean = clustered_mean(values[rows], without_gaps(self.log.cluster[rows]))
+        if where is None:
+            events, unit = self._events(self.tried, len(values))
+            mean = clustered_mean(values, self.log.cluster)
+        else:
+            events, unit = self._events(self.tried & where, int(where.sum()))
+            mean = clustered_mean(values[where], without_gaps(self.log.cluster[where]))
         return GuardedMean(mean, events, scale * unit, harm)
 
     def _events(self, tried: Bools, n: int) -> tuple[int, float]:
@@ -348,9 +352,9 @@ def _estimates(log: Log, of: Scored) -> dict[str, Estimate]:
     }
     return {
         name: Estimate(
-            unit_cost=clustered_mean(phi[:, UNIT_COST], log.cluster),
-            failure=clustered_mean(phi[:, FAILURE], log.cluster),
-            cost=clustered_mean(phi[:, COST], log.cluster),
+            unit_cost=total(phi[:, UNIT_COST]) / len(y),
+            failure=total(phi[:, FAILURE]) / len(y),
+            cost=total(phi[:, COST]) / len(y),
             saving=clustered_mean(y[:, UNIT_COST] - phi[:, UNIT_COST], log.cluster),
         )
         for name, phi in scores.items()

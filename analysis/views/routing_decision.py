@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -12,9 +13,10 @@ import numpy.typing as npt
 from analysis.check import rounded
 from analysis.policy import Policy, RoutingCandidate
 from analysis.stats.clustered_mean import GuardedMean, clustered_mean
-from analysis.stats.sensitivity import Move, flips_at, worst_scores
+from analysis.stats.sensitivity import Move, WorstScores, flips_at
 from analysis.views.routing_backtest import Backtest
 from analysis.views.routing_log import FAILURE, UNIT_COST, Log
+from analysis.views.routing_plan import KEEP
 
 Floats = npt.NDArray[np.float64]
 Recommendation = Literal["adopt", "keep", "insufficient_evidence"]
@@ -184,14 +186,16 @@ def gamma_flip(log: Log, policy: Policy, candidate: RoutingCandidate, result: Ba
         result.failure_limit if candidate.max_failure_rate is None else candidate.max_failure_rate
     )
 
+    @cache
+    def worst(outcome: int, high: bool) -> WorstScores:
+        return WorstScores(y[:, outcome], stays, [m(outcome) for m in moves], high=high)
+
     def saving(gamma: float, *, high: bool) -> GuardedMean:
-        scores = worst_scores(
-            y[:, UNIT_COST], stays, [m(UNIT_COST) for m in moves], gamma, high=high
-        )
+        scores = worst(UNIT_COST, high).at(gamma)
         return _like(result.saving, y[:, UNIT_COST] - scores, log)
 
     def failures(gamma: float, *, high: bool) -> GuardedMean:
-        scores = worst_scores(y[:, FAILURE], stays, [m(FAILURE) for m in moves], gamma, high=high)
+        scores = worst(FAILURE, high).at(gamma)
         return _like(result.failure_change, scores - (y[:, FAILURE] if change else 0.0), log)
 
     def stands(gamma: float) -> bool:
@@ -220,7 +224,7 @@ class _Part:
         self.matched = log.action == target
         self.propensity = np.where(self.matched, log.chance(target), 1.0)
         self.group = log.cell
-        self.expected = log.expected(np.full(len(share), target, dtype=np.int64))
+        self.expected = log.expected(np.where(share > 0, target, KEEP))
 
     def __call__(self, outcome: int) -> Move:
         return Move(

@@ -155,8 +155,8 @@ def _words(parts: Mapping[str, Scalar | tuple[Scalar, ...]]) -> str:
 def _backtests(log: Log, found: Mapping[str, Backtest]) -> pd.DataFrame:
     rows = [
         (
-            name, estimator, finite(estimate.unit_cost.value), finite(estimate.failure.value),
-            finite(estimate.cost.value), *_ends(_savings(result)[estimator]), len(log.frame),
+            name, estimator, finite(estimate.unit_cost), finite(estimate.failure),
+            finite(estimate.cost), *_ends(_savings(result)[estimator]), len(log.frame),
         )
         for name, result in found.items()
         for estimator, estimate in result.estimates.items()

@@ -35,7 +35,7 @@ def test_columns_keep_the_order_of_the_parts() -> None:
 def test_further_columns_come_last() -> None:
     design, rng = drawn(), np.random.default_rng(3)
     numbers, codes = rng.normal(size=(300, 2)), rng.integers(0, 2, 300)
-    more = design.with_more(numbers, Coded.of(codes, np.eye(2)))
+    more = design.with_more(numbers).with_more(Coded.of(codes, np.eye(2)))
     np.testing.assert_array_equal(
         more.matrix(), np.column_stack([design.matrix(), numbers, np.eye(2)[codes]])
     )
