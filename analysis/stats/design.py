@@ -128,11 +128,16 @@ class Design:
         """Each column (n,), in order."""
         return map(self.column, range(self.width))
 
-    def matrix(self) -> Floats:
-        """(n, p): all columns as numbers."""
-        out = np.empty((len(self), self.width))
-        for j, values in enumerate(self.columns()):
-            out[:, j] = values
+    def matrix(self, columns: npt.ArrayLike | None = None) -> Floats:
+        """(n, p): columns as numbers, all of them or some. columns: indices, or which to take."""
+        places = self.order if columns is None else self.order[np.asarray(columns)]
+        out = np.empty((len(self), len(places)))
+        start = 0
+        for block in self.coded:
+            here = (places >= start) & (places < start + block.width)
+            _put(out, here, block.table[:, places[here] - start].take(block.codes, axis=0))
+            start += block.width
+        _put(out, places >= start, self.plain[:, places[places >= start] - start])
         return out
 
     # ── moments and predictions ──────────────────────────────────────────────────────────
@@ -234,8 +239,12 @@ class Design:
         n_groups, _, k = of.shape
         slopes = np.empty((n_groups, self.width, k))
         slopes[:, self.order] = of[:, 1:]
-        q, levels = self._table.shape[1], len(self._table)
-        told = (self._table @ slopes[:, :q]).reshape(-1, k)
+        q, levels = self.width - self.plain.shape[1], self._levels[-1]
+        told, place = np.empty((n_groups, levels, k)), 0
+        for block, (begin, end) in zip(self.coded, pairwise(self._levels), strict=True):
+            told[:, begin:end] = block.table @ slopes[:, place : place + block.width]
+            place += block.width
+        by_code = told.reshape(-1, k)
         out = np.empty((len(self), k))
         for start in range(0, len(self), RUN):
             here = slice(start, start + RUN)
@@ -247,7 +256,7 @@ class Design:
                     value[part] = _taken(plain, part) @ slopes[g, q:] + of[g, 0]
             own = own * levels
             for a, block in enumerate(self.coded):
-                value += told.take(own + self._levels[a] + block.codes[here], axis=0)
+                value += by_code.take(own + self._levels[a] + block.codes[here], axis=0)
         return out
 
     @cached_property
@@ -267,6 +276,13 @@ class Design:
             for c, start in zip(self.coded, self._levels, strict=False)
         ]
         return np.stack(found, axis=1, dtype=np.int32)
+
+
+def _put(out: Floats, columns: npt.NDArray[np.bool_], values: Floats) -> None:
+    """Writes columns, as one piece where they lie side by side."""
+    at = np.flatnonzero(columns)
+    whole = at.size > 0 and at[-1] - at[0] + 1 == at.size
+    out[:, slice(at[0], at[-1] + 1) if whole else at] = values
 
 
 def _taken(values: npt.NDArray[Any], rows: Ints | slice) -> npt.NDArray[Any]:

@@ -68,6 +68,7 @@ def balance(
     order = np.argsort(cluster, kind="stable")
     off, moved, design = off[order], moved[order], Design.of(features).rows(order)
     starts = np.flatnonzero(np.diff(cluster[order], prepend=-1))
+    sizes = np.diff(starts, append=len(order))
     groups, n = len(starts), len(moved)
     out = []
     for j, x in enumerate(design.columns()):
@@ -76,9 +77,9 @@ def balance(
         if spread < 1e-9 or groups < 2:
             continue
         # About the mean, so that a total weight that is off by chance is not each feature's fault.
-        scores = off * centred
-        value = total(scores) / n
-        sums = np.add.reduceat(scores - value, starts)
+        sums = np.add.reduceat(off * centred, starts)
+        value = total(sums) / n
+        sums -= value * sizes
         variance = groups / (groups - 1.0) * total(sums * sums) / (float(n) * n)
         found = ClusteredMean(value, variance, groups - 1.0, n)
         out.append(Imbalance(j, value * n / due / spread, found.p_two_sided))

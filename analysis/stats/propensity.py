@@ -64,8 +64,8 @@ def crossfit_propensity(
             chosen = int(taken[fitted].sum())
             if len(fitted) < MIN_CELL_ROWS or min(chosen, len(fitted) - chosen) < MIN_CELL_CHOICES:
                 continue
-            x = features.rows(fitted).matrix()
-            varies = np.flatnonzero(own & (x.std(axis=0) > 1e-9))
+            x = features.rows(fitted).matrix(own)
+            varies = x.std(axis=0) > 1e-9
             beta = ridge_logistic(
                 x[:, varies],
                 taken[fitted].astype(float),
@@ -75,7 +75,7 @@ def crossfit_propensity(
             )
             rows = np.flatnonzero(inside & here)
             every = np.zeros((1 + features.width, 1))
-            every[np.append(0, 1 + varies), 0] = beta
+            every[np.append(0, 1 + np.flatnonzero(own)[varies]), 0] = beta
             logit[rows] += features.rows(rows).times(every)[:, 0]
         out[inside] = 1.0 / (1.0 + np.exp(-np.clip(logit[inside], -700.0, 700.0)))
     return np.round(out, 9) + 0.0

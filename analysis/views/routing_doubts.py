@@ -149,14 +149,9 @@ def _controls(log: Log, weights: Floats, moved: Floats) -> tuple[Control, ...]:
     to expect: so a session that stays with one model does not look confounded (Lipsitch, Tchetgen
     Tchetgen & Cohen 2010 on negative controls; Robinson 1988 on partialling out).
     """
-    order = np.lexsort((log.frame["ts_us"].to_numpy(), log.frame["session"].to_numpy()))
-    session = log.frame["session"].to_numpy()[order]
-    follows = np.append(False, session[1:] == session[:-1])
-    now, before = order[follows], order[np.flatnonzero(follows) - 1]
-    # Codes of sessions mean nothing: sums run in the order of the rows.
-    place = np.argsort(now, kind="stable")
-    place = place[moved[now[place]] > 0]
-    now, before = now[place], before[place]
+    now, before = log.previous
+    here = moved[now] > 0
+    now, before = now[here], before[here]
     if len(now) < MIN_BEFORE:
         return ()
     choices = indicators(log.action[before], MAX_CHOICES)

@@ -83,6 +83,17 @@ class Log:
         """(n, 4): q̂ of the logged actions."""
         return self.expected(self.action)
 
+    @cached_property
+    def previous(self) -> tuple[Ints, Ints]:
+        """Requests that follow another one in their session, in the order of the rows; and those."""
+        session = self.frame["session"].to_numpy()
+        order = np.lexsort((self.frame["ts_us"].to_numpy(), session))
+        follows = session[order[1:]] == session[order[:-1]]
+        now, before = order[1:][follows], order[:-1][follows]
+        # Codes of sessions mean nothing.
+        place = np.argsort(now, kind="stable")
+        return now[place], before[place]
+
     def chance(self, target: int) -> Floats:
         """(n,): e(target | x). Of logged propensities it is known where the log took the target."""
         if self.propensity is not None:

@@ -30,6 +30,8 @@ def test_columns_keep_the_order_of_the_parts() -> None:
     expected = np.column_stack([numbers[:, 0], np.eye(3)[codes], numbers[:, 1]])
     np.testing.assert_array_equal(design.matrix(), expected)
     np.testing.assert_array_equal(np.column_stack(list(design.columns())), expected)
+    for some in (np.array([4, 1, 0]), np.array([3]), np.arange(5) != 2, np.zeros(5, dtype=bool)):
+        np.testing.assert_array_equal(design.matrix(some), expected[:, some])
 
 
 def test_further_columns_come_last() -> None:

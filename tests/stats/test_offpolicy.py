@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -169,3 +170,24 @@ def test_a_propensity_next_to_nothing_leaves_all_estimates_finite() -> None:
     assert w.tolist() == [2.0, 1e12, 1e12, 1.0]
     assert effective_sample_size(w, np.arange(4)) == pytest.approx(2.0)
     assert math.isfinite(clustered_mean(w, np.arange(4)).variance)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(
+    ("change", "grid"), [(shrunken_weights, DROS_GRID), (switched_weights, SWITCH_GRID)]
+)
+def test_tuning_minimises_what_its_scores_say(
+    change: Callable[[np.ndarray, float], np.ndarray], grid: tuple[float, ...], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    y, q, stays = rng.normal(size=400), rng.normal(size=400), rng.integers(0, 2, 400) / 1.0
+    w = (1 - stays) * (rng.random(400) < 0.5) * rng.pareto(1.5, 400)
+    plain = dr_scores(y, q, q, w, stays)
+
+    def error(value: float) -> float:
+        scores = dr_scores(y, q, q, change(w, value), stays)
+        away = scores - plain
+        return float((abs(away.mean()) + away.std() / math.sqrt(400)) ** 2 + scores.var() / 400)
+
+    least = min(map(error, grid))
+    assert error(tuned(change, grid, y, q, q, w, stays)) == pytest.approx(least, rel=1e-8)

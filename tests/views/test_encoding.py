@@ -105,3 +105,14 @@ def test_the_clock_reads_microseconds_and_timestamps_alike() -> None:
     want = np.column_stack([np.sin(hour), np.cos(hour), at.dt.day_of_week >= 5])
     np.testing.assert_allclose(ClockFeature().design(micros), want, atol=1e-12)
     np.testing.assert_array_equal(ClockFeature().design(at), ClockFeature().design(micros))
+
+
+@pytest.mark.parametrize("words", [["a", "b", "c"], ["3", "12", "1"], ["true", "false", "x"]])
+def test_levels_of_codes_are_those_of_texts(words: list[str]) -> None:
+    drawn = np.random.default_rng(2).choice([0, 1, 2, 3], 400, p=[0.5, 0.3, 0.15, 0.05])
+    texts = pd.Series(np.array([*words, None], dtype=object)[drawn])
+    of_codes = texts.astype(pd.CategoricalDtype(["unused", *words]))
+    for rows in (400, 100):  # of a hundred one word is too rare to be a level
+        levels = category(texts[:rows]).levels
+        assert len(levels) == (3 if rows == 400 else 2)
+        assert category(of_codes[:rows]).levels == levels
