@@ -150,7 +150,7 @@ class Design:
         y: (n, k). group: (n,) codes. Shapes (groups, 1 + p, 1 + p) and (groups, 1 + p, k).
         """
         d, k, levels = self.plain.shape[1], y.shape[1], len(self._table)
-        numbers = np.zeros((n_groups, 1 + d, 1 + d + k))
+        numbers = np.zeros((n_groups, 1 + d + k, 1 + d + k))
         sums = np.zeros((n_groups, levels, 1 + d + k))
         counts = np.zeros((n_groups, levels, levels))
         for rows, first, edges in _runs(group, len(self), n_groups):
@@ -160,7 +160,7 @@ class Design:
             right[:, 1 + d :] = _taken(y, rows)
             for g, (begin, end) in enumerate(pairwise(edges)):
                 z = right[begin:end]
-                numbers[first + g] += z[:, : 1 + d].T @ z
+                numbers[first + g] += z.T @ z
             if not self.coded:
                 continue
             places, own = self._places(rows), np.repeat(np.arange(len(edges) - 1), np.diff(edges))
@@ -181,7 +181,9 @@ class Design:
         q = self._table.shape[1]
         gram, cross = np.empty((n_groups, 1 + q + d, 1 + q + d)), np.empty((n_groups, 1 + q + d, k))
         told, coded = np.r_[0, 1 + q : 1 + q + d], slice(1, 1 + q)  # the intercept comes first
-        gram[:, told[:, None], told], cross[:, told] = np.split(numbers, [1 + d], axis=2)
+        gram[:, told[:, None], told], cross[:, told] = np.split(
+            numbers[:, : 1 + d], [1 + d], axis=2
+        )
         beside, cross[:, coded] = np.split(self._table.T @ sums, [1 + d], axis=2)
         gram[:, coded, told], gram[:, told, coded] = beside, beside.transpose(0, 2, 1)
         gram[:, coded, coded] = self._table.T @ counts @ self._table

@@ -12,7 +12,7 @@ from analysis.stats.design import Design
 
 Floats = npt.NDArray[np.float64]
 
-_BLOCK = 16_384
+_BLOCK = 4_096
 
 
 def ridge_residuals(x: Design | Floats, y: Floats, penalty: Floats) -> Floats:
@@ -57,12 +57,14 @@ def ridge_logistic(
             curve = risk * (1.0 - risk)
             gradient[0] += error.sum()
             gradient[1:] += block.T @ error
-            scaled = block * curve[:, None]
+            # A matrix by its own transpose: half the work of a product of two.
+            root = np.sqrt(curve)
+            scaled = block * root[:, None]
             hessian[0, 0] += curve.sum()
-            edge = scaled.sum(axis=0)
+            edge = root @ scaled
             hessian[0, 1:] += edge
             hessian[1:, 0] += edge
-            hessian[1:, 1:] += block.T @ scaled
+            hessian[1:, 1:] += scaled.T @ scaled
         step = np.linalg.lstsq(hessian, gradient, rcond=1e-13)[0]
         scale, previous = 1.0, loss
         while scale > 1e-6:
