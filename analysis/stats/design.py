@@ -152,7 +152,7 @@ class Design:
         d, k, levels = self.plain.shape[1], y.shape[1], len(self._table)
         numbers = np.zeros((n_groups, 1 + d + k, 1 + d + k))
         sums = np.zeros((n_groups, levels, 1 + d + k))
-        counts = np.zeros((n_groups, levels, levels))
+        counts = np.zeros((n_groups, levels, levels), dtype=np.int32)
         for rows, first, edges in _runs(group, len(self), n_groups):
             n, run = edges[-1], slice(first, first + len(edges) - 1)
             right = np.empty((n, 1 + d + k))
@@ -176,19 +176,19 @@ class Design:
                 counts[run, begin:end, :begin] += np.bincount(
                     both.ravel(), minlength=size[0] * size[1] * size[2]
                 ).reshape(size)
-        counts += counts.transpose(0, 2, 1)
-        counts[:, np.arange(levels), np.arange(levels)] = sums[:, :, 0]
-        q = self._table.shape[1]
-        gram, cross = np.empty((n_groups, 1 + q + d, 1 + q + d)), np.empty((n_groups, 1 + q + d, k))
+        q, own = self._table.shape[1], np.append(0, 1 + self.order)
         told, coded = np.r_[0, 1 + q : 1 + q + d], slice(1, 1 + q)  # the intercept comes first
-        gram[:, told[:, None], told], cross[:, told] = np.split(
-            numbers[:, : 1 + d], [1 + d], axis=2
-        )
-        beside, cross[:, coded] = np.split(self._table.T @ sums, [1 + d], axis=2)
-        gram[:, coded, told], gram[:, told, coded] = beside, beside.transpose(0, 2, 1)
-        gram[:, coded, coded] = self._table.T @ counts @ self._table
-        place = np.append(0, 1 + self.order)
-        return gram[:, place[:, None], place], cross[:, place]
+        gram, cross = np.empty((n_groups, 1 + q + d, 1 + q + d)), np.empty((n_groups, 1 + q + d, k))
+        inner, beside = np.empty(gram.shape[1:]), np.empty((1 + q + d, 1 + d + k))
+        for g in range(n_groups):
+            both = counts[g].astype(float)
+            both += both.T
+            np.fill_diagonal(both, sums[g, :, 0])
+            beside[told], beside[coded] = numbers[g, : 1 + d], self._table.T @ sums[g]
+            inner[:, told], inner[told] = beside[:, : 1 + d], beside[:, : 1 + d].T
+            inner[coded, coded] = self._table.T @ both @ self._table
+            gram[g], cross[g] = inner[own[:, None], own], beside[own, 1 + d :]
+        return gram, cross
 
     def products(self, r: Floats) -> tuple[Floats, Floats]:
         """Σ r xᵢ xⱼ and Σ (r xᵢ xⱼ)² of each two columns: what a score test of their product asks for.
