@@ -101,7 +101,7 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[TriageSection]:
 
 def _assess(given: Inputs) -> ViewResult[TriageSection]:
     telemetry, policy, costs, reader = given.telemetry, given.policy, given.costs, given.reader
-    learned = learn(reader, given.parts, policy, given.guarded.used)
+    learned = learn(reader, given.parts, given.guarded.used)
     model = None if isinstance(learned, str) else learned.model
     read = reader.queue(model, None, given.parts, telemetry.dimensions if model else ())
     if isinstance(learned, str) or model is None:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.check import rounded
-from analysis.policy import Policy
 from analysis.stats.weekday_factors import WeekdayFactors
 from analysis.telemetry.history import Parts
 from analysis.views import triage_boosted, triage_logistic
@@ -83,18 +82,13 @@ class Choice:
     tested: Contest | None
 
 
-def learn(
-    reader: Reader, parts: Parts, policy: Policy, columns: tuple[FeatureColumn, ...]
-) -> Learned | str:
+def learn(reader: Reader, parts: Parts, columns: tuple[FeatureColumn, ...]) -> Learned | str:
     """The calibrated model, or why there is none."""
-    settings = policy.triage
     if not parts.complete:
         return (
             "the model needs labelled history before the candidate window; the telemetry has "
             f"{sum(parts.n_rows):,} interactions there, on too few days"
         )
-    if not columns:
-        return f"no column of role context, action or cost is known at {settings.decide_at}"
     fit_rows, fit_bad = reader.sample(FIT, parts, columns, MAX_FIT_ROWS)
     cal_rows, cal_bad = reader.sample(CALIBRATE, parts, columns, MAX_CALIBRATE_ROWS)
     reason = _too_little(fit_bad, cal_bad)

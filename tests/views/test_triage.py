@@ -476,3 +476,17 @@ def known_past(rows: pd.DataFrame) -> pd.DataFrame:
             out[row.interaction_id]["past_user_labelled"] = len(known)
             out[row.interaction_id]["past_user_failures"] = int(known["is_failure"].sum())
     return pd.DataFrame.from_dict(out, orient="index")
+
+
+def test_of_required_columns_alone_the_past_and_the_clock_are_modelled(tmp_path: Path) -> None:
+    columns = ["interaction_id", "session_id", "user_id", "timestamp_utc", "is_failure"]
+    rows = risky()[columns]
+    # Users differ: every third fails far more often than the others.
+    rng = np.random.default_rng(7)
+    often = rows["user_id"].str[1:].astype(int) % 3 == 0
+    rows["is_failure"] = rng.random(len(rows)) < np.where(often, 0.25, 0.02)
+    section = assessed(rows, tmp_path).section
+    assert section.operating_mode is not None
+    assert "past_user_failure_rate" in section.features
+    assert section.quality.roc_auc.low is not None
+    assert section.quality.roc_auc.low > 0.55
