@@ -65,6 +65,7 @@ def sections(seen: Seen) -> list[list[str]]:
         _routing(seen),
         _drift(),
         _triage(seen),
+        _publish(),
         _gate(),
     ]
 
@@ -353,6 +354,21 @@ def _triage(seen: Seen) -> list[str]:
         f"  capacity_per_day: {capacity}",
         *comment("The most that nine days in ten may ask for.", 2),
         f"  queue_p90_guard: {whole(rounded_up(1.6 * capacity))}",
+        *comment(
+            "How long after an interaction its label is known, where the telemetry does not date it.",
+            2,
+        ),
+        f"  label_delay_hours: {whole(default.label_delay_hours)}",
+    ]
+
+
+def _publish() -> list[str]:
+    return [
+        *comment(
+            "share_safe: true hashes the ids of the review queue with the key in RELEASE_REVIEW_ID_KEY, or leaves "
+            "them out where there is none."
+        ),
+        "publish: {share_safe: false}",
     ]
 
 
