@@ -28,7 +28,7 @@ from analysis.present import spans
 from analysis.present.blocks import Body, figure, paragraph
 from analysis.present.escape import Html
 from analysis.present.formats import number, percent, plural, stated, usd
-from analysis.present.levels import apart, with_levels
+from analysis.present.levels import Level, apart, with_levels
 from analysis.present.theme import (
     BLUE,
     INK,
@@ -173,6 +173,14 @@ def _chosen(section: Body, frame: pd.DataFrame) -> tuple[float, float, str]:
     return min(100 * section["threshold"], edge), edge, name
 
 
+def _levels(capacity: float, guard: float) -> list[Level]:
+    """What a day's reviews are held against."""
+    return [
+        (capacity, f"capacity {number(capacity, 0)}", INK),
+        (guard, f"guard {number(guard, 0)}", VERMILLION),
+    ]
+
+
 def queue(section: Body, days: pd.DataFrame | None) -> tuple[Html, ...]:
     """Reviews asked for by day, against capacity and guard."""
     if days is None or days.empty:
@@ -187,16 +195,12 @@ def queue(section: Body, days: pd.DataFrame | None) -> tuple[Html, ...]:
     first, last = frame["day"].min(), frame["day"].max()
     room = (last - first) * 0.24
     colours = {"history": MUTED, "candidate": BLUE}
-    lines = [
-        (capacity, f"capacity {number(capacity, 0)}", INK),
-        (guard, f"guard {number(guard, 0)}", VERMILLION),
-    ]
     plot = ggplot(frame, aes("day", "demand"))
     for part, colour in colours.items():
         own = frame[frame["part"] == part]
         if len(own):
             plot = plot + geom_col(data=own, fill=colour, width=0.75)
-    plot = with_levels(plot, lines, last + room, top, gap=0.09)
+    plot = with_levels(plot, _levels(capacity, guard), last + room, top, gap=0.09)
     plot = (
         plot
         + scale_x_datetime(date_labels="%d %b")
@@ -279,26 +283,13 @@ def weekdays(section: Body, guard: float) -> tuple[Html, ...]:
     capacity = section["workload"]["capacity_per_day"]
     highs = frame["high"].fillna(frame["demand_p90"])
     top = max(float(highs.max()), capacity, guard)
-    heights = apart([capacity, guard], 0.09 * top)
     plot = (
         ggplot(frame, aes("place", "demand_p90"))
         + geom_linerange(aes(ymin="low", ymax="high"), color=BLUE, size=0.9)
         + geom_point(color=BLUE, size=2.6)
         + geom_point(aes(y="demand_p50"), color=MUTED, size=2.2, shape="D")
     )
-    for at, height, name, colour in zip(
-        (capacity, guard),
-        heights,
-        (f"capacity {number(capacity, 0)}", f"guard {number(guard, 0)}"),
-        (INK, VERMILLION),
-        strict=True,
-    ):
-        plot = (
-            plot
-            + geom_hline(yintercept=at, color=colour, linetype="dashed", size=0.7)
-            + annotate("text", x=len(frame) + 0.55, y=height + 0.015 * top, label=label(name),
-                       ha="left", va="bottom", size=NOTE, color=colour)
-        )  # fmt: skip
+    plot = with_levels(plot, _levels(capacity, guard), len(frame) + 2.0, top, gap=0.09)
     plot = (
         plot
         + scale_x_continuous(breaks=places, labels=names)

@@ -26,7 +26,7 @@ from analysis.views.result import ViewResult
 from analysis.views.triage_advice import levers
 from analysis.views.triage_checks import mode_check, queue_check, undecided
 from analysis.views.triage_choice import Choice, Learned, choose, learn
-from analysis.views.triage_columns import Guarded, guard
+from analysis.views.triage_columns import Guarded, feature_columns, guard
 from analysis.views.triage_control import RiskControl, risk_control
 from analysis.views.triage_curve import next_best
 from analysis.views.triage_data import PART_SHARES, Read, Reader
@@ -37,11 +37,11 @@ from analysis.views.triage_policy import (
     Queue,
     forecast,
     outcome,
+    policy_of,
     reviewed_by,
 )
 from analysis.views.triage_quality import Labelled, Quality, net_benefit_table, quality
 from analysis.views.triage_section import (
-    Mode,
     ModelCard,
     TriageSection,
     Workload,
@@ -92,7 +92,7 @@ def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[TriageSection]:
             threadpool_limits(limits=1),
             past_of(telemetry, label, delay // timedelta(microseconds=1)) as past,
         ):
-            reader = Reader(telemetry, settings.label, rule, delay, past)
+            reader = Reader(telemetry, settings.label, label.dated, rule, delay, past)
             parts = split(telemetry.engine, telemetry.windows, PART_SHARES)
             return _assess(Inputs(telemetry, policy, costs, reader, parts, guarded, notes))
     finally:
@@ -123,7 +123,9 @@ def _told(given: Inputs, learned: Learned, choice: Choice, read: Read) -> ViewRe
     factors = _factors(telemetry, telemetry.windows.candidate.end)
     ahead = _ahead(window, choice, costs, factors)
     reviewed = {
-        name: reviewed_by(window, costs, _policy_name(name, choice.mode), choice.threshold)
+        name: reviewed_by(
+            window, costs, policy_of(choice.mode) if name == "selected" else name, choice.threshold
+        )
         for name in POLICIES
     }
     rows = Labelled.of(window)
@@ -150,11 +152,11 @@ def _told(given: Inputs, learned: Learned, choice: Choice, read: Read) -> ViewRe
             learned.implausible,
         ),
         slices=by_slice.found,
-        stability=stability(learned.choosing, window, _shared(learned, read)),
+        stability=stability(learned.choosing, rows, _shared(learned, read)),
         risk_control=_risk_control(policy, learned.choosing, window, costs, reviewed["selected"], factors),
         levers=levers(
             learned.choosing, costs, choice.mode, choice.threshold, choice.tested,
-            given.guarded.left_out, settings.decide_at,
+            _at_response(given), settings.decide_at,
         ),
         reason=None,
     )  # fmt: skip
@@ -194,7 +196,7 @@ def _told(given: Inputs, learned: Learned, choice: Choice, read: Read) -> ViewRe
         },
         series={
             "triage_curve": curve,
-            "triage_reliability": triage_tables.reliability_bins(window),
+            "triage_reliability": triage_tables.reliability_bins(rows),
             "triage_days": triage_tables.daily_queue(
                 {"history": (learned.choosing, history), "candidate": (window, wanted)}, costs
             ),
@@ -204,6 +206,13 @@ def _told(given: Inputs, learned: Learned, choice: Choice, read: Read) -> ViewRe
         },
         notes=(*given.notes, *_suspicions(learned, settings.decide_at)),
     )
+
+
+def _at_response(given: Inputs) -> tuple[str, ...]:
+    """The columns that deciding at response would add."""
+    telemetry, label = given.telemetry, given.policy.triage.label
+    later = feature_columns(telemetry.contract, telemetry.columns, "response", label)
+    return tuple(c.name for c in later if c not in given.guarded.used)
 
 
 def _suspicions(learned: Learned, decide_at: str) -> tuple[str, ...]:
@@ -249,8 +258,6 @@ def _waits(
 
 
 def _ahead(window: Queue, choice: Choice, costs: Costs, factors: WeekdayFactors) -> Forecast:
-    if choice.mode == "review_none":
-        return Forecast(0.0, 0.0, 0.0, 0.0, 0.0)
     daily = window.demand(choice.threshold)
     return forecast(daily, costs.capacity_per_day, window.week(factors))
 
@@ -278,10 +285,6 @@ def _workload(
 def _wanted(queue: Queue, choice: Choice) -> Bools:
     """Rows that the mode asks to review, before capacity."""
     return np.asarray(queue.risk >= choice.threshold)
-
-
-def _policy_name(name: str, mode: Mode) -> str:
-    return mode if name == "selected" and mode != "selective" else name
 
 
 def _by_rule(window: Queue, costs: Costs) -> PolicyResult | None:

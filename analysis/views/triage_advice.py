@@ -14,14 +14,12 @@ import numpy as np
 
 from analysis.stats.calibration import roc_auc
 from analysis.stats.intervals import t_quantile
-from analysis.views.triage_columns import LeftOut
-from analysis.views.triage_policy import Costs, Queue, reviewed_by, saving
+from analysis.views.triage_policy import Costs, Mode, Queue, limits, policy_of, reviewed_by, saving
 
 MANY = 2.0
 """The capacity is tried at so many times what it is."""
 MOST_NAMED = 4
 MOST_DAYS = 3650
-T_95 = 0.95
 WITHOUT_MODEL = {
     "review_none": "reviewing nothing",
     "review_all": "reviewing all that arrives",
@@ -54,20 +52,21 @@ class Contest:
 
 
 def levers(
-    queue: Queue, costs: Costs, mode: str, threshold: float, tested: Contest | None,
-    left_out: Sequence[LeftOut], decide_at: str,
+    queue: Queue, costs: Costs, mode: Mode, threshold: float, tested: Contest | None,
+    later: Sequence[str], decide_at: str,
 ) -> tuple[Lever, ...]:  # fmt: skip
     """The levers, in a fixed order: capacity, costs, features, labels.
 
     queue: the part that chose. mode, threshold: what was chosen. tested: None where no threshold fits.
+    later: columns that deciding at response would add.
     """
     told = [_capacity(queue, costs, mode, threshold), _costs(queue, costs)]
     if mode != "selective":
-        told += [_features(queue, left_out, decide_at), _labels(queue, costs, tested)]
+        told += [_features(queue, later, decide_at), _labels(queue, costs, tested)]
     return tuple(lever for lever in told if lever is not None)
 
 
-def _capacity(queue: Queue, costs: Costs, mode: str, threshold: float) -> Lever | None:
+def _capacity(queue: Queue, costs: Costs, mode: Mode, threshold: float) -> Lever | None:
     """More reviews a day of what pays, riskiest first."""
     pays = queue.risk >= costs.break_even
     days = float(queue.coverage.sum())
@@ -78,16 +77,12 @@ def _capacity(queue: Queue, costs: Costs, mode: str, threshold: float) -> Lever 
         capacity_per_day=MANY * costs.capacity_per_day,
         guard_p90=MANY * costs.guard_p90,
     )
-    now = reviewed_by(queue, costs, mode if mode != "selective" else "selected", threshold)
+    now = reviewed_by(queue, costs, policy_of(mode), threshold)
     then = reviewed_by(queue, more, "selected", costs.break_even)
-    value, error, df = saving(queue, costs, now, then)
-    half = t_quantile(0.975, df) * error
-    figures = [round(v / days, 6) for v in (value, value - half, value + half)]
+    figures = _per_day(saving(queue, costs, now, then), days)
     return Lever(
         "capacity",
-        figures[0],
-        figures[1],
-        figures[2],
+        *figures,
         f"With room for {more.capacity_per_day:g} reviews a day in the place of "
         f"{costs.capacity_per_day:g}, the riskiest first, {_told(*figures)} "
         f"(95 % interval of the saving {_usd(figures[1])} to {_usd(figures[2])}).",
@@ -122,7 +117,7 @@ def _costs(queue: Queue, costs: Costs) -> Lever | None:
     return Lever("costs", None, None, None, f"{told}.")
 
 
-def _features(queue: Queue, left_out: Sequence[LeftOut], decide_at: str) -> Lever | None:
+def _features(queue: Queue, later: Sequence[str], decide_at: str) -> Lever | None:
     """How well what is known ranks, and what would be known if one decided later."""
     rows = queue.known
     area = roc_auc(queue.bad[rows], queue.risk[rows], queue.cluster[rows])
@@ -137,7 +132,6 @@ def _features(queue: Queue, left_out: Sequence[LeftOut], decide_at: str) -> Leve
         f"What is known at {decide_at} ranks bad interactions with an area under the ROC curve of "
         f"{area.value:.2f}{spread}, where 0.5 is chance"
     )
-    later = [c.column for c in left_out if c.reason.startswith("is known at response")]
     if later:
         named = ", ".join(later[:MOST_NAMED]) + (" and others" if len(later) > MOST_NAMED else "")
         told += f". Deciding at response would add {named}"
@@ -152,22 +146,27 @@ def _labels(queue: Queue, costs: Costs, tested: Contest | None) -> Lever | None:
         return None
     now = reviewed_by(queue, costs, tested.against, None)
     then = reviewed_by(queue, costs, "selected", tested.threshold)
-    value, error, df = saving(queue, costs, now, then)
+    saved = saving(queue, costs, now, then)
+    value, error, df = saved
     if value <= 0 or error <= 0:
         return None
     days = float(queue.coverage.sum())
-    needed = days * (t_quantile(T_95, df) * error / value) ** 2
+    needed = days * (t_quantile(0.95, df) * error / value) ** 2
     if not np.isfinite(needed) or needed > MOST_DAYS:
         return None
     return Lever(
         "labels",
-        round(value / days, 6),
-        round((value - t_quantile(0.975, df) * error) / days, 6),
-        round((value + t_quantile(0.975, df) * error) / days, 6),
+        *_per_day(saved, days),
         f"The model saved {_usd(value / days)} USD a day against {WITHOUT_MODEL[tested.against]}, "
         f"which is not sure: with {max(math.ceil(needed), math.ceil(days) + 1):,} days to choose on in "
         f"the place of {days:.0f} it would be, if it stays as it is.",
     )
+
+
+def _per_day(saved: tuple[float, float, float], days: float) -> tuple[float, float, float]:
+    """(value, low, high) of a saving, a day."""
+    value, low, high = (round(v / days, 6) for v in (saved[0], *limits(saved)))
+    return value, low, high
 
 
 def _told(saved: float, low: float, high: float) -> str:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.stats.crossfit import fold_of
+from analysis.stats.queue_simulation import DAY_US, HOUR_US
 from analysis.views.encoding import CategoryFeature
 from analysis.views.triage_columns import HOUR, WEEKDAY, FeatureColumn
 
@@ -34,6 +35,11 @@ BAGS, BAGGED_ROWS = 3, 30_000
 noisy, and their fits are cheap."""
 SCORE_DIGITS = 6
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def weekday_of(ts_us: Ints | np.int64) -> Ints:
+    """Monday 0, of µs since 1970-01-01, a Thursday."""
+    return np.asarray((ts_us // DAY_US + 3) % 7)
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class CategoryAxis:
     def codes(self, frame: pd.DataFrame) -> Ints:
         """(n,)."""
         if self.name == WEEKDAY:
-            return (frame["ts_us"].to_numpy(dtype=np.int64) // 86_400_000_000 + 3) % 7
+            return weekday_of(frame["ts_us"].to_numpy(dtype=np.int64))
         return CategoryFeature(self.name, self.levels).codes(frame[self.name])
 
 
@@ -243,6 +249,6 @@ def _kept(
 def _numbers(frame: pd.DataFrame, name: str) -> Floats:
     """(n,): nan where the value is no finite number."""
     if name == HOUR:
-        return frame["ts_us"].to_numpy(dtype=np.int64) % 86_400_000_000 / 3_600_000_000.0
+        return frame["ts_us"].to_numpy(dtype=np.int64) % DAY_US / HOUR_US
     numbers = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     return np.where(np.isfinite(numbers), numbers, np.nan)

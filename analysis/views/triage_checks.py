@@ -6,11 +6,18 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.check import Check, Comparison, Outcome, Severity, rounded
-from analysis.stats.intervals import t_quantile
 from analysis.views.triage_advice import WITHOUT_MODEL
 from analysis.views.triage_choice import Choice
-from analysis.views.triage_policy import Costs, Forecast, Queue, reviewed_by, row_costs, saving
-from analysis.views.triage_section import Mode
+from analysis.views.triage_policy import (
+    Costs,
+    Forecast,
+    Mode,
+    Queue,
+    limits,
+    reviewed_by,
+    row_costs,
+    saving,
+)
 
 _WORK = {
     "selective": "selective review",
@@ -82,9 +89,8 @@ def mode_check(
     else:
         others = {r.name: reviewed_by(window, costs, r.name, None) for r in choice.rivals}
         best = min(others, key=lambda n: (float(row_costs(window, costs, others[n]).sum()), n))
-        value, error, df = saving(window, costs, others[best], reviewed)
-        half = t_quantile(0.975, df) * error
-        low, high = value - half, value + half
+        saved = saving(window, costs, others[best], reviewed)
+        value, (low, high) = saved[0], limits(saved)
         story = (
             f"Reviewing at a risk of {100 * choice.threshold:.2f} % or more saved {value:,.0f} USD in "
             f"the window (95 % interval {low:,.0f} to {high:,.0f}) against {WITHOUT_MODEL[best]}"

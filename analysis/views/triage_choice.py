@@ -25,6 +25,7 @@ from analysis.views.triage_data import (
 from analysis.views.triage_policy import (
     Costs,
     Forecast,
+    Mode,
     Queue,
     Scores,
     Week,
@@ -37,7 +38,7 @@ from analysis.views.triage_policy import (
     saving,
 )
 from analysis.views.triage_risk import RiskModel, Tried, calibrated
-from analysis.views.triage_section import Mode, Rival
+from analysis.views.triage_section import Rival
 from analysis.views.triage_users import UserPrior
 
 Bools = npt.NDArray[np.bool_]
@@ -175,23 +176,26 @@ def choose(learned: Learned, costs: Costs, factors: WeekdayFactors) -> Choice:
     }
     rivals: tuple[Rival, ...] = ()
     tested = None
+
+    def chosen(mode: Mode, threshold: float) -> Choice:
+        ahead = forecast(learned.demand(threshold), costs.capacity_per_day, week)
+        return Choice(mode, threshold, rivals, ahead, tested)
+
     if threshold is not None:
         reviewed = reviewed_by(queue, costs, "selected", threshold)
         saved = {name: saving(queue, costs, than, reviewed) for name, than in others.items()}
         rivals = tuple(Rival(name, s[0], lower_bound(s)) for name, s in saved.items())
         tested = Contest(threshold, min(rivals, key=lambda r: (r.low, r.name)).name)
         if all(rounded(rival.low) > 0 for rival in rivals):
-            ahead = forecast(learned.demand(threshold), costs.capacity_per_day, week)
-            return Choice("selective", threshold, rivals, ahead, tested)
+            return chosen("selective", threshold)
     totals = {
         name: float(row_costs(queue, costs, others[name]).sum())
         for name in ("review_none", "review_all")
         if name in others
     }
     if volume_fits and totals["review_all"] < totals["review_none"]:
-        ahead = forecast(learned.demand(0.0), costs.capacity_per_day, week)
-        return Choice("review_all", 0.0, rivals, ahead, tested)
-    return Choice("review_none", 1.0, rivals, Forecast(0.0, 0.0, 0.0, 0.0, 0.0), tested)
+        return chosen("review_all", 0.0)
+    return chosen("review_none", 1.0)
 
 
 def rival_names(queue: Queue, *, volume_fits: bool) -> list[str]:

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.check import Interval
-from analysis.stats.intervals import t_quantile
 from analysis.stats.risk_control import control
 from analysis.stats.weekday_factors import WeekdayFactors
-from analysis.views.triage_policy import Costs, Queue, fits, forecast, row_costs, saving
+from analysis.views.triage_policy import Costs, Queue, fits, forecast, limits, row_costs, saving
 from analysis.views.triage_workload import share
 
 Floats = npt.NDArray[np.float64]
@@ -78,8 +77,8 @@ def risk_control(
     ahead = forecast(daily, costs.capacity_per_day, week)
     days = max(float(window.coverage.sum()), 1e-9)
     whole = wanted.astype(float)
-    extra, error, df = saving(window, costs, whole, reviewed)
-    half = t_quantile(0.975, df) * error
+    extra = saving(window, costs, whole, reviewed)
+    low, high = limits(extra)
     failures = window.known & window.bad
     missed = share(window, failures, ~wanted)
     return RiskControl(
@@ -90,9 +89,7 @@ def risk_control(
         reviews_per_day_p90=ahead.p90,
         fits=fits(daily, costs, week),
         cost_usd_per_day=float(row_costs(window, costs, whole).sum()) / days,
-        extra_usd_per_day=Interval.of(
-            extra / days, (extra - half) / days, (extra + half) / days, support
-        ),
+        extra_usd_per_day=Interval.of(extra[0] / days, low / days, high / days, support),
         missed_share=Interval.of(*missed, int(np.count_nonzero(failures))),
         n_failures=found.n_failures,
         n_needed=found.n_needed,

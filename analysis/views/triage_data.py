@@ -62,12 +62,14 @@ class Read:
 class Reader:
     """What the rows are read with.
 
-    rule: the policy's, where it may be used. delay: how long after an interaction its label counts as
-    known, where the telemetry does not say it. past: the rows with what was known of the past.
+    dated: whether it is known when the label became known. rule: the policy's, where it may be used.
+    delay: how long after an interaction its label counts as known, where the telemetry does not say it.
+    past: the rows with what was known of the past.
     """
 
     telemetry: Telemetry
     label: str
+    dated: bool
     rule: Bad | None
     delay: timedelta
     past: Past
@@ -76,13 +78,6 @@ class Reader:
     def label_column(self) -> str:
         """`failure` stands for is_failure: labels not known yet are null in it."""
         return "failure" if self.label == "is_failure" else self.label
-
-    @property
-    def dated_labels(self) -> bool:
-        """Whether it is known when the label became known."""
-        column = self.telemetry.contract.column(self.label)
-        outcome = column is not None and column.role == "outcome"
-        return outcome and self.telemetry.has("label_available_utc")
 
     def sample(
         self, part: int, parts: Parts, columns: Sequence[FeatureColumn], max_rows: int
@@ -179,7 +174,7 @@ class Reader:
 
     @property
     def _label_columns(self) -> list[str]:
-        return [self.label_column, *(["label_available_utc"] if self.dated_labels else [])]
+        return [self.label_column, *(["label_available_utc"] if self.dated else [])]
 
     def _labels(self, frame: pd.DataFrame, *, history: bool) -> tuple[Bools, Bools]:
         known, bad = truth(frame[self.label_column])
@@ -193,7 +188,7 @@ class Reader:
         """(n,): when each label became known, in µs: never before its interaction."""
         moment = frame["ts_us"].to_numpy(dtype=np.int64)
         assumed = moment + self.delay // timedelta(microseconds=1)
-        if not self.dated_labels:
+        if not self.dated:
             return assumed
         given = pd.to_datetime(frame["label_available_utc"]).dt.tz_localize(None)
         stamps = given.to_numpy().astype("datetime64[us]")

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ Bools = npt.NDArray[np.bool_]
 __all__ = [
     "Costs",
     "Forecast",
+    "Mode",
     "PolicyResult",
     "Queue",
     "Scores",
@@ -41,8 +43,10 @@ __all__ = [
     "choose_threshold",
     "fits",
     "forecast",
+    "limits",
     "lower_bound",
     "outcome",
+    "policy_of",
     "reviewed_by",
     "row_costs",
     "saving",
@@ -50,6 +54,8 @@ __all__ = [
     "total_error",
     "within_capacity",
 ]
+
+Mode = Literal["selective", "review_all", "review_none"]
 
 SURE = 5 / 6
 """How surely a demand must fit the guard. At 0.975 the threshold costs up to 14 % more than the best
@@ -179,6 +185,11 @@ def within_capacity(queue: Queue, costs: Costs, rows: Bools, *, by_risk: bool) -
     return out
 
 
+def policy_of(mode: Mode) -> str:
+    """The policy by which a mode reviews."""
+    return "selected" if mode == "selective" else mode
+
+
 def reviewed_by(queue: Queue, costs: Costs, name: str, threshold: float | None) -> Floats:
     """(n,): the probability with which a policy reviews each row."""
     every = np.ones(len(queue.day), dtype=bool)
@@ -260,6 +271,12 @@ def saving(
     """(USD saved, standard error, degrees of freedom) of `reviewed` against `than`, paired by row."""
     difference = row_costs(queue, costs, than) - row_costs(queue, costs, reviewed)
     return (float(difference.sum()), *total_error(queue, difference))
+
+
+def limits(saved: tuple[float, float, float]) -> tuple[float, float]:
+    """The 95 % limits of a saving."""
+    half = t_quantile(0.975, saved[2]) * saved[1]
+    return saved[0] - half, saved[0] + half
 
 
 def lower_bound(saved: tuple[float, float, float], level: float = 0.95) -> float:

@@ -37,35 +37,36 @@ def portable(
         assert isinstance(scorer, Boosted)
         terms = [_table(term) for term in scorer.terms]
         intercept = scorer.intercept
-    body = {
-        "schema": SCHEMA,
-        "release": release,
-        "label": label,
-        "decide_at": decide_at,
-        "operating_mode": mode,
-        "threshold": threshold,
-        "inputs": _inputs(scorer.names, model.prior),
-        "model": {"kind": scorer.kind, "intercept": intercept, "terms": terms},
-        "calibration": _calibration(model),
-        "digits": RISK_DIGITS,
-        "max_risk": MAX_RISK,
-    }
-    return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
+    return _text(
+        release=release,
+        label=label,
+        decide_at=decide_at,
+        operating_mode=mode,
+        threshold=threshold,
+        inputs=_inputs(scorer.names, model.prior),
+        model={"kind": scorer.kind, "intercept": intercept, "terms": terms},
+        calibration=_calibration(model),
+        digits=RISK_DIGITS,
+        max_risk=MAX_RISK,
+    )
 
 
 def unknown(*, label: str, decide_at: str, release: str, reason: str) -> str:
     """The file where there is no model: nothing can be scored, and why."""
-    body = {
-        "schema": SCHEMA,
-        "release": release,
-        "label": label,
-        "decide_at": decide_at,
-        "operating_mode": None,
-        "threshold": None,
-        "model": None,
-        "reason": reason,
-    }
-    return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
+    return _text(
+        release=release,
+        label=label,
+        decide_at=decide_at,
+        operating_mode=None,
+        threshold=None,
+        model=None,
+        reason=reason,
+    )
+
+
+def _text(**body: Any) -> str:
+    held = {"schema": SCHEMA, **body}
+    return json.dumps(held, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _inputs(names: Sequence[str], prior: UserPrior) -> list[dict[str, Any]]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from analysis.stats.queue_simulation import HOUR_US
 from analysis.views.encoding import CLOCK
-from analysis.views.triage_boosted import WEEKDAYS
+from analysis.views.triage_boosted import WEEKDAYS, weekday_of
 from analysis.views.triage_columns import HOUR, WEEKDAY
 from analysis.views.triage_risk import RISK_DIGITS, RiskModel
 from analysis.views.triage_users import LABELLED, USER_RATE
@@ -52,9 +53,9 @@ def _told(name: str, values: Mapping[str, list[object]], row: int) -> str:
     if name == CLOCK:
         return name
     if name == HOUR:
-        return f"hour {int(str(values['ts_us'][row])) // 3_600_000_000 % 24} UTC"
+        return f"hour {int(str(values['ts_us'][row])) // HOUR_US % 24} UTC"
     if name == WEEKDAY:
-        return WEEKDAYS[(int(str(values["ts_us"][row])) // 86_400_000_000 + 3) % 7].title()
+        return WEEKDAYS[int(weekday_of(np.int64(str(values["ts_us"][row]))))].title()
     value = values[name][row]
     if name == "past_session_gap_us":
         if _missing(value):

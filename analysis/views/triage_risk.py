@@ -19,6 +19,7 @@ from scipy import special
 from analysis.stats import isotonic
 from analysis.stats.calibration import platt
 from analysis.stats.isotonic import Isotonic
+from analysis.stats.queue_simulation import DAY_US
 from analysis.views.triage_users import UserPrior
 
 Floats = npt.NDArray[np.float64]
@@ -133,7 +134,7 @@ def calibrated(
 
 def halves(ts_us: Ints) -> tuple[Bools, Bools]:
     """(n,) rows of the earlier and of the later half of the days, by rows; no day is in both."""
-    day = ts_us // 86_400_000_000
+    day = ts_us // DAY_US
     days, counts = np.unique(day, return_counts=True)
     reach = np.cumsum(counts) - counts / 2.0
     cut = int(np.searchsorted(reach, len(ts_us) / 2.0))

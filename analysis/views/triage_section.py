@@ -8,14 +8,12 @@ from typing import Literal
 from analysis.views.triage_advice import Lever
 from analysis.views.triage_columns import Implausible, LeftOut
 from analysis.views.triage_control import RiskControl
-from analysis.views.triage_policy import PolicyResult
+from analysis.views.triage_policy import Mode, PolicyResult
 from analysis.views.triage_quality import Quality
 from analysis.views.triage_risk import Tried
 from analysis.views.triage_slices import SliceFinding
 from analysis.views.triage_stability import Stability
 from analysis.views.triage_workload import WeekdayWorkload
-
-Mode = Literal["selective", "review_all", "review_none"]
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,9 @@ class Stability:
     risk_p_value: float | None
 
 
-def stability(choosing: Queue, window: Queue, shared: tuple[Ints, Ints] | None = None) -> Stability:
+def stability(
+    choosing: Queue, window: Queue | Labelled, shared: tuple[Ints, Ints] | None = None
+) -> Stability:
     """Both parts by their own labelled rows. shared: cluster codes of the rows of `choosing` and of `window` that
     mean the same cluster in both; without them see above."""
     old, new = _Part.of(choosing, shared and shared[0]), _Part.of(window, shared and shared[1])

@@ -10,12 +10,13 @@ import pandas as pd
 
 from analysis.share_safe import Shown
 from analysis.stats.calibration import reliability
+from analysis.stats.queue_simulation import HOUR_US
 from analysis.telemetry.key_order import Ids
 from analysis.views import triage_slice_table
 from analysis.views.triage_curve import CURVE_COLUMNS, threshold_curve
 from analysis.views.triage_data import Reader, day_text
 from analysis.views.triage_policy import Costs, Queue
-from analysis.views.triage_quality import NET_BENEFIT_COLUMNS
+from analysis.views.triage_quality import NET_BENEFIT_COLUMNS, Labelled
 from analysis.views.triage_reasons import reasons
 from analysis.views.triage_risk import RiskModel
 from analysis.views.triage_workload import WAIT_COLUMNS
@@ -70,10 +71,9 @@ def actions(
     return out
 
 
-def reliability_bins(queue: Queue) -> pd.DataFrame:
+def reliability_bins(rows: Labelled) -> pd.DataFrame:
     """Equal-count bins of the candidate's own labelled rows: mean risk and rate, with limits."""
-    rows = queue.known & queue.own & (queue.risk >= 0)
-    bins = reliability(queue.bad[rows], queue.risk[rows], queue.cluster[rows])
+    bins = reliability(rows.y, rows.p, rows.units)
     return pd.DataFrame(
         {
             "bin": np.arange(1, len(bins.n) + 1),
@@ -105,16 +105,10 @@ def daily_queue(
 
 
 def by_hour(queue: Queue, wanted: npt.NDArray[np.bool_]) -> pd.DataFrame:
-    """Reviews that come due in each hour of a mean day, UTC, and all arrivals."""
+    """Reviews that come due in each hour of a mean day, UTC."""
     days = max(float(queue.coverage.sum()), 1e-9)
-    hour = queue.ts_us // 3_600_000_000 % 24
-    return pd.DataFrame(
-        {
-            "hour": np.arange(24),
-            "due": np.bincount(hour[wanted], minlength=24) / days,
-            "arrivals": np.bincount(hour, minlength=24) / days,
-        }
-    )
+    hour = queue.ts_us[wanted] // HOUR_US % 24
+    return pd.DataFrame({"hour": np.arange(24), "due": np.bincount(hour, minlength=24) / days})
 
 
 def empty_tables() -> dict[str, pd.DataFrame]:

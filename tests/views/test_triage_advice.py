@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 
 from analysis.views.triage_advice import WITHOUT_MODEL, Contest, Lever, _told, levers
-from analysis.views.triage_columns import LeftOut
-from analysis.views.triage_policy import Costs, Queue, reviewed_by, row_costs
+from analysis.views.triage_policy import Costs, Mode, Queue, reviewed_by, row_costs
 
 COSTS = Costs(2.0, 40.0, 10.0, 16.0)
-LATE = (
-    LeftOut("latency_ms", "is known at response, after request"),
-    LeftOut("failure_type", "is known later (outcome)"),
-)
+LATE = ("latency_ms",)
 
 
 def queue(seed: int, a_day: int = 100, days: int = 14, power: float = 1.0) -> Queue:
@@ -45,8 +41,9 @@ def told(
     assert tested is None or isinstance(tested, Contest)
     costs = more.get("costs", COSTS)
     assert isinstance(costs, Costs)
+    mode_of: Mode = mode  # type: ignore[assignment]
     found = levers(
-        given, costs, mode, threshold, tested, LATE, str(more.get("decide_at", "response"))
+        given, costs, mode_of, threshold, tested, LATE, str(more.get("decide_at", "response"))
     )
     return {lever.kind: lever for lever in found}
 

@@ -71,7 +71,7 @@ def test_the_scores_are_those_of_the_library(monkeypatch: pytest.MonkeyPatch) ->
     assert {"always", "same"}.isdisjoint(model.names)
 
 
-def test_what_is_added_is_the_score(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_added_is_the_score() -> None:
     frame, y, _ = world(4000, 2)
     model = fitted(frame, y)
     terms = model.contributions(frame)
