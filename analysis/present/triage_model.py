@@ -138,7 +138,8 @@ def tried(section: Body) -> tuple[Html, ...]:
               "chosen" if (t["kind"], t["calibration"]) == (card["kind"], card["calibration"]) else ""]
              for t in rows],
             "Fitted on the oldest part of the history; calibrated on one half of the next part and judged on the "
-            "other, both ways. The least log loss is chosen.",
+            "other, both ways. The sigmoid stays unless isotonic regression is better by more than one standard "
+            "error; then the model of least log loss is chosen.",
         ),
     )  # fmt: skip
 

@@ -2,7 +2,9 @@
 
 Both models are fitted on the oldest part of the history. The next part, which neither saw, has two halves in
 time: each is calibrated on one half, by a sigmoid and by isotonic regression, and judged on the other, both
-ways. The pair of least log loss is chosen, and its calibration is then learnt from the whole part.
+ways. A model keeps the sigmoid unless isotonic regression is better by more than one standard error, since a
+step moves whole blocks of rows across a break-even; then the model of least log loss is chosen, and its
+calibration is learnt from the whole part.
 """
 
 from __future__ import annotations
@@ -107,29 +109,28 @@ def calibrated(
     """The model of least log loss, calibrated on all of these rows, and what was tried.
 
     scorers: the simplest first, which stays where nothing is better. frame, y, ts_us: (n,) rows that no
-    fit saw, sorted by key.
+    fit saw, sorted by key. Between calibrations of one model the simpler one stays within one standard error
+    of the paired difference (Breiman et al. 1984, section 3.4.3).
     """
     frame = prior.added(frame)
     scores = [np.round(scorer.log_odds(frame), RISK_DIGITS) for scorer in scorers]
     early, late = halves(ts_us)
-    tried: list[tuple[Tried, int]] = []
+    tried: list[Tried] = []
+    best, how, least = 0, "platt", np.inf
     if all(_enough(y[half], MIN_CLASS_ROWS) for half in (early, late)):
         for index, (scorer, score) in enumerate(zip(scorers, scores, strict=True)):
+            losses: dict[str, Floats] = {}
             for name in _methods(y[early], y[late]):
                 risk = np.empty(len(y))
                 for half, other in ((early, late), (late, early)):
                     risk[half] = _learn(name, score[other], y[other]).risk(score[half])
-                loss = _log_loss(rounded_risk(risk), y)
-                tried.append((Tried(scorer.kind, name, loss), index))
-    best, how = 0, "platt"
-    if tried:
-        first = tried[0]
-        for candidate in tried[1:]:
-            if candidate[0].log_loss < first[0].log_loss - SURELY_BETTER:
-                first = candidate
-        best, how = first[1], first[0].calibration
+                losses[name] = _log_losses(rounded_risk(risk), y)
+                tried.append(Tried(scorer.kind, name, _mean(losses[name])))
+            own = "isotonic" if _surely_less(losses.get("isotonic"), losses["platt"]) else "platt"
+            if _mean(losses[own]) < least - SURELY_BETTER:
+                best, how, least = index, own, _mean(losses[own])
     calibration = _learn(how, scores[best], y)
-    return RiskModel(scorers[best], calibration, prior), tuple(t for t, _ in tried)
+    return RiskModel(scorers[best], calibration, prior), tuple(tried)
 
 
 def halves(ts_us: Ints) -> tuple[Bools, Bools]:
@@ -155,6 +156,18 @@ def _enough(y: Bools, least: int) -> bool:
     return min(int(y.sum()), int((~y).sum())) >= least
 
 
-def _log_loss(risk: Floats, y: Bools) -> float:
+def _log_losses(risk: Floats, y: Bools) -> Floats:
     told = np.clip(np.where(y, risk, 1.0 - risk), 1e-6, 1.0)
-    return round(float(-np.log(told).mean()), 12)
+    return np.asarray(-np.log(told))
+
+
+def _mean(losses: Floats) -> float:
+    return round(float(losses.mean()), 12)
+
+
+def _surely_less(losses: Floats | None, others: Floats) -> bool:
+    """Whether (n,) losses are less than others of the same rows by more than one standard error."""
+    if losses is None:
+        return False
+    gain = others - losses
+    return _mean(gain) > round(float(gain.std()) / len(gain) ** 0.5, 12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,8 @@ from analysis.views.triage_risk import (
     MAX_RISK,
     RiskModel,
     Sigmoid,
+    _mean,
+    _surely_less,
     calibrated,
     halves,
     rounded_risk,
@@ -89,12 +91,50 @@ def learned(n: int = 12_000, seed: int = 1, bend: float = 0.0) -> tuple[RiskMode
     return model, list(tried)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """A scorer whose scores are known."""
+
+    scores: np.ndarray
+    kind: Literal["logistic"] = "logistic"
+    sources: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def log_odds(self, frame: pd.DataFrame) -> np.ndarray:
+        return self.scores
+
+    def contributions(self, frame: pd.DataFrame) -> list[Any]:
+        return []
+
+
 class TestChoice:
-    def test_the_least_log_loss_is_chosen(self) -> None:
+    def test_the_least_log_loss_is_chosen_of_calibrations_that_stand(self) -> None:
         for bend in (0.0, 1.0):
             model, tried = learned(bend=bend)
-            best = min(tried, key=lambda t: t.log_loss)
-            assert (model.scorer.kind, model.calibrated_by) == (best.kind, best.calibration)
+            own = [t for t in tried if t.kind == model.scorer.kind]
+            assert model.calibrated_by in {t.calibration for t in own}
+            loss = next(t.log_loss for t in own if t.calibration == model.calibrated_by)
+            others = {t.kind: t.log_loss for t in tried if t.calibration == "platt"}
+            assert all(loss <= other for other in others.values())
+
+    def test_the_sigmoid_stays_where_isotonic_is_not_surely_better(self) -> None:
+        y = np.tile([True, False, False, False], 100)
+        even = np.full(400, 0.5)
+        hair = even - np.where(np.arange(400) % 2, 0.4, -0.399)
+        assert _mean(hair) < _mean(even)
+        assert not _surely_less(hair, even)
+        assert _surely_less(even - 0.1 - 0.1 * y, even)
+        assert not _surely_less(None, even)
+
+    def test_a_score_that_no_sigmoid_fits_takes_isotonic(self) -> None:
+        rng = np.random.default_rng(5)
+        n = 12_000
+        score = rng.normal(size=n)
+        y = rng.random(n) < np.where(score > 1.0, 0.6, 0.05)
+        frame = pd.DataFrame({"past_user_labelled": np.zeros(n), "past_user_failures": np.zeros(n)})
+        ts = np.sort(rng.integers(0, 28 * DAY, n))
+        model, _ = calibrated([_Given(score)], frame, y, ts, UserPrior(0.1, 10.0))
+        assert model.calibrated_by == "isotonic"
 
     def test_a_bend_needs_the_boosted_model(self) -> None:
         assert learned(bend=1.5)[0].scorer.kind == "boosted"
