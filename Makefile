@@ -4,6 +4,7 @@
 # make simulate false-alarm rates over many random worlds, some minutes
 # make lint     lint, format and type checks
 # make format   formats the code; make sample rewrites data/sample; make pins rewrites constraints.txt
+# make schemas  writes the JSON Schema of the artifact's current revision to analysis/schemas/
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -18,7 +19,7 @@ OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(POLICY),--policy "$(POLICY)") \
 export PYTHONDONTWRITEBYTECODE := 1
 export QUARTO_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: review test fuzz simulate lint format sample pins clean
+.PHONY: review test fuzz simulate lint format sample schemas pins clean
 
 review: $(VENV)/.review
 	@$(BIN)/python -m analysis render $(OPTIONS)
@@ -43,6 +44,9 @@ format: $(VENV)/.dev
 
 sample: $(VENV)/.review
 	$(BIN)/python -m analysis sample --scenario regressed --seed 1 --format csv.gz --out data/sample
+
+schemas: $(VENV)/.review
+	$(BIN)/python -c "from analysis import artifact; artifact.publish_schema()"
 
 pins: $(VENV)/.dev
 	{ sed -n 1p constraints.txt; $(BIN)/python -m pip freeze --disable-pip-version-check; } > constraints.new

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from analysis.errors import UsageError
-from analysis.telemetry.violations import clean
+from analysis.safe_text import figure as _figure
+from analysis.safe_text import line as _text
+from analysis.safe_text import markdown as _markdown
 
 Body = Mapping[str, Any]
 WORDS = {"ship": "SHIP", "hold": "HOLD", "block": "BLOCK"}
@@ -179,35 +180,6 @@ FORMATS: dict[str, Callable[[Body], str]] = {
     "github": as_github,
     "markdown": as_markdown,
 }
-
-
-def _text(value: str) -> str:
-    """One line of text: a newline, what XML cannot hold, and the second # of two become visible
-    escapes."""
-    return _NO_TEXT.sub(_escaped, clean(value, limit=None))
-
-
-# Newlines, which `clean` keeps, and code points that are no characters, which XML refuses. And GitHub's
-# and Azure's runners take ##[…] and ##vso[…] for a command wherever it stands in a line of a log.
-_NO_TEXT = re.compile("[\n\ufdd0-\ufdef\ufffe\uffff]|(?<=#)#")
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\u{ord(found.group()):04x}"
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
-
-
-def _markdown(value: str) -> str:
-    """Text that Markdown and HTML leave alone, and in which GitHub finds no name and no link."""
-    escaped = re.sub(
-        r"([\\`*_{}\[\]()#+!|~<>&@$:])", lambda m: f"&#{ord(m.group())};", _text(value)
-    )
-    # GitHub looks for @names, #numbers and www. again in the finished text: break them up there.
-    escaped = re.sub(r"&#(64|35);", r"&#\1;&#8203;", escaped)
-    return re.sub(r"www\.", "www&#46;&#8203;", escaped, flags=re.IGNORECASE)
 
 
 def _message(value: str) -> str:

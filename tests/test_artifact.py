@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import artifact as artifacts
+from analysis import artifact_schema
 from analysis.artifact import canonical, rounded_tree
 from analysis.check import Check
 from analysis.errors import ArtifactError, UsageError
@@ -352,6 +353,47 @@ def test_what_is_wrong_is_told_as_text_that_no_terminal_obeys(body: Body) -> Non
 
 
 # ── the schema ───────────────────────────────────────────────────────────────────────────
+
+
+def test_the_published_schema_is_what_the_models_give() -> None:
+    """Where this fails, the form has changed: `make schemas`, and a new revision once one is released."""
+    path = artifact_schema.schema_file(artifacts.REVISION)
+    assert path.read_text() == artifact_schema.schema_text(artifacts.json_schema())
+
+
+# Artifacts of these revisions are out there: what they promised does not change any more.
+FROZEN = {1: "3a6cd53692d313875c1d6fe1351c8de1e7e05168992248e06c9c1b897a8fcd73"}
+
+
+def test_every_revision_is_published_and_earlier_ones_stay_as_they_were() -> None:
+    revisions = range(1, artifacts.REVISION + 1)
+    files = sorted(path.name for path in artifact_schema.FOLDER.iterdir())
+    assert files == [f"decision-artifact-1.{revision}.json" for revision in revisions]
+    assert list(FROZEN) == list(revisions)[:-1]
+    for revision, expected in FROZEN.items():
+        raw = artifact_schema.schema_file(revision).read_bytes()
+        assert hashlib.sha256(raw).hexdigest() == expected
+
+
+def test_a_later_revision_keeps_every_key_of_an_earlier_one() -> None:
+    def keys(node: Any, path: str = "") -> set[str]:
+        if not isinstance(node, dict):
+            return set()
+        own = {f"{path}.{key}" for key in node.get("properties", {})}
+        return own.union(*(keys(held, f"{path}/{key}") for key, held in node.items()))
+
+    for revision in range(1, artifacts.REVISION):
+        older = keys(artifact_schema.published(revision))
+        assert older <= keys(artifact_schema.published(revision + 1))
+
+
+def test_an_artifact_of_a_revision_that_is_not_known_is_refused(body: Body) -> None:
+    for unknown in (0, artifacts.REVISION + 1, True, "2", 1.0, None, [2]):
+        body["revision"] = unknown
+        assert "revision: " in artifacts.verify(sealed(body))[0]
+    # Without the key it would be of revision 1, which knows no migration.
+    del body["revision"]
+    assert "'migrated_from'" in artifacts.verify(sealed(body))[0]
 
 
 def test_the_schema_is_one_and_accepts_the_artifact(body: Body) -> None:
