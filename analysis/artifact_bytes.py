@@ -121,6 +121,22 @@ def bytes_of(path: Path) -> bytes:
 def parsed(raw: bytes, path: Path) -> dict[str, Any]:
     """The JSON values in an artifact's bytes. path: what an error calls it. Raises ArtifactError."""
     try:
+        body = json_object(raw)
+    except ArtifactError as error:
+        raise ArtifactError(f"artifact {path}: {error}") from None
+    if body.get("schema") != SCHEMA:
+        raise ArtifactError(
+            f"artifact {path}: expected schema {SCHEMA!r}, found {repr(body.get('schema'))[:80]}"
+        )
+    return body
+
+
+def json_object(raw: bytes) -> dict[str, Any]:
+    """A JSON object in UTF-8, in which no key stands twice and every number is finite.
+
+    Raises ArtifactError for anything else.
+    """
+    try:
         body = json.loads(
             raw.decode("utf-8"),
             parse_constant=_refuse_constant,
@@ -128,12 +144,9 @@ def parsed(raw: bytes, path: Path) -> dict[str, Any]:
             object_pairs_hook=_distinct,
         )
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"artifact {path}: not JSON in UTF-8 ({error})") from None
-    if not isinstance(body, dict) or body.get("schema") != SCHEMA:
-        found = body.get("schema") if isinstance(body, dict) else type(body).__name__
-        raise ArtifactError(
-            f"artifact {path}: expected schema {SCHEMA!r}, found {repr(found)[:80]}"
-        )
+        raise ArtifactError(f"not JSON in UTF-8 ({error})") from None
+    if not isinstance(body, dict):
+        raise ArtifactError(f"expected an object, found {type(body).__name__}")
     return body
 
 

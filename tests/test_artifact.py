@@ -238,8 +238,8 @@ SPELLINGS: dict[str, tuple[Callable[[bytes, Body], bytes], str]] = {
     "UTF-16": (lambda raw, _: raw.decode().encode("utf-16"), "not JSON"),
     "latin-1": (lambda raw, _: raw + b"\xe9", "not JSON"),
     "text": (lambda raw, _: b"Do not ship.", "not JSON"),
-    "a list": (lambda raw, _: b"[]", "expected schema"),
-    "null": (lambda raw, _: b"null", "expected schema"),
+    "a list": (lambda raw, _: b"[]", "expected an object"),
+    "null": (lambda raw, _: b"null", "expected an object"),
     "an empty object": (lambda raw, _: b"{}", "expected schema"),
     "another schema": (
         lambda raw, b: canonical({**b, "schema": "decision-artifact/2"}),

@@ -5,7 +5,8 @@ Both engines read the same `_quarto.yml` and `report/*.qmd`, and leave the same 
     index.html               a redirect to the first page
     report/<page>.html       one a page of the `render:` list
     review.pdf               the pages that report/review.qmd includes, as one document
-    decision_artifact.json   the sidecar, byte for byte the review's
+    decision_artifact.json   the sidecar, byte for byte the review's; decision_artifact.schema.json
+    decision.intoto.json     the in-toto Statement: every other file's digest, and the decision
     tables/                  the full tables behind it
 """
 
@@ -23,7 +24,7 @@ from analysis.in_place import put_in_place, staging
 from analysis.render import embedded, quarto
 from analysis.render.project import load_project
 from analysis.render.publish import check_target
-from analysis.render.sidecar import check_review, complete_site
+from analysis.render.sidecar import attest_site, check_review, complete_site
 
 __all__ = ["Engine", "Progress", "RenderResult", "render_site"]
 
@@ -93,6 +94,7 @@ def render_site(
             report(f"embedded engine ({version})")
             embedded.render(site_project, review_dir, site, scratch, report)
         complete_site(site, review_dir, site_project.pages[0])
+        attest_site(site)
         report("checking the site")
         problems = check_site(site)
         if problems:

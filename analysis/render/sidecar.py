@@ -1,4 +1,6 @@
-"""The files beside the pages: the redirect, the artifact, its tables, and the PDF's place."""
+"""The files beside the pages: the redirect, the artifact with its schema and tables, the PDF's place, and
+the statement over all of them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from analysis.errors import RenderError
 
 ARTIFACT = "decision_artifact.json"
+SCHEMA = "decision_artifact.schema.json"
 TABLES = "tables"
 PDF = "review.pdf"
 
@@ -23,12 +26,16 @@ def check_review(review_dir: Path) -> None:
 
 
 def complete_site(site: Path, review_dir: Path, first_page: PurePosixPath) -> None:
-    """Add the sidecar, the tables, the PDF and the redirect to the pages in `site`.
+    """Add the sidecar, its schema, the tables, the PDF and the redirect to the pages in `site`.
 
     Idempotent: Quarto runs it after each full render into a folder that it keeps.
     """
+    from analysis.artifact import json_schema
+    from analysis.artifact_schema import schema_text
+
     check_review(review_dir)
     shutil.copyfile(review_dir / ARTIFACT, site / ARTIFACT)
+    (site / SCHEMA).write_text(schema_text(json_schema()), encoding="utf-8")
     shutil.rmtree(site / TABLES, ignore_errors=True)
     tables = review_dir / TABLES
     (site / TABLES).mkdir()
@@ -41,6 +48,13 @@ def complete_site(site: Path, review_dir: Path, first_page: PurePosixPath) -> No
     shutil.rmtree(site / "report" / "review_files", ignore_errors=True)
     target = html.escape(str(first_page.with_suffix(".html")), quote=True)
     (site / "index.html").write_text(_REDIRECT.format(target=target), encoding="utf-8")
+
+
+def attest_site(site: Path) -> None:
+    """Write the in-toto Statement of the site: the last step, as it digests every other file."""
+    from analysis.attestation import write_statement
+
+    write_statement(site)
 
 
 _REDIRECT = """<!DOCTYPE html>

@@ -66,7 +66,17 @@ def review_dir(tmp_path: Path) -> Path:
     """A finished review, as far as rendering reads one."""
     folder = tmp_path / "review"
     (folder / "tables").mkdir(parents=True)
-    (folder / "decision_artifact.json").write_text(json.dumps({"decision": {"outcome": "hold"}}))
+    artifact = {
+        "schema": "decision-artifact/1",
+        "release": {"id": "r42"},
+        "decision": {"outcome": "hold"},
+        "windows": {},
+        "producer": {},
+        "policy": {"sha256": "0", "settings": {}},
+        "evidence_digest": "sha256:1",
+        "digest": "sha256:2",
+    }
+    (folder / "decision_artifact.json").write_text(json.dumps(artifact))
     (folder / "tables" / "hotspots.csv").write_text("slice,value\na,1\n")
     return folder
 

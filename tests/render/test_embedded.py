@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
+from analysis.attestation import site_problems
 from analysis.errors import RenderError
 from analysis.render import render_site
 from tests.end_to_end.browser import serving
@@ -26,6 +28,8 @@ def test_one_render_makes_the_site_the_pdf_and_the_sidecar(project: Path, review
     sidecar = (site / "decision_artifact.json").read_bytes()
     assert sidecar == (review_dir / "decision_artifact.json").read_bytes()
     assert (site / "tables" / "hotspots.csv").is_file()
+    assert (site / "decision_artifact.schema.json").is_file()
+    assert site_problems(site, json.loads(sidecar)) == []
     assert "url=report/index.html" in (site / "index.html").read_text()
     assert any("page 3 of 3" in step for step in steps)
     assert not any("PDF/UA" in step for step in steps)

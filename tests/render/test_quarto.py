@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from analysis import review as reviews
+from analysis.attestation import site_problems
 from analysis.errors import RenderError
 from analysis.render import render_site
 from analysis.render.quarto import explain_absence, find
@@ -151,6 +152,7 @@ def test_after_a_full_render_the_site_is_completed_and_its_faults_stop_the_build
     assert (site / "tables" / "hotspots.csv").is_file()
     assert "report/index.html" in (site / "index.html").read_text()
     assert not (report / "review.html").exists()
+    assert site_problems(site, json.loads((site / "decision_artifact.json").read_text())) == []
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Quarto's post-render hook: completes a full render with sidecar and PDF, and checks the site.
+"""Quarto's post-render hook: completes a full render with sidecar, PDF and statement, and checks it.
 
 Quarto stays silent about broken links, missing images and unresolved references; the check is
 not. Renders of single files and previews are left alone.
@@ -20,13 +20,14 @@ def main() -> int:
         return 0
     from analysis.errors import ReviewError
     from analysis.render.project import load_project
-    from analysis.render.sidecar import complete_site
+    from analysis.render.sidecar import attest_site, complete_site
     from analysis.render.site_check import check_site
     from analysis.telemetry.violations import clean
 
     site = ROOT / os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_site")
     try:
         complete_site(site, _review_dir(), load_project(ROOT).pages[0])
+        attest_site(site)
         problems = check_site(site)
     except ReviewError as error:
         print(f"release review: {clean(str(error), limit=None)}", file=sys.stderr)
