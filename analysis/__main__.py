@@ -136,9 +136,44 @@ def parser() -> argparse.ArgumentParser:
         sub,
         "verify",
         commands.verify,
-        "check an artifact's schema and digests: 0 all agrees, 1 not",
+        "check an artifact, its site and, with --data, its whole review: 0 all agrees, 1 something differs",
+    )
+    p.add_argument(
+        "artifact",
+        type=Path,
+        metavar="ARTIFACT",
+        help="its bytes, schema and digests are checked and, where decision.intoto.json lies beside it, "
+        "every file of the site in that folder",
+    )
+    p.add_argument(
+        "--data",
+        metavar="DIR",
+        help=f"compute the review again from this directory, or engine{_ADDRESSES}, and compare: decision "
+        "and counts exactly, floats to 1e-6 relative",
+    )
+    p.add_argument(
+        "--policy",
+        type=Path,
+        metavar="F",
+        help="compare this policy file with the artifact's, and review under it (default: the settings "
+        "in the artifact)",
+    )
+    _contract(p)
+    p.add_argument(
+        "--as-of", metavar="TIME", help="review as of TIME (default: the artifact's own)"
+    )
+    _engine(p)
+    p.add_argument("--format", choices=["text", "json"], default="text")
+    _out(p, "write the report to this file instead of stdout")
+
+    p = _command(
+        sub,
+        "migrate",
+        commands.migrate,
+        "bring an artifact of an older schema revision to the current one, as what was migrated",
     )
     p.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    _out(p, "write the artifact to this file instead of stdout")
 
     p = _command(
         sub,

@@ -125,14 +125,17 @@ def request(
     memory_limit: str | None = None,
     contract: Path | None = None,
     project: Path = PROJECT,
+    loaded: LoadedPolicy | None = None,
 ) -> Request:
     """The request that a command line or a project's policy makes.
 
-    Without `data`, the policy's `data` counts, relative to the project. Raises UsageError and
-    PolicyError.
+    Without `data`, the policy's `data` counts, relative to the project. loaded: a policy that is
+    there already, in the place of a file's. Raises UsageError and PolicyError.
     """
-    path = policy if policy is not None else project / "report" / "policy.yml"
-    loaded = policies.load(path, release_id=release_id)
+    if loaded is None:
+        file = policy if policy is not None else project / "report" / "policy.yml"
+        loaded = policies.load(file, release_id=release_id)
+    path = loaded.path
     library_version(loaded.policy)  # refused before anything is read, as is a key that is none
     shown(loaded.policy)
     recorded = recorded_releases(loaded.policy, project, str(path))
@@ -263,12 +266,12 @@ def _artifact(
             **{name: result.section for name, result in results.items()},
         ),
         inputs=(*telemetry.inputs, *(i for r in telemetry.recorded for i in r.inputs)),
-        policy=artifacts.PolicyInfo(loaded.sha256, _settings(policy)),
+        policy=artifacts.PolicyInfo(loaded.sha256, shown_settings(policy)),
         producer=producer(),
     )
 
 
-def _settings(policy: Policy) -> dict[str, Any]:
+def shown_settings(policy: Policy) -> dict[str, Any]:
     """The policy as the artifact holds it: an address in it without credentials."""
     settings = policy.settings()
     if policy.data is not None and is_address(policy.data):

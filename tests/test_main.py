@@ -36,7 +36,10 @@ from analysis.review import Review
 from analysis.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["validate", "sample", "review", "render", "gate", "verify", "routes", "slos", "schema"]
+COMMANDS = [
+    *["validate", "sample", "review", "render", "gate", "verify", "migrate", "routes", "slos"],
+    "schema",
+]
 
 Capture = pytest.CaptureFixture[str]
 
@@ -100,7 +103,10 @@ OPTIONS = {
         "--engine", "--data", "--policy", "--release", "--as-of", "--out", "--threads", "--memory-limit",
     ],
     "gate": ["--format", "--explain"],
-    "verify": [],
+    "verify": [
+        "--data", "--policy", "--contract", "--as-of", "--format", "--out", "--threads", "--memory-limit",
+    ],
+    "migrate": ["--out"],
     "routes": ["--candidate", "--format", "--out"],
     "slos": ["--policy", "--out"],
     "schema": [],
@@ -125,6 +131,8 @@ WRONG_LINES = {
     "no artifact to export routes of": ["routes"],
     "no such format of routes": ["routes", "a.json", "--format", "json"],
     "two artifacts": ["verify", "a.json", "b.json"],
+    "no artifact to migrate": ["migrate"],
+    "no such format of a verification": ["verify", "a.json", "--format", "junit"],
     "no data to validate": ["validate"],
     "no place for the sample": ["sample"],
     "no schema": ["schema"],
@@ -288,13 +296,48 @@ def test_a_report_into_a_directory_or_below_a_file_is_refused(
 def test_verify_exits_0_where_all_agrees(artifact: Path, capsys: Capture) -> None:
     assert run("verify", artifact) == 0
     told = capsys.readouterr()
-    assert told.out == f"{artifact}: schema, evidence_digest and digest agree\n"
+    assert told.out.startswith(
+        f"{artifact}: all agrees\n✓ bytes, schema, evidence_digest and digest agree\n"
+    )
     assert told.err == ""
 
 
 def test_verify_takes_the_canonical_form_too(artifact: Path) -> None:
     artifact.write_bytes(artifacts.canonical(artifacts.read(artifact)))
     assert run("verify", artifact) == 0
+
+
+FIRST_REVISION = ROOT / "tests" / "revisions" / "decision-artifact-1.1.json"
+
+
+def test_an_artifact_of_an_older_revision_is_verified_gated_and_migrated(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    assert run("verify", FIRST_REVISION) == 0
+    for form in ("text", "json", "junit", "github", "markdown"):
+        assert run("gate", FIRST_REVISION, "--format", form) == 3
+    capsys.readouterr()
+    out = tmp_path / "made" / "a.json"
+    assert run("migrate", FIRST_REVISION, "--out", out) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == f"brought from revision 1 to {artifacts.REVISION}\n"
+    assert run("verify", out) == 0
+    assert run("gate", out) == 3
+    assert [p.name for p in out.parent.iterdir()] == ["a.json"]
+    before = out.read_bytes()
+    capsys.readouterr()
+    assert run("migrate", out) == 0
+    told = capsys.readouterr()
+    assert told.out.encode() == before + b"\n"
+    assert "nothing was changed" in told.err
+
+
+def test_options_of_a_review_that_is_not_computed_again_are_refused(
+    artifact: Path, capsys: Capture
+) -> None:
+    assert run("verify", artifact, "--as-of", "2026-11-16") == 2
+    assert "--as-of: for a review that is computed again, with --data" in capsys.readouterr().err
 
 
 TAMPERED: dict[str, Callable[[bytes], bytes]] = {
@@ -320,13 +363,14 @@ def test_a_tampered_artifact_does_not_verify_and_is_refused_by_gate_and_routes(
         told = capsys.readouterr()
         assert told.out == ""
         assert str(artifact) in told.err
-    assert run("routes", artifact) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert str(artifact) in told.err
+    for command in ("routes", "migrate"):
+        assert run(command, artifact) == 1
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert str(artifact) in told.err
 
 
-@pytest.mark.parametrize("command", ["gate", "verify", "routes"])
+@pytest.mark.parametrize("command", ["gate", "verify", "migrate", "routes"])
 def test_an_artifact_that_is_not_there_exits_2(
     command: str, tmp_path: Path, capsys: Capture
 ) -> None:

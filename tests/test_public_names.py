@@ -139,7 +139,7 @@ RANKS = [
         "safe_text",
     },
     {"review"},
-    {"verification", "verification_report"},
+    {"agreement", "verification", "verification_report"},
     {"ledger"},
     {"present"},
     {"render"},

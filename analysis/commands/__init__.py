@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from analysis.commands.artifacts import gate, routes, verify
+from analysis.commands.artifacts import gate, migrate, routes, verify
 from analysis.commands.objectives import slos
 from analysis.commands.reviewing import render, review
 from analysis.commands.sampling import sample
 from analysis.commands.schemas import schema
 from analysis.commands.validating import validate
 
-__all__ = ["gate", "render", "review", "routes", "sample", "schema", "slos", "validate", "verify"]
+__all__ = [
+    "gate",
+    "migrate",
+    "render",
+    "review",
+    "routes",
+    "sample",
+    "schema",
+    "slos",
+    "validate",
+    "verify",
+]

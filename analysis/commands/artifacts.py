@@ -1,4 +1,4 @@
-"""`gate`, `verify` and `routes`: what is done with an artifact that is there."""
+"""`gate`, `verify`, `migrate` and `routes`: what is done with an artifact that is there."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.commands.output import emit, show
-from analysis.errors import ArtifactError, UsageError
+from analysis.commands.output import emit, say, show
+from analysis.errors import UsageError
 
 
 def gate(a: Namespace) -> int:
@@ -27,11 +27,52 @@ def gate(a: Namespace) -> int:
 
 def verify(a: Namespace) -> int:
     """0 all agrees, 1 something differs."""
-    from analysis import artifact as artifacts
+    from analysis.commands.given import moment, size
+    from analysis.progress import progress
+    from analysis.verification import Inputs
+    from analysis.verification import verify as verified
+    from analysis.verification_report import as_json, as_text
 
-    problems = artifacts.verify_file(a.artifact)
-    show("\n".join(problems) or f"{a.artifact}: schema, evidence_digest and digest agree")
-    return 1 if problems else 0
+    options = {"--contract": a.contract, "--as-of": a.as_of}
+    lost = [name for name, given in options.items() if given is not None]
+    if a.data is None and lost:
+        raise UsageError(f"{' and '.join(lost)}: for a review that is computed again, with --data")
+    inputs = Inputs(
+        data=a.data,
+        policy=a.policy,
+        contract=a.contract,
+        as_of=moment(a.as_of),
+        threads=a.threads,
+        memory_limit=size(a.memory_limit),
+    )
+    with progress(quiet=a.quiet or a.data is None) as told:
+        found = verified(a.artifact, inputs, told)
+    emit((as_json if a.format == "json" else as_text)(found, str(a.artifact)), a.out)
+    return 0 if found.agrees else 1
+
+
+def migrate(a: Namespace) -> int:
+    """The artifact at the current revision of its schema, to stdout or `--out`."""
+    from analysis import artifact as artifacts
+    from analysis.migration import migrated
+
+    body = _verified(a.artifact, as_it_is=True)
+    made = migrated(body)
+    if a.out is None:
+        show(artifacts.file_bytes(made).decode("utf-8"))
+    else:
+        try:
+            artifacts.write(made, a.out)
+        except OSError as error:
+            raise UsageError(f"--out {a.out}: {error.strerror}") from None
+    before, now = artifacts.revision_of(body), artifacts.REVISION
+    say(
+        a,
+        f"revision {now} already: nothing was changed"
+        if before == now
+        else f"brought from revision {before} to {now}",
+    )
+    return 0
 
 
 def routes(a: Namespace) -> int:
@@ -78,12 +119,14 @@ def _listed(candidates: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _verified(path: Path) -> dict[str, Any]:
-    """The artifact's JSON values. Raises ArtifactError where they do not agree with their digests."""
+def _verified(path: Path, *, as_it_is: bool = False) -> dict[str, Any]:
+    """The artifact's JSON values, of an older revision with every key of today unless `as_it_is`.
+
+    Raises ArtifactError where they do not agree with their schema and digests.
+    """
     from analysis import artifact as artifacts
+    from analysis.migration import readable, refuse_unverified
 
     body = artifacts.read(path)
-    problems = artifacts.verify(body)
-    if problems:
-        raise ArtifactError(f"artifact {path} does not verify:\n  " + "\n  ".join(problems))
-    return body
+    refuse_unverified(body, f"artifact {path}")
+    return body if as_it_is else readable(body)
