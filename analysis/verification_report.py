@@ -36,18 +36,16 @@ def _part_lines(part: Part) -> list[str]:
     count = len(part.problems) + part.n_differences
     lines = [f"✗ {part.name}: {count:,} {'difference' if count == 1 else 'differences'}"]
     lines += [f"    {line(text)}" for text in told]
-    lines += [f"    {_words(one)}" for one in part.differences]
+    other = "the file says" if part.name == "policy" else "computed again"
+    lines += [f"    {_words(one, other)}" for one in part.differences]
     rest = part.n_differences - len(part.differences)
     return lines if not rest else [*lines, f"    and {rest:,} more values"]
 
 
-def _words(one: Difference) -> str:
-    path = line(one.path)
-    if one.only == "said":
-        return f"{path}: the artifact says {_value(one.said)}, computed again there is none"
-    if one.only == "found":
-        return f"{path}: the artifact says nothing, computed again {_value(one.found)}"
-    return f"{path}: the artifact says {_value(one.said)}, computed again {_value(one.found)}"
+def _words(one: Difference, other: str) -> str:
+    said = "nothing" if one.only == "found" else _value(one.said)
+    found = "nothing" if one.only == "said" else _value(one.found)
+    return f"{line(one.path)}: the artifact says {said}, {other} {found}"
 
 
 def _value(value: Any) -> str:
