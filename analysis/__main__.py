@@ -168,6 +168,17 @@ def parser() -> argparse.ArgumentParser:
 
     p = _command(
         sub,
+        "diff",
+        commands.diff,
+        "what changed from one artifact to another, in words, and whether it is beyond noise",
+    )
+    p.add_argument("before", type=Path, metavar="A", help="the artifact before")
+    p.add_argument("after", type=Path, metavar="B", help="the artifact after")
+    p.add_argument("--format", choices=["text", "markdown", "json"], default="text")
+    _out(p, "write the comparison to this file instead of stdout")
+
+    p = _command(
+        sub,
         "migrate",
         commands.migrate,
         "bring an artifact of an older schema revision to the current one, as what was migrated",

@@ -35,11 +35,11 @@ def _part_lines(part: Part) -> list[str]:
     told = [text for problem in part.problems for text in problem.split("\n")]
     count = len(part.problems) + part.n_differences
     lines = [f"✗ {part.name}: {count:,} {'difference' if count == 1 else 'differences'}"]
-    lines += [f"    {line(text)}" for text in told]
+    lines += [f"    - {line(text)}" for text in told]
     other = "the file says" if part.name == "policy" else "computed again"
-    lines += [f"    {_words(one, other)}" for one in part.differences]
+    lines += [f"    - {_words(one, other)}" for one in part.differences]
     rest = part.n_differences - len(part.differences)
-    return lines if not rest else [*lines, f"    and {rest:,} more values"]
+    return lines if not rest else [*lines, f"    - and {rest:,} more values"]
 
 
 def _words(one: Difference, other: str) -> str:

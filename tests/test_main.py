@@ -37,8 +37,8 @@ from analysis.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = [
-    *["validate", "sample", "review", "render", "gate", "verify", "migrate", "routes", "slos"],
-    "schema",
+    *["validate", "sample", "review", "render", "gate", "verify", "diff", "migrate"],
+    *["routes", "slos", "schema"],
 ]
 
 Capture = pytest.CaptureFixture[str]
@@ -107,6 +107,7 @@ OPTIONS = {
         "--data", "--policy", "--contract", "--as-of", "--format", "--out", "--threads", "--memory-limit",
     ],
     "migrate": ["--out"],
+    "diff": ["--format", "--out"],
     "routes": ["--candidate", "--format", "--out"],
     "slos": ["--policy", "--out"],
     "schema": [],
@@ -132,6 +133,8 @@ WRONG_LINES = {
     "no such format of routes": ["routes", "a.json", "--format", "json"],
     "two artifacts": ["verify", "a.json", "b.json"],
     "no artifact to migrate": ["migrate"],
+    "one artifact to compare": ["diff", "a.json"],
+    "no such format of a comparison": ["diff", "a.json", "b.json", "--format", "html"],
     "no such format of a verification": ["verify", "a.json", "--format", "junit"],
     "no data to validate": ["validate"],
     "no place for the sample": ["sample"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.commands.artifacts import gate, migrate, routes, verify
+from analysis.commands.comparing import diff
 from analysis.commands.objectives import slos
 from analysis.commands.reviewing import render, review
 from analysis.commands.sampling import sample
@@ -10,6 +11,7 @@ from analysis.commands.schemas import schema
 from analysis.commands.validating import validate
 
 __all__ = [
+    "diff",
     "gate",
     "migrate",
     "render",

@@ -17,7 +17,7 @@ def gate(a: Namespace) -> int:
     from analysis.gate import EXIT_CODES
 
     # Exit 1 means *block* here, which is what an artifact that nobody vouches for deserves.
-    body = _verified(a.artifact)
+    body = verified(a.artifact)
     if a.explain is not None:
         emit(gate_report.explain(body, a.explain), a.out)
     else:
@@ -30,7 +30,7 @@ def verify(a: Namespace) -> int:
     from analysis.commands.given import moment, size
     from analysis.progress import progress
     from analysis.verification import Inputs
-    from analysis.verification import verify as verified
+    from analysis.verification import verify as run
     from analysis.verification_report import as_json, as_text
 
     options = {"--contract": a.contract, "--as-of": a.as_of}
@@ -46,7 +46,7 @@ def verify(a: Namespace) -> int:
         memory_limit=size(a.memory_limit),
     )
     with progress(quiet=a.quiet or a.data is None) as told:
-        found = verified(a.artifact, inputs, told)
+        found = run(a.artifact, inputs, told)
     emit((as_json if a.format == "json" else as_text)(found, str(a.artifact)), a.out)
     return 0 if found.agrees else 1
 
@@ -56,7 +56,7 @@ def migrate(a: Namespace) -> int:
     from analysis import artifact as artifacts
     from analysis.migration import migrated
 
-    body = _verified(a.artifact, as_it_is=True)
+    body = verified(a.artifact, as_it_is=True)
     made = migrated(body)
     if a.out is None:
         show(artifacts.file_bytes(made).decode("utf-8"))
@@ -79,7 +79,7 @@ def routes(a: Namespace) -> int:
     """The rules of routing candidates for a router: of one by its name, or of those that are adopted."""
     from analysis import routes as forms
 
-    body = _verified(a.artifact)
+    body = verified(a.artifact)
     chosen = _chosen(body["views"]["routing"]["candidates"], a.candidate)
     if a.format == "yaml":
         text = "\n\n".join(forms.as_yaml(candidate, body) for candidate in chosen)
@@ -119,7 +119,7 @@ def _listed(candidates: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _verified(path: Path, *, as_it_is: bool = False) -> dict[str, Any]:
+def verified(path: Path, *, as_it_is: bool = False) -> dict[str, Any]:
     """The artifact's JSON values, of an older revision with every key of today unless `as_it_is`.
 
     Raises ArtifactError where they do not agree with their schema and digests.
