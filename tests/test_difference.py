@@ -188,6 +188,7 @@ def test_drift_routing_windows_and_inputs_that_changed_are_told(before: Body, af
     features = before["views"]["drift"]["features"]
     features[0].update(severity="none")
     route = before["views"]["routing"]["candidates"][0]
+    route.update(recommendation="insufficient_evidence")
     found = changed(before, after, change)
     assert [(d.name, d.after) for d in found.drift] == [
         (features[0]["feature"], "high"),
