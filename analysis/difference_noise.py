@@ -36,7 +36,7 @@ _LOG: frozenset[Unit] = frozenset({"usd", "ms"})
 class Figure:
     """One figure of one artifact. check: the id of the check on it; definition: what must be the same
     for two of them to mean the same; days: by what the days between windows multiply its half-widths,
-    None where that is not known."""
+    None where that is not known; twin: the figure that it is a multiple of, which it is judged with."""
 
     name: str
     unit: Unit
@@ -46,6 +46,7 @@ class Figure:
     high: float | None
     definition: Any
     days: float | None
+    twin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,21 @@ def figure_changes(before: Body, after: Body) -> tuple[FigureChange, ...]:
         _compared(name, old.get(name), new.get(name), overlap)
         for name in [*new, *(name for name in old if name not in new)]
     ]
-    return judged(made)
+    twins = {name: one.twin for name, one in new.items() if one.twin is not None}
+    alone = judged([one for one in made if one.name not in twins])
+    verdicts = {one.name: one for one in alone}
+    return tuple(
+        _like(one, verdicts[twins[one.name]]) if one.name in twins else verdicts[one.name]
+        for one in made
+    )
+
+
+def _like(change: FigureChange, twin: FigureChange) -> FigureChange:
+    """A multiple of another figure with that one's verdict: one question is asked once."""
+    if change.p_value is None:
+        return change
+    judged_with = ("p_value", "p_adjusted", "verdict", "reason")
+    return replace(change, **{name: getattr(twin, name) for name in judged_with})
 
 
 def judged(changes: Sequence[FigureChange]) -> tuple[FigureChange, ...]:
@@ -135,11 +150,13 @@ def figures(body: Body) -> dict[str, Figure]:
         name = slo["name"]
         own = slos.get(name) or {}
         definition = {key: own.get(key) for key in ("bad", "target")}
-        found.append(
-            _figure(
-                f"burn_rate.{name}", "burn", f"budget.{name}", slo["burn_rate"], definition, widest
-            )
+        twin = "failure_rate" if own.get("bad") == "is_failure" else None
+        if name == "latency":
+            twin = "latency_breach_rate"
+        burn = _figure(
+            f"burn_rate.{name}", "burn", f"budget.{name}", slo["burn_rate"], definition, widest
         )
+        found.append(replace(burn, twin=twin if twin in health["candidate"] else None))
     found.append(
         _figure(
             "usd_per_day", "usd_per_day", "budget.spend", budget["spend"]["usd_per_day"], None, 1.0

@@ -190,10 +190,12 @@ def _figures(found: Comparison, w: _Writer) -> list[str]:
         return []
     order = list(_VERDICTS)
     moved.sort(key=lambda f: order.index(f.verdict))
-    title = f"Headline figures ({100 * ERROR_RATE:g} % over all of them together)"
+    title = f"Headline figures (p after Holm: {100 * ERROR_RATE:g} % over all of them together)"
     rows = [["figure", "before", "after", "change", "95 % interval", ""]]
     for f in moved:
         why = "" if f.reason is None or f.reason == found.dependent else f": {w.text(f.reason)}"
+        if f.p_adjusted is not None:
+            why = f" (p = {f.p_adjusted:.2g})"
         rows.append(
             [
                 _label(f, w),

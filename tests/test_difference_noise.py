@@ -122,11 +122,21 @@ def test_all_figures_together_are_held_to_one_error_rate() -> None:
     changes = figure_changes(made(), after)
     judged = [one for one in changes if one.p_value is not None]
     smallest = min(judged, key=lambda one: one.p_value or 0)
+    # The burn rate asks what the failure rate asks, and is no question more.
     assert len(judged) == 4
     assert smallest.p_value is not None
     assert smallest.p_value < ERROR_RATE
-    assert smallest.p_adjusted == pytest.approx(4 * smallest.p_value)
+    assert smallest.p_adjusted == pytest.approx(3 * smallest.p_value)
     assert {one.verdict for one in judged} == {"within_noise"}
+
+
+def test_a_burn_rate_of_the_same_events_is_judged_with_their_rate() -> None:
+    found = named(made(), made(SECOND, rate=interval(0.08, 0.01)))
+    burn, rate = found["burn_rate.availability"], found["failure_rate"]
+    assert (burn.p_value, burn.p_adjusted, burn.verdict) == (
+        *(rate.p_value, rate.p_adjusted, rate.verdict),
+    )
+    assert burn.change == pytest.approx(0.03 / 0.05)
 
 
 # ── nothing is claimed ───────────────────────────────────────────────────────────────────
