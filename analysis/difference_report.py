@@ -68,7 +68,10 @@ def _lines(found: Comparison, w: _Writer) -> list[str]:
         ("What decides, and turned", [_check(c, w) for c in found.deciding]),
         ("Policy settings that differ", [_setting(s, w) for s in found.settings]),
         ("Other checks that turned", [_check(c, w) for c in found.checks if not c.decides]),
-        ("Hotspots", [_hotspot(h, w) for h in found.hotspots]),
+        (
+            "Hotspots",
+            [_hotspot(h, w) for h in found.hotspots if h.state != "common" or h.before != h.after],
+        ),
         ("Drift severities that moved", [_word(d, w, "none") for d in found.drift]),
         (
             "Routing recommendations that changed",
