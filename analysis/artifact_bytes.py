@@ -6,11 +6,11 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis import leftovers
 from analysis.errors import ArtifactError, UsageError
 
 SCHEMA = "decision-artifact/1"
@@ -89,17 +89,15 @@ def file_bytes(body: Mapping[str, Any]) -> bytes:
 
 
 def write(body: Mapping[str, Any], path: Path) -> None:
-    """Writes the file whole or not at all."""
+    """Writes the file whole or not at all; what a run that was killed left of one is removed."""
+    raw = file_bytes(body)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".artifact-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(file_bytes(body))
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    prefix = f".{path.name}.building-"
+    leftovers.clean(path.parent, prefix)
+    with leftovers.later(path.parent, prefix) as new:
+        new.write_bytes(raw)
+        os.chmod(new, 0o644)
+        os.replace(new, path)
 
 
 def read(path: Path) -> dict[str, Any]:

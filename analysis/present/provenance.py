@@ -154,9 +154,19 @@ def _plain(value: object) -> str:
 
 def _actions(body: Body) -> tuple[Html, ...]:
     commands = (
-        ("Check schema and digests:", "python -m analysis verify decision_artifact.json"),
+        (
+            "Check schema, digests and every file of this site:",
+            "python -m analysis verify decision_artifact.json",
+        ),
+        (
+            "Compute it again from its inputs, and compare every value:",
+            "python -m analysis verify decision_artifact.json --data DIR",
+        ),
+        (
+            "What changed since another release:",
+            "python -m analysis diff OTHER.json decision_artifact.json",
+        ),
         ("The decision as an exit code:", "python -m analysis gate decision_artifact.json"),
-        ("Compute it again, and compare the digests:", "python -m analysis review --out DIR"),
     )
     lines = [say("{what} <code>{how}</code>", what=what, how=how) for what, how in commands]
     return (

@@ -173,7 +173,11 @@ def test_nothing_that_is_written_holds_credentials(
         assert f"{OWNER}:".encode() not in held, path
     body = json.loads((out / "decision_artifact.json").read_text())
     assert body["policy"]["settings"]["data"] == address(given).shown
-    assert main(["verify", str(out / "decision_artifact.json")]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(out / "decision_artifact.json"), "--data", given]) == 0
+    told = capsys.readouterr()
+    assert "computed again, the review gives the same decision" in told.out
+    assert PASSWORD not in told.out + told.err
     files = FIRST.review(places.parquet(), tmp_path)
     assert body["evidence_digest"] == files["evidence_digest"]
 
