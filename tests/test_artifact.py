@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,15 @@ def test_a_failed_write_leaves_the_previous_file_and_nothing_else(
     with pytest.raises(ValueError, match="JSON"):
         artifacts.write({**body, "digest": float("nan")}, path)
     assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["decision_artifact.json"]
+
+
+def test_what_a_run_that_was_killed_left_of_a_file_is_removed(body: Body, tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    half = tmp_path / f".decision_artifact.json.building-{dead.pid}-0123abcd"
+    half.write_text('{"half')
+    artifacts.write(body, tmp_path / "decision_artifact.json")
     assert [p.name for p in tmp_path.iterdir()] == ["decision_artifact.json"]
 
 

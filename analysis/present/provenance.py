@@ -34,6 +34,12 @@ _SAID = {
     "triage_policy.json": "the policy of review, for a service to apply",
 }
 
+_BESIDE = {
+    "decision_artifact.schema.json": "the form of the artifact, as JSON Schema",
+    "decision.intoto.json": "an in-toto Statement, to be signed: every file of this site by its digest, and the "
+    "decision",
+}
+
 
 def parts(review: Review) -> Parts:
     """The artifact page."""
@@ -95,9 +101,12 @@ def _producer(body: Body) -> Html:
 
 def _files(body: Body) -> Html:
     return table(
-        "The full tables",
+        "The files beside the artifact",
         [text("File"), text("Holds")],
-        [[link(f"../tables/{name}", name), _SAID[name]] for name in (*TABLES, *FILES)],
+        [
+            *([link(f"../{name}", name), said] for name, said in _BESIDE.items()),
+            *([link(f"../tables/{name}", name), _SAID[name]] for name in (*TABLES, *FILES)),
+        ],
         "CSV, UTF-8, safe to open in a spreadsheet; what ends in .json is for programs.",
     )
 

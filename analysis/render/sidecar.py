@@ -30,12 +30,13 @@ def complete_site(site: Path, review_dir: Path, first_page: PurePosixPath) -> No
 
     Idempotent: Quarto runs it after each full render into a folder that it keeps.
     """
-    from analysis.artifact import json_schema
+    from analysis import artifact as artifacts
     from analysis.artifact_schema import schema_text
 
     check_review(review_dir)
+    schema = artifacts.schema_of(artifacts.read(review_dir / ARTIFACT))
     shutil.copyfile(review_dir / ARTIFACT, site / ARTIFACT)
-    (site / SCHEMA).write_text(schema_text(json_schema()), encoding="utf-8")
+    (site / SCHEMA).write_text(schema_text(schema), encoding="utf-8")
     shutil.rmtree(site / TABLES, ignore_errors=True)
     tables = review_dir / TABLES
     (site / TABLES).mkdir()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from pypdf import PdfReader
@@ -18,6 +20,7 @@ from analysis.render.site_check import check_site
 from analysis.review import PROJECT
 from analysis.sample import generate, write
 from analysis.sample.hostile import ANSI, SCRIPT_REPAIR, SCRIPT_SCENARIO, SHORTCODE
+from analysis.verification import verify
 
 HOME = os.environ.get("HOME", "/root")
 PAGES = [
@@ -48,6 +51,20 @@ def rendered(data: Path, folder: Path, policy: Path | None = None) -> Path:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     return rendered(write(generate("tiny", None, 1), folder / "data", "csv"), folder)
+
+
+def test_the_site_verifies_with_every_file_and_carries_its_schema(tiny: Path) -> None:
+    artifact = tiny / "decision_artifact.json"
+    found = verify(artifact)
+    assert [part.name for part in found.parts] == ["schema and digests", "site"]
+    assert found.agrees
+    schema = json.loads((tiny / "decision_artifact.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(json.loads(artifact.read_text()))
+    named = {
+        one["name"] for one in json.loads((tiny / "decision.intoto.json").read_text())["subject"]
+    }
+    files = {p.relative_to(tiny).as_posix() for p in tiny.rglob("*") if p.is_file()}
+    assert named == files - {"decision.intoto.json"}
 
 
 @pytest.fixture(scope="module")
