@@ -188,6 +188,25 @@ def parser() -> argparse.ArgumentParser:
 
     p = _command(
         sub,
+        "register",
+        commands.register,
+        "write a policy's digest down before the release's window closes, so that a review can say "
+        "whether it was the one used",
+    )
+    p.add_argument(
+        "--policy", type=Path, metavar="F", help="policy file (default: report/policy.yml)"
+    )
+    p.add_argument("--release", metavar="ID", help="replaces release.id")
+    p.add_argument(
+        "--file",
+        type=Path,
+        metavar="F",
+        help="the file of registrations, one line each (default: data/registrations.jsonl, which a "
+        "review reads)",
+    )
+
+    p = _command(
+        sub,
         "routes",
         commands.routes,
         "the rules of adopted routing candidates, for a policy (yaml) or a LiteLLM proxy",

@@ -40,10 +40,12 @@ from analysis.check import Check
 from analysis.errors import ArtifactError
 from analysis.gate import Decision
 from analysis.in_place import write_text
+from analysis.registration import Registration
 from analysis.telemetry.files import InputFile
 from analysis.views.budget import BudgetSection
 from analysis.views.contract import ContractInfo
 from analysis.views.drift import DriftSection
+from analysis.views.gate_rules import GateSection
 from analysis.views.health import HealthSection
 from analysis.views.hotspots import HotspotsSection
 from analysis.views.routing import RoutingSection
@@ -131,12 +133,16 @@ class Views:
     routing: RoutingSection
     drift: DriftSection
     triage: TriageSection
+    gate: GateSection
 
 
 @dataclass(frozen=True)
 class PolicyInfo:
+    """registration: None where no policy was registered for this release."""
+
     sha256: str
     settings: dict[str, Any]
+    registration: Registration | None = None
 
 
 @dataclass(frozen=True)

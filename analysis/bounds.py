@@ -122,7 +122,9 @@ def decision(telemetry: Telemetry, policy: Policy, results: Results) -> gate.Dec
     first = telemetry.baseline is None
     tests: list[Check | RegressionTest] = [c for r in results.values() for c in r.checks]
     checks = gate.judge(tests, policy, gate_error(policy, telemetry.windows), first_release=first)
-    return gate.decide(checks, tests, first_release=first)
+    return gate.decide(
+        checks, tests, first_release=first, rules=policy.gate, now=telemetry.windows.now
+    )
 
 
 def _figures(

@@ -14,7 +14,7 @@ from typing import Literal
 Outcome = Literal["pass", "fail", "inconclusive"]
 Severity = Literal["block", "hold", "note"]
 Comparison = Literal["at_most", "at_least"]
-ViewName = Literal["contract", "health", "budget", "hotspots", "routing", "drift", "triage"]
+ViewName = Literal["contract", "health", "budget", "hotspots", "routing", "drift", "triage", "gate"]
 
 
 def finite(value: float | int | None) -> float | int | None:
@@ -117,6 +117,10 @@ class RegressionTest:
     It fails when its p-value is rejected after Holm *and* `material` holds; else it passes when
     `passes` holds; else it is inconclusive. `p_value` None (missing column, below the
     floors) or NaN leaves the family, and the check is inconclusive for `reason`.
+
+    material_at, passes_at: the values from which a change is material, and below which it passes where
+    its interval stays as wide as it is. bound: the upper confidence bound that the limit is held
+    against. Each None where no number says it.
     """
 
     id: str
@@ -138,6 +142,9 @@ class RegressionTest:
     comparison: Comparison = "at_most"
     needs_interactions: int | None = None
     needs_days: float | None = None
+    material_at: float | None = None
+    passes_at: float | None = None
+    bound: float | None = None
 
     def judged(self, adjusted: float | None, error_rate: float) -> Check:
         """The check with its outcome, given its Holm-adjusted p-value."""

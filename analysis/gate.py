@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
-from analysis.check import Check, RegressionTest, finite, rounded
-from analysis.policy import Policy
+from analysis.check import Check, Interval, RegressionTest, finite, rounded
+from analysis.policy import Gate, Policy
+from analysis.policy_gate import Waiver
 from analysis.stats.multiple import holm
 
 DecisionOutcome = Literal["ship", "hold", "block"]
@@ -16,15 +18,27 @@ EXIT_CODES: dict[DecisionOutcome, int] = {"ship": 0, "block": 1, "hold": 3}
 
 
 @dataclass(frozen=True)
+class CheckNeeds:
+    """What would settle one open check: further interactions and days of the candidate window at current
+    traffic, None where no traffic that can be waited for does, and the column whose values are missing."""
+
+    check: str
+    more_interactions: int | None
+    more_days: float | None
+    label: str | None
+
+
+@dataclass(frozen=True)
 class Needs:
     """What settles the open checks that hold, so far as traffic can: None where it cannot.
 
     interactions: over both windows. days: of the candidate window, at current traffic. The reason
-    of a check that stays open all the same says so.
+    of a check that stays open all the same says so. checks: each open check that holds, alone.
     """
 
     interactions: int | None
     days: float | None
+    checks: tuple[CheckNeeds, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,13 +51,47 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Waived:
+    """A check that would block or hold, had nobody answered for it."""
+
+    check: str
+    outcome: Literal["fail", "inconclusive"]
+    owner: str
+    reason: str
+    expires_utc: str
+
+
+@dataclass(frozen=True)
+class Flip:
+    """What would turn one check, in data and in policy.
+
+    becomes: the outcome that it would have. value: the figure at which it turns, its interval as wide
+    as it is; data: the same in words. setting: the policy's key that turns it, from `current` to
+    `needed`, all else as it is; policy: in words. None where nothing of the kind does.
+    """
+
+    check: str
+    becomes: str
+    value: float | None
+    data: str
+    setting: str | None
+    current: float | str | None
+    needed: float | str | None
+    policy: str | None
+
+
+@dataclass(frozen=True)
 class Decision:
+    """flips: of every check that blocks or holds; where it ships, of what is nearest to stop it."""
+
     outcome: DecisionOutcome
     headline: str
     blocking: tuple[str, ...]
     holding: tuple[str, ...]
     needs: Needs
     watch: tuple[Watch, ...]
+    waived: tuple[Waived, ...] = ()
+    flips: tuple[Flip, ...] = ()
 
 
 def judge(
@@ -57,9 +105,17 @@ def judge(
 
     Holm (1979) over the p-values of the regression checks bounds, at `error_rate`, the chance that
     any of them falsely fails. The policy's severities are applied here; in a first release there is
-    nothing to regress from, and regression checks stay notes.
+    nothing to regress from, and regression checks stay notes. A muted check is not judged, and leaves
+    the family.
     """
-    family = [t for t in tests if isinstance(t, RegressionTest) and finite(t.p_value) is not None]
+    rules = policy.gate
+    family = [
+        t
+        for t in tests
+        if isinstance(t, RegressionTest)
+        and finite(t.p_value) is not None
+        and t.id not in rules.muted
+    ]
     adjusted = holm([t.p_value for t in family if t.p_value is not None])
     by_id = {t.id: float(rounded(p)) for t, p in zip(family, adjusted, strict=True)}
     checks = []
@@ -69,11 +125,28 @@ def judge(
             if isinstance(test, RegressionTest)
             else test
         )
-        severity = policy.gate.severity.get(check.id, check.severity)
+        if check.id in rules.muted:
+            checks.append(_muted(check))
+            continue
+        severity = (
+            "block" if check.id in rules.critical else rules.severity.get(check.id, check.severity)
+        )
         if first_release and is_regression(check):
             severity = "note"
         checks.append(dataclasses.replace(check, severity=severity))
     return tuple(checks)
+
+
+def _muted(check: Check) -> Check:
+    return dataclasses.replace(
+        check,
+        outcome="inconclusive",
+        severity="note",
+        p_adjusted=None,
+        reason="the policy mutes it",
+        sentence="The policy mutes this check: its figures are shown, and not judged.",
+        action="Nothing to do.",
+    )
 
 
 def decide(
@@ -82,34 +155,124 @@ def decide(
     *,
     first_release: bool,
     watch: Sequence[Watch] = (),
+    rules: Gate | None = None,
+    now: datetime | None = None,
 ) -> Decision:
     """The decision that the checks imply.
 
     A block check that fails blocks. A hold check that fails, or a block check that is
-    inconclusive, holds. In a first release every budget check and the triage queue must pass.
+    inconclusive, holds. In a first release every budget check and the triage queue must pass. A check
+    that must have data, and has none, counts as failed. What a waiver in force names counts for
+    nothing, and is told apart.
+
+    now: what waivers are held against: the end of the candidate window; none is in force without it.
     """
-    blocking = tuple(c.id for c in checks if c.severity == "block" and c.outcome == "fail")
-    holding = tuple(
+    rules = rules or Gate()
+    empty = _without_data(tests, rules, first_release)
+    failed = {c.id for c in checks if c.outcome == "fail" or c.id in empty}
+    blocking = [c.id for c in checks if c.severity == "block" and c.id in failed]
+    holding = [
         c.id
         for c in checks
-        if (c.severity == "hold" and c.outcome == "fail")
-        or (c.severity == "block" and c.outcome == "inconclusive")
-        or (first_release and _must_pass_first(c) and c.outcome != "pass" and c.id not in blocking)
-    )
+        if c.id not in blocking
+        and (
+            (c.severity == "hold" and c.id in failed)
+            or (c.severity == "block" and c.outcome == "inconclusive")
+            or c.id in empty
+            or (first_release and _must_pass_first(c) and c.outcome != "pass")
+        )
+    ]
+    waived = _waived(checks, (*blocking, *holding), rules, now)
+    excused = {w.check for w in waived}
+    blocking = [i for i in blocking if i not in excused]
+    holding = [i for i in holding if i not in excused]
     outcome: DecisionOutcome = "block" if blocking else "hold" if holding else "ship"
     return Decision(
         outcome=outcome,
-        headline=_headline(outcome, checks, blocking, holding, first_release),
-        blocking=blocking,
-        holding=holding,
+        headline=_headline(outcome, checks, blocking, holding, first_release, waived),
+        blocking=tuple(blocking),
+        holding=tuple(holding),
         needs=_needs(checks, tests, holding),
         watch=tuple(watch) if outcome == "ship" else (),
+        waived=waived,
     )
 
 
-def is_regression(check: Check) -> bool:
+def _without_data(
+    tests: Sequence[Check | RegressionTest], rules: Gate, first_release: bool
+) -> set[str]:
+    """The checks that must have data, and have none."""
+    out = set()
+    for test in tests:
+        if test.id not in rules.must_have_data:
+            continue
+        if isinstance(test, RegressionTest):
+            lacking = finite(test.p_value) is None
+        else:
+            lacking = test.outcome == "inconclusive" and test.value is None
+        if lacking and not (first_release and is_regression(test)):
+            out.add(test.id)
+    return out
+
+
+def in_force(waiver: Waiver, now: datetime | None) -> bool:
+    """Whether a waiver counts at a time."""
+    return now is not None and now < waiver.expires
+
+
+def _waived(
+    checks: Sequence[Check], deciding: Sequence[str], rules: Gate, now: datetime | None
+) -> tuple[Waived, ...]:
+    by_id = {w.check: w for w in rules.waivers if in_force(w, now)}
+    return tuple(
+        Waived(
+            c.id,
+            "fail" if c.outcome == "fail" else "inconclusive",
+            by_id[c.id].owner,
+            by_id[c.id].reason,
+            _iso(by_id[c.id].expires),
+        )
+        for c in checks
+        if c.id in deciding and c.id in by_id
+    )
+
+
+def waivers_check(rules: Gate, now: datetime) -> Check | None:
+    """Whether every waiver of the policy is still in force; None where there is none."""
+    if not rules.waivers:
+        return None
+    past = [w for w in rules.waivers if not in_force(w, now)]
+    told = "; ".join(f"{w.check} of {w.owner}, until {_iso(w.expires)}" for w in past)
+    n = len(rules.waivers)
+    return Check.of(
+        "gate.waivers",
+        "gate",
+        "fail" if past else "pass",
+        "hold",
+        Interval(float(len(past)), None, None, 0),
+        limit=0.0,
+        unit="waivers",
+        reason=None,
+        sentence=f"Expired waivers: {told}."
+        if past
+        else f"{n} {'waiver is' if n == 1 else 'waivers are'} in force.",
+        action="Take the waiver out of the policy, or have its owner renew it with a reason."
+        if past
+        else "Nothing to do.",
+    )
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def is_regression(check: Check | RegressionTest) -> bool:
     """Whether a check compares the candidate with the baseline at the gate's one error rate."""
-    return check.view == "health" or check.id in ("hotspots.regression", "drift.high")
+    return (
+        check.view == "health"
+        or check.id.startswith("baseline.")
+        or check.id in ("hotspots.regression", "drift.high")
+    )
 
 
 def _must_pass_first(check: Check) -> bool:
@@ -139,6 +302,7 @@ def _headline(
     blocking: Sequence[str],
     holding: Sequence[str],
     first_release: bool,
+    waived: Sequence[Waived] = (),
 ) -> str:
     by_id = {c.id: c for c in checks}
     if outcome == "block":
@@ -150,6 +314,9 @@ def _headline(
         more = f" ({len(holding) - 1} more below)" if len(holding) > 1 else ""
         lead = "Hold" if failed else "Hold, the evidence does not suffice"
         return f"{lead}: {_lower(first.sentence)}{more}"
+    if waived:
+        told = "; ".join(f"{w.check}, by {w.owner} until {w.expires_utc}" for w in waived)
+        return f"Ship, because what would have stopped it is waived: {told}."
     noted = [c.id for c in checks if is_regression(c) and c.outcome == "fail"]
     if noted:
         return f"Ship: the policy only notes the regression that was found ({', '.join(noted)})."

@@ -37,6 +37,12 @@ def summary(body: Body) -> str:
                 f"  {MARKS[check['outcome']]} {_text(check['id'])}: {_text(check['sentence'])}"
             )
             lines.append(f"      {_text(check['action'])}")
+    for waived in decision["waived"]:
+        lines.append(
+            f"  waived {_text(waived['check'])} ({waived['outcome']}): {_text(waived['owner'])} until "
+            f"{_text(waived['expires_utc'])}, {_text(waived['reason'])}"
+        )
+    lines += [f"  {line}" for line in _needed(decision)]
     needs = decision["needs"]
     if needs["interactions"] is not None:
         lines.append(
@@ -48,6 +54,23 @@ def summary(body: Body) -> str:
             f"  watch {_text(watch['what'])}: roll back above {_level(watch)}, for {watch['days']:g} days"
         )
     return "\n".join(lines)
+
+
+def _needed(decision: Mapping[str, Any]) -> list[str]:
+    """What would settle each open check that holds, one line each."""
+    lines = []
+    for one in decision["needs"]["checks"]:
+        if one["label"] is not None:
+            what = f"values of {_text(one['label'])}"
+        elif one["more_interactions"] is None:
+            what = "what its reason says; more traffic alone is not known to settle it"
+        else:
+            what = (
+                f"about {one['more_interactions']:,} more interactions, {one['more_days']:g} more days "
+                "at current traffic"
+            )
+        lines.append(f"{_text(one['check'])} needs {what}")
+    return lines
 
 
 def _level(watch: Mapping[str, Any]) -> str:
@@ -128,12 +151,30 @@ def as_markdown(body: Body) -> str:
             f"| {MARKS[c['outcome']]} {c['outcome']} | {_markdown(c['id'])} | {c['severity']} "
             f"| {_figure(c['value'])} | {interval} | {_figure(c['limit'])} | {_markdown(c['sentence'])} |"
         )
-    lines += ["", f"Evidence `{body['evidence_digest']}`"]
+    lines += [*_turning(body), "", f"Evidence `{body['evidence_digest']}`"]
     return "\n".join(lines)
 
 
+def _turning(body: Body) -> list[str]:
+    """What is waived, what would settle what holds, and what would turn each deciding check."""
+    decision = body["decision"]
+    lines = [
+        f"- Waived: {_markdown(w['check'])} ({w['outcome']}), by {_markdown(w['owner'])} until "
+        f"{_markdown(w['expires_utc'])}: {_markdown(w['reason'])}"
+        for w in decision["waived"]
+    ]
+    lines += [f"- {_markdown(line)}" for line in _needed(decision)]
+    if decision["outcome"] != "ship":
+        lines += [
+            f"- {_markdown(f['check'])}: {_markdown(f['data'])}"
+            + (f" Or, in the policy: {_markdown(f['policy'])}" if f["policy"] else "")
+            for f in decision["flips"]
+        ]
+    return ["", *lines] if lines else []
+
+
 def explain(body: Body, check_id: str) -> str:
-    """What one check computed, from what, and how far it is from its limit."""
+    """What one check computed, from what, how far it is from its limit, and what would turn it."""
     by_id = {c["id"]: c for c in body["checks"]}
     if check_id not in by_id:
         close = difflib.get_close_matches(check_id, by_id, n=1)
@@ -153,6 +194,9 @@ def explain(body: Body, check_id: str) -> str:
     if c["value"] is not None and c["limit"] is not None:
         lines.append(f"distance    {abs(c['limit'] - c['value']):.4g} {unit} from the limit")
     lines.append(f"support     {c['support']:,} interactions")
+    columns = ", ".join(_text(name) for name in _columns(body, check_id))
+    if columns:
+        lines.append(f"from        {columns} of the interactions")
     if c["p_value"] is not None:
         lines.append(
             f"p-value     {c['p_value']:.4g} one-sided; {_figure(c['p_adjusted'])} after Holm"
@@ -166,11 +210,61 @@ def explain(body: Body, check_id: str) -> str:
                 f"{name:<11} {_text(side['start_utc'])} to {_text(side['end_utc'])}, "
                 f"{side['n_interactions']:,} interactions"
             )
+    for one in windows["exclude"]:
+        lines.append(
+            f"left out    {_text(one['start'])} to {_text(one['end'])}: {_text(one['reason'])}"
+        )
     lines += [
         f"compared    {windows['comparison'].replace('_', '/')}, clustered by {windows['cluster']}",
-        f"to do       {_text(c['action'])}",
+        f"counts as   {_counts(body, c)}",
     ]
+    decision = body["decision"]
+    for waived in decision["waived"]:
+        if waived["check"] == check_id:
+            lines.append(
+                f"waived      by {_text(waived['owner'])} until {_text(waived['expires_utc'])}: "
+                f"{_text(waived['reason'])}"
+            )
+    lines += [
+        f"needs       {line}"
+        for line, one in zip(_needed(decision), decision["needs"]["checks"], strict=True)
+        if one["check"] == check_id
+    ]
+    for flip in decision["flips"]:
+        if flip["check"] == check_id:
+            lines.append(f"turns       {_text(flip['data'])}")
+            if flip["policy"] is not None:
+                lines.append(f"or policy   {_text(flip['policy'])}")
+    lines.append(f"to do       {_text(c['action'])}")
     return "\n".join(lines)
+
+
+def _columns(body: Body, check_id: str) -> tuple[str, ...]:
+    """The columns that a check's figure rests on, by the policy that the artifact holds."""
+    from analysis.gate_needs import columns_of
+    from analysis.policy import Policy
+
+    try:
+        policy = Policy.model_validate(body["policy"]["settings"])
+    except ValueError:
+        return ()  # of another version: what it named is not known here
+    return columns_of(check_id, policy)
+
+
+def _counts(body: Body, check: Mapping[str, Any]) -> str:
+    """What a check does to the decision."""
+    decision = body["decision"]
+    if check["id"] in decision["blocking"]:
+        return "blocks the release"
+    if check["id"] in decision["holding"]:
+        return "holds the release"
+    if any(w["check"] == check["id"] for w in decision["waived"]):
+        return "waived: it would have stopped the release"
+    if check["severity"] == "note":
+        return "a note: it changes nothing"
+    if check["outcome"] == "inconclusive":
+        return "nothing: an open hold check does not hold"
+    return "lets the release ship"
 
 
 FORMATS: dict[str, Callable[[Body], str]] = {

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from analysis import openslo, strict_yaml
 from analysis.errors import PolicyError, UsageError
 from analysis.policy_drift import Reference
+from analysis.policy_gate import Gate as Gate
 from analysis.policy_hotspots import QUANTILES, Hotspots, bin_problems
 from analysis.policy_hotspots import Quantiles as Quantiles
 from analysis.policy_problems import Checked, again, hint_for, listed, refuse, twice
@@ -137,13 +138,6 @@ class Publish(Model):
     share_safe: bool = False
 
 
-class Gate(Model):
-    error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    looks: Annotated[int, Field(ge=1, le=366)] | None = None
-    severity: dict[Name, Literal["block", "hold", "note"]] = Field(default={})
-    limits: dict[Name, float] = Field(default={})
-
-
 def _or_openslo(schema: dict[str, Any]) -> None:
     """The other form that a policy's file may give its objectives in."""
     listed = {key: schema.pop(key) for key in ("items", "type") if key in schema}
@@ -200,12 +194,16 @@ class Policy(Model):
         problems += twice("dimensions", self.dimensions)
         problems += bin_problems(self.hotspots, self.dimensions, self._measured())
         known = known_check_ids(self)
-        for key, chosen in (("severity", self.gate.severity), ("limits", self.gate.limits)):
-            problems += [
-                f".gate.{key}.{name}: no such check{hint_for(name, known)}"
-                for name in chosen
-                if name not in known
-            ]
+        problems += [
+            f".gate.{path}: no such check{hint_for(name, known)}"
+            for path, name in self.gate.named_checks()
+            if name not in known
+        ]
+        problems += [
+            f".gate.waivers[{i}].check: a waiver cannot waive that waivers expire"
+            for i, waiver in enumerate(self.gate.waivers)
+            if waiver.check == "gate.waivers"
+        ]
         for name, limit in self.gate.limits.items():
             if name in known and name not in LIMITS:
                 problems.append(
@@ -274,7 +272,7 @@ def known_check_ids(policy: Policy) -> set[str]:
     for slo in policy.slos:
         ids |= {f"budget.{slo.name}", f"budget.{slo.name}.alerts"}
     ids |= {f"routing.{candidate.name}" for candidate in policy.routing.candidates}
-    return ids
+    return ids | policy.gate.own_checks()
 
 
 @dataclass(frozen=True)
@@ -355,7 +353,12 @@ def _elsewhere(given: Any, folder: Path) -> tuple[bytes | None, tuple[Slo, ...] 
     return raw, slos, []
 
 
-# Names of checks that exist only as long as their SLOs and candidates do.
-_DEPENDENT = tuple(
-    f"gate.{key}.{view}." for key in ("severity", "limits") for view in ("budget", "routing")
+# Names of checks that exist only as long as their SLOs, candidates, thresholds and figures do.
+_DEPENDENT = (
+    *(
+        f"gate.{key}.{view}."
+        for key in ("severity", "limits")
+        for view in ("budget", "routing", "threshold", "baseline")
+    ),
+    *(f"gate.{key}[" for key in ("critical", "muted", "must_have_data", "waivers")),
 )

@@ -29,7 +29,7 @@ MAX_BYTES = 20_000_000
 _Row = dict[str, str]
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """Why a recorded folder cannot be compared with."""
 
 
@@ -44,7 +44,7 @@ def recorded_releases(policy: Policy, project: Path, source: str) -> tuple[Recor
             continue
         try:
             found.append(_read(reference, project / reference.recorded))
-        except _Unusable as error:
+        except Unusable as error:
             problems.append(f"drift.references[{place}].recorded: {reference.recorded}: {error}")
     if problems:
         raise PolicyError(problems, source)
@@ -53,8 +53,8 @@ def recorded_releases(policy: Policy, project: Path, source: str) -> tuple[Recor
 
 def _read(reference: Reference, folder: Path) -> RecordedRelease:
     if not _is_folder(folder):
-        raise _Unusable("no such directory, or it may not be read; give the folder of a review")
-    body, raw = _artifact(folder / artifacts.FILE_NAME)
+        raise Unusable("no such directory, or it may not be read; give the folder of a review")
+    body, raw = artifact_of(folder / artifacts.FILE_NAME)
     table = _bytes(folder / "tables" / FILE, f"tables/{FILE}")
     try:
         said = body["views"]["drift"]["distributions_sha256"]
@@ -63,16 +63,14 @@ def _read(reference: Reference, folder: Path) -> RecordedRelease:
         start, end = str(window["start_utc"]), str(window["end_utc"])
         n = int(window["n_interactions"])
     except (KeyError, TypeError, ValueError):
-        raise _Unusable(
+        raise Unusable(
             f"{artifacts.FILE_NAME} keeps no distributions: it was made before they were recorded; "
             "review that release again"
         ) from None
     if said is None:
-        raise _Unusable(
-            "that review had no baseline and kept no distributions; record one that has"
-        )
+        raise Unusable("that review had no baseline and kept no distributions; record one that has")
     if said != digest(table):
-        raise _Unusable(f"tables/{FILE} is not the one that its artifact names ({str(said)[:80]})")
+        raise Unusable(f"tables/{FILE} is not the one that its artifact names ({str(said)[:80]})")
     columns = _columns(table)
     files = ((artifacts.FILE_NAME, "json", raw, 1),
              (f"tables/{FILE}", "csv", table, sum(len(c.counts) for c in columns.values())))  # fmt: skip
@@ -97,7 +95,7 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _artifact(path: Path) -> tuple[Mapping[str, Any], bytes]:
+def artifact_of(path: Path) -> tuple[Mapping[str, Any], bytes]:
     """The artifact's values and bytes; its digests hold."""
     raw = _bytes(path, path.name)
     try:
@@ -110,11 +108,11 @@ def _artifact(path: Path) -> tuple[Mapping[str, Any], bytes]:
             )
         )
     except (ArtifactError, UsageError) as error:
-        raise _Unusable(str(error)) from None
+        raise Unusable(str(error)) from None
     except (KeyError, TypeError, ValueError, RecursionError):
         agrees = False
     if not agrees:
-        raise _Unusable(
+        raise Unusable(
             f"{path.name} does not agree with its digests; see python -m analysis verify"
         )
     return body, raw
@@ -123,13 +121,13 @@ def _artifact(path: Path) -> tuple[Mapping[str, Any], bytes]:
 def _bytes(path: Path, shown: str) -> bytes:
     try:
         if not path.is_file():
-            raise _Unusable(f"{shown} is missing, or no regular file")
+            raise Unusable(f"{shown} is missing, or no regular file")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise _Unusable(f"{shown}: {error.strerror or 'cannot be read'}") from None
+        raise Unusable(f"{shown}: {error.strerror or 'cannot be read'}") from None
     if len(raw) > MAX_BYTES:
-        raise _Unusable(f"{shown} is larger than {MAX_BYTES:,} bytes")
+        raise Unusable(f"{shown} is larger than {MAX_BYTES:,} bytes")
     return raw
 
 
@@ -146,7 +144,7 @@ def _columns(raw: bytes) -> dict[str, RecordedColumn]:
             by_name.setdefault(line["feature"], []).append(line)
         return {name: _column(rows) for name, rows in by_name.items()}
     except (ValueError, TypeError, KeyError, csv.Error) as error:
-        raise _Unusable(f"tables/{FILE} cannot be read: {error}") from None
+        raise Unusable(f"tables/{FILE} cannot be read: {error}") from None
 
 
 def _column(rows: Sequence[_Row]) -> RecordedColumn:

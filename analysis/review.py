@@ -27,26 +27,30 @@ from typing import Any
 import pandas as pd
 
 from analysis import artifact as artifacts
-from analysis import bounds, disk, gate, leftovers
+from analysis import bounds, disk, gate, leftovers, registration
 from analysis import contract as contracts
 from analysis import policy as policies
 from analysis.artifact import DecisionArtifact
 from analysis.check import Check, RegressionTest
 from analysis.errors import PolicyError, UsageError
+from analysis.gate_flips import Evidence, flips
+from analysis.gate_needs import check_needs
+from analysis.gate_watch import watch_list
 from analysis.policy import LoadedPolicy, Policy, utc
 from analysis.progress import SILENT, Progress
 from analysis.recorded import recorded_releases
+from analysis.recorded_figures import recorded_figures
 from analysis.share_safe import shown
 from analysis.tables import write_tables
 from analysis.telemetry import Telemetry, open_telemetry, policy_columns
 from analysis.telemetry.address import Address, address, is_address
 from analysis.telemetry.fact import restore
 from analysis.telemetry.files import digest_inputs
-from analysis.telemetry.recorded import RecordedRelease
+from analysis.telemetry.recorded import RecordedFigures, RecordedRelease
 from analysis.telemetry.source import reading
 from analysis.telemetry.store import Store, key_of
 from analysis.telemetry.windows import iso
-from analysis.views import budget, contract, drift, health, hotspots, routing, triage
+from analysis.views import budget, contract, drift, gate_rules, health, hotspots, routing, triage
 from analysis.views.looks import gate_error
 from analysis.views.price_library import library_version
 from analysis.views.result import ViewResult
@@ -113,6 +117,8 @@ class Request:
     threads: int | None = None
     memory_limit: str | None = None
     recorded: tuple[RecordedRelease, ...] = ()
+    earlier: tuple[RecordedFigures, ...] = ()
+    registered: tuple[registration.Registered, ...] = ()
 
 
 def request(
@@ -139,6 +145,8 @@ def request(
     library_version(loaded.policy)  # refused before anything is read, as is a key that is none
     shown(loaded.policy)
     recorded = recorded_releases(loaded.policy, project, str(path))
+    earlier = recorded_figures(loaded.policy, project, str(path))
+    registered = registration.read(project / registration.FILE)
     if data is None:
         if loaded.policy.data is None:
             raise PolicyError(["data: names no telemetry, and --data was not given"], str(path))
@@ -160,6 +168,8 @@ def request(
         threads=threads,
         memory_limit=memory_limit,
         recorded=recorded,
+        earlier=earlier,
+        registered=registered,
     )
 
 
@@ -189,10 +199,10 @@ def compute(wanted: Request, progress: Progress = SILENT, store: Store | None = 
         store=store,
         progress=progress,
     )
-    telemetry = dataclasses.replace(telemetry, recorded=wanted.recorded)
+    telemetry = dataclasses.replace(telemetry, recorded=wanted.recorded, earlier=wanted.earlier)
     try:
         results, extremes = _assessed(telemetry, policy, progress)
-        body = artifacts.to_json(_artifact(telemetry, wanted.loaded, results, extremes))
+        body = artifacts.to_json(_artifact(telemetry, wanted, results, extremes))
     finally:
         telemetry.close()
     return Review(body=body, results=results, warnings=telemetry.warnings)
@@ -217,9 +227,13 @@ def _assessed(
         progress.step("bounding what is not known")
         return bounds.extremes(telemetry, policy)
 
+    def rules() -> None:
+        found["gate"] = gate_rules.assess(telemetry, policy, found["health"].section.candidate)
+
     engine = telemetry.engine.beside()
     if engine is None:
         those(tuple(VIEWS), telemetry)
+        rules()
         return found, at_extremes()
     # Its own view of the rows: bounds put another one in the place of the first's.
     restore(engine)
@@ -228,46 +242,91 @@ def _assessed(
         try:
             coming = beside.submit(those, _BESIDE, own)
             those([name for name in VIEWS if name not in _BESIDE], telemetry)
+            rules()
             extremes = at_extremes()
             progress.step(f"assessing {' and '.join(_BESIDE)}")
             coming.result()
         finally:
             engine.close()
-    return {name: found[name] for name in VIEWS}, extremes
+    return {name: found[name] for name in (*VIEWS, "gate")}, extremes
 
 
 def _artifact(
     telemetry: Telemetry,
-    loaded: LoadedPolicy,
+    wanted: Request,
     results: Mapping[str, ViewResult[Any]],
     extremes: bounds.Extremes | None,
 ) -> DecisionArtifact:
+    loaded = wanted.loaded
     policy = loaded.policy
     first = telemetry.baseline is None
-    errors = contract.errors_check(telemetry)
     hidden = bounds.judge(extremes, telemetry, policy, results)
-    own = [*([] if errors is None else [errors]), contract.bounds_check(hidden, telemetry)]
-    tests: list[Check | RegressionTest] = [*own, *(c for r in results.values() for c in r.checks)]
-    checks = gate.judge(tests, policy, gate_error(policy, telemetry.windows), first_release=first)
+    registered = registration.registration_of(loaded, wanted.registered, telemetry.windows.now)
+    own = [
+        contract.errors_check(telemetry),
+        contract.bounds_check(hidden, telemetry),
+        *(c for r in results.values() for c in r.checks),
+        gate.waivers_check(policy.gate, telemetry.windows.now),
+        registration.check(registered, policy.gate.registration),
+    ]
+    tests: list[Check | RegressionTest] = [c for c in own if c is not None]
+    error = gate_error(policy, telemetry.windows)
+    checks = gate.judge(tests, policy, error, first_release=first)
     decision = gate.decide(
         checks,
         tests,
         first_release=first,
-        watch=_watch(telemetry, results["health"], checks),
+        watch=watch_list(results, checks, telemetry.candidate_days),
+        rules=policy.gate,
+        now=telemetry.windows.now,
     )
     return DecisionArtifact(
         schema="decision-artifact/1",
         release=artifacts.ReleaseInfo(policy.release.id, policy.release.title, None),
-        decision=decision,
+        decision=_explained(decision, checks, tests, telemetry, results, error),
         windows=_windows(telemetry),
         checks=checks,
         views=artifacts.Views(
             contract=contract.section(telemetry, hidden),
             **{name: result.section for name, result in results.items()},
         ),
-        inputs=(*telemetry.inputs, *(i for r in telemetry.recorded for i in r.inputs)),
-        policy=artifacts.PolicyInfo(loaded.sha256, shown_settings(policy)),
+        inputs=(
+            *telemetry.inputs,
+            *(i for r in telemetry.recorded for i in r.inputs),
+            *(r.input for r in telemetry.earlier),
+        ),
+        policy=artifacts.PolicyInfo(loaded.sha256, shown_settings(policy), registered),
         producer=producer(),
+    )
+
+
+def _explained(
+    decision: gate.Decision,
+    checks: Sequence[Check],
+    tests: Sequence[Check | RegressionTest],
+    telemetry: Telemetry,
+    results: Mapping[str, ViewResult[Any]],
+    error_rate: float,
+) -> gate.Decision:
+    """The decision with what would settle what is open, and what would turn it."""
+    policy, rows = telemetry.policy, telemetry.candidate.n_interactions
+    burns = results["budget"].section.slos
+    needs = check_needs(
+        decision.holding,
+        checks,
+        tests,
+        policy,
+        days=telemetry.candidate_days,
+        rows=rows,
+        known={f"budget.{b.name}": (b.needs.interactions, b.needs.days) for b in burns},
+        unusable=telemetry.unusable,
+    )
+    moved = [f.psi for f in results["drift"].section.features if f.counted and f.psi is not None]
+    evidence = Evidence(rows, error_rate, max(moved, default=None))
+    return dataclasses.replace(
+        decision,
+        needs=dataclasses.replace(decision.needs, checks=needs),
+        flips=flips(decision, checks, tests, policy, evidence),
     )
 
 
@@ -310,34 +369,6 @@ def _windows(telemetry: Telemetry) -> artifacts.WindowsInfo:
     )
 
 
-def _watch(
-    telemetry: Telemetry, result: ViewResult[Any], checks: tuple[Check, ...]
-) -> list[gate.Watch]:
-    """What to alert on once shipped: each health figure, at the limit that the gate held it to."""
-    base = result.section.baseline
-    levels = {
-        "health.failure_rate": ("failure rate", base.failure_rate.value, False),
-        "health.latency_breach_rate": (
-            "latency breach rate",
-            base.latency_breach_rate.value,
-            False,
-        ),
-        "health.cost_usd": (
-            "cost per interaction in USD",
-            base.cost_usd_per_interaction.value,
-            True,
-        ),
-    }
-    days = float(max(7.0, round(telemetry.candidate_days)))
-    watch = []
-    for check in checks:
-        what, level, is_ratio = levels.get(check.id, ("", None, False))
-        if level is not None and check.limit is not None:
-            limit = level * check.limit if is_ratio else level + check.limit
-            watch.append(gate.Watch(what, limit, days))
-    return watch
-
-
 def producer() -> artifacts.Producer:
     """What made the artifact. The commit is that of this code, null outside of a checkout."""
     return artifacts.Producer(
@@ -378,6 +409,11 @@ def cache_key(wanted: Request, inputs: Sequence[tuple[str, str]] | None = None) 
         "producer": dataclasses.asdict(producer()),
         "prices": library_version(wanted.loaded.policy),
         "recorded": _recorded_digests(wanted),
+        "registered": [
+            dataclasses.astuple(r)
+            for r in wanted.registered
+            if r.release == wanted.loaded.policy.release.id
+        ],
         "id_key": shown(wanted.loaded.policy).digest,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
@@ -385,7 +421,11 @@ def cache_key(wanted: Request, inputs: Sequence[tuple[str, str]] | None = None) 
 
 def _recorded_digests(wanted: Request) -> list[tuple[str, str]]:
     """(file, sha256) of what was read of recorded releases."""
-    return [(i.file, i.sha256) for release in wanted.recorded for i in release.inputs]
+    read = [
+        *(i for release in wanted.recorded for i in release.inputs),
+        *(r.input for r in wanted.earlier),
+    ]
+    return [(i.file, i.sha256) for i in read]
 
 
 def _contract_digests(wanted: Request) -> list[str]:

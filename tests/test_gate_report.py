@@ -50,7 +50,8 @@ def body(tiny_review: Review) -> Body:
 def made(body: Body, outcomes: dict[str, str], outcome: str) -> Body:
     """The artifact with these outcomes of checks, and the decision that they imply."""
     decision = body["decision"]
-    decision.update(outcome=outcome, blocking=[], holding=[], watch=[])
+    decision.update(outcome=outcome, blocking=[], holding=[], watch=[], waived=[], flips=[])
+    decision["needs"]["checks"] = []
     for check in body["checks"]:
         check["outcome"] = outcomes.get(check["id"], "pass")
         check["reason"] = "too little" if check["outcome"] == "inconclusive" else None
@@ -73,6 +74,14 @@ def hostile(body: Body, text: str) -> Body:
             check["reason"] = text
     body["checks"].append({**body["checks"][0], "id": f"routing.{text}", "severity": "note"})
     body["windows"]["candidate"]["start_utc"] = text
+    one = {"check": "health.cost_usd", "outcome": "fail", "owner": text, "reason": text}
+    body["decision"]["waived"] = [{**one, "expires_utc": text}]
+    needs = {"check": text, "more_interactions": 10, "more_days": 1.5, "label": None}
+    body["decision"]["needs"]["checks"] = [needs, {**needs, "label": text}]
+    flip = {"check": "health.failure_rate", "data": text, "policy": text, "becomes": "pass"}
+    body["decision"]["flips"] = [
+        {**flip, "value": 1.0, "setting": text, "current": text, "needed": text}
+    ]
     return body
 
 
@@ -97,13 +106,19 @@ def test_the_summary_says_the_decision_first_then_what_carries_it(body: Body) ->
 
 
 def test_the_summary_says_what_is_needed_and_what_to_watch(body: Body) -> None:
-    body["decision"]["needs"] = {"interactions": 16000, "days": 28.5}
+    open_ = {"check": "health.failure_rate", "more_interactions": 4000, "more_days": 7.5}
+    late = {"check": "health.latency_breach_rate", "more_interactions": None, "more_days": None}
+    checks = [{**open_, "label": None}, {**late, "label": "latency_ms"}, {**late, "label": None}]
+    body["decision"]["needs"] = {"interactions": 16000, "days": 28.5, "checks": checks}
     body["decision"]["watch"] = [{"what": "failure rate", "limit": 0.0512345, "days": 14.0}]
     text = gate_report.summary(body)
     assert "about 16,000 interactions over both windows" in text
     assert "28.5 days" in text
+    assert "health.failure_rate needs about 4,000 more interactions, 7.5 more days" in text
+    assert "health.latency_breach_rate needs values of latency_ms" in text
+    assert "health.latency_breach_rate needs what its reason says" in text
     assert "watch failure rate: roll back above 5.12 %, for 14 days" in text
-    body["decision"].update(needs={"interactions": None, "days": None}, watch=[])
+    body["decision"].update(needs={"interactions": None, "days": None, "checks": []}, watch=[])
     assert "To settle" not in gate_report.summary(body)
 
 
@@ -315,7 +330,11 @@ def test_hostile_text_stays_text_in_markdown(body: Body, text: str) -> None:
         "code",
         "colgroup",
         "col",
+        "ul",
+        "li",
     }
+    # What is waived, two needs, and a flip.
+    assert html.count("<li>") == 4
     assert html.count("<tr>") == 1 + len(body["checks"])
     assert html.count("<td") == 7 * len(body["checks"])
     assert html.count("<code>") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.commands.artifacts import gate, migrate, routes, verify
 from analysis.commands.comparing import diff
 from analysis.commands.objectives import slos
+from analysis.commands.registering import register
 from analysis.commands.reviewing import render, review
 from analysis.commands.sampling import sample
 from analysis.commands.schemas import schema
@@ -14,6 +15,7 @@ __all__ = [
     "diff",
     "gate",
     "migrate",
+    "register",
     "render",
     "review",
     "routes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from analysis.present import measures, spans
+from analysis.present import gate_page, measures, spans
 from analysis.present.blocks import (
     NOTHING,
     Body,
@@ -94,7 +94,9 @@ def _answer(body: Body) -> tuple[Html, ...]:
                 else "",
             ),
             *_reasons(decision["outcome"], shown, len(others) - len(shown)),
+            *gate_page.waived(body),
             *_compared(body["windows"]),
+            *gate_page.error_rate(body),
         ),
     )
 
@@ -143,6 +145,8 @@ def _actions(body: Body) -> tuple[Html, ...]:
     open_ = [c for c in carrying(body) if c["outcome"] == "inconclusive"]
     if decision["outcome"] == "hold" and open_:
         out.append(_needs(decision, open_))
+    out += gate_page.needs(body)
+    out += gate_page.flips(body)
     out += _watch(decision)
     return tuple(out) or (paragraph(NOTHING),)
 
@@ -155,7 +159,7 @@ def _steps(body: Body) -> list[Html]:
             asked.setdefault(check["action"], []).append(check)
     steps = []
     for action, checks in asked.items():
-        ids = joined((link(f"{c['view']}.html", c["id"]) for c in checks), ", ")
+        ids = joined((link(measures.page_of(c), c["id"]) for c in checks), ", ")
         steps.append(say("{action} ({ids})", action=action, ids=ids))
     return steps
 
@@ -191,8 +195,8 @@ def _watch(decision: Body) -> list[Html]:
             [text("Watch"), Column("Roll back above"), Column("For, days")],
             [[w["what"].capitalize().replace(" in usd", ""), _watched(w["what"], w["limit"]), number(w["days"], 0)]
              for w in decision["watch"]],
-            "Each limit is the baseline's level plus what the gate accepted. Alert on each, and roll the "
-            "release back where one is exceeded.",
+            "Limits of rates and costs are the baseline's level plus what the gate accepted; those of budgets "
+            "and of the queue are the policy's. Alert on each, and roll the release back where one is exceeded.",
         )
     ]  # fmt: skip
 
@@ -256,6 +260,7 @@ def _evidence(body: Body) -> tuple[Html, ...]:
         *_forest(body),
         measures.check_table(body["checks"], "All checks, the deciding ones first", _source(body)),
         *_unjudged(body),
+        *gate_page.rules(body),
         _windows(body),
         *_exclusions(body),
         *notes(_warnings(body), "Warnings:"),

@@ -16,6 +16,7 @@ from analysis.present.formats import (
     points,
     ratio,
     signed_usd,
+    usd,
 )
 from analysis.present.grid import Column, table, text
 
@@ -32,6 +33,10 @@ _FORMATS: Mapping[str, Format] = {
     "reviews a day": lambda value: number(value, 1),
     "USD per request": signed_usd,
     "USD": signed_usd,
+    "share": percent,
+    "waivers": count,
+    "ms": lambda value: number(value, 0),
+    "USD per interaction": usd,
 }
 _NOUNS = {
     "rows": "rows",
@@ -43,6 +48,9 @@ _NOUNS = {
     "USD per request": "USD a request",
     "USD": "USD",
     "AUC": "AUC",
+    "waivers": "waivers",
+    "ms": "ms",
+    "USD per interaction": "USD an interaction",
 }
 _SIGNS = {"at_most": "≤", "at_least": "≥"}
 _SEVERITIES = {"block": 0, "hold": 1, "note": 2}
@@ -102,4 +110,9 @@ def _judged(check: Body) -> Html:
 def linked(check: Body) -> Html:
     """A check's id as a link to its page; it may break at its joints where a phone is narrow."""
     broken = escape(check["id"]).replace(".", ".<wbr>").replace("_", "_<wbr>")
-    return link(f"{check['view']}.html", Html(broken))
+    return link(page_of(check), Html(broken))
+
+
+def page_of(check: Body) -> str:
+    """The page that shows what a check rests on: the first one has the gate's own rules."""
+    return "index.html" if check["view"] == "gate" else f"{check['view']}.html"

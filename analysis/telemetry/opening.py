@@ -309,6 +309,7 @@ def policy_columns(policy: Policy) -> frozenset[str]:
         names |= set(policy.drift.columns)
     names |= policy.hotspots.columns([slo.name for slo in policy.slos])
     names |= {c for k in policy.routing.candidates for r in k.rules or () for c in r.when}
+    names |= {c for t in policy.gate.thresholds for c in t.when}
     rule = policy.triage.rule
     if rule is not None:
         names.add(rule.column if isinstance(rule, Bad) else rule)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.check import Interval
 from analysis.telemetry.bin_cuts import Cut
 from analysis.telemetry.files import InputFile
 
@@ -39,3 +40,20 @@ class RecordedRelease:
     n_interactions: int
     columns: Mapping[str, RecordedColumn]
     inputs: Sequence[InputFile]
+
+
+@dataclass(frozen=True)
+class RecordedFigures:
+    """The headline figures of a recorded release's candidate window.
+
+    release_id: the release's. outcome: what was decided of it. latency_rule: what counted as a latency
+    breach, None without such an SLO; other rules give other rates. input: the artifact that was read.
+    """
+
+    release_id: str
+    start_utc: str
+    end_utc: str
+    outcome: str
+    figures: Mapping[str, Interval]
+    latency_rule: Mapping[str, object] | None
+    input: InputFile

@@ -45,6 +45,16 @@ def bad_when(rule: Bad, column_type: str) -> str:
     return _flag(column, column_type)
 
 
+def number_of(name: str, column_type: str) -> str:
+    """A column as a nullable number: a flag is 1 or 0, and so is a text that says one."""
+    column = identifier(name)
+    number = _number(column, column_type)
+    if column_type == "BOOLEAN" or column_type in _NUMBERS:
+        return number
+    flag = _flag(column, column_type)
+    return f"coalesce({number}, CASE WHEN {flag} THEN 1.0 WHEN NOT {flag} THEN 0.0 END)"
+
+
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE")
 
 

@@ -24,7 +24,7 @@ from analysis.telemetry.fact import WindowCounts
 from analysis.telemetry.files import InputFile
 from analysis.telemetry.latency import histograms
 from analysis.telemetry.moments import Metric, Moments, measure
-from analysis.telemetry.recorded import RecordedRelease
+from analysis.telemetry.recorded import RecordedFigures, RecordedRelease
 from analysis.telemetry.rows import FACT, MAX_SAMPLE_ROWS
 from analysis.telemetry.source import Source
 from analysis.telemetry.sql import bad_when
@@ -53,7 +53,7 @@ class Telemetry:
     dimensions: the policy's dimensions that are there. aside: rows of each table that were set aside
     for breaking the contract, None where none did. taken_as: what an unknown outcome is read as, a
     boolean over `fact`; None where it stays unknown. recorded: the recorded releases that the policy
-    names, in its order.
+    names, in its order. earlier: those that `gate.baselines` chooses from.
     """
 
     engine: Engine
@@ -73,6 +73,7 @@ class Telemetry:
     warnings: tuple[str, ...] = ()
     taken_as: str | None = None
     recorded: tuple[RecordedRelease, ...] = ()
+    earlier: tuple[RecordedFigures, ...] = ()
     _source: Source | None = field(default=None, repr=False, compare=False)
     _measured: Measured = field(default_factory=dict, repr=False, compare=False)
     _costs: list[tuple[int, ...]] = field(default_factory=list, repr=False, compare=False)

@@ -6,7 +6,12 @@ import math
 
 from analysis.check import Check, Interval, Outcome, RegressionTest, Severity, rounded
 from analysis.policy import Policy
-from analysis.stats.clusters import WindowMoments, compare_rates, compare_ratios
+from analysis.stats.clusters import (
+    RateComparison,
+    WindowMoments,
+    compare_rates,
+    compare_ratios,
+)
 from analysis.telemetry import Moments, Telemetry
 from analysis.views.health_compared import rate_design_effect
 from analysis.views.looks import pass_confidence
@@ -55,7 +60,13 @@ def rate_check(
         passes = c.upper(level) < limit
     else:
         passes = steep.upper(level) < 0 or c.upper(level) < PASS_DELTA[name]
-    material = rounded(c.delta) >= rounded(max(MATERIAL_RATIO * p0, MATERIAL_DELTA))
+    least = max(MATERIAL_RATIO * p0, MATERIAL_DELTA)
+    material = rounded(c.delta) >= rounded(least)
+    bound = c.upper(level)
+    room = [_passes_at(c, PASS_DELTA[name] if own is None else own, bound - c.delta)]
+    if own is None:
+        half = steep.upper(level) - steep.delta
+        room.append(_passes_at(steep, (PASS_RATIO - 1) * p0, half))
     p1 = m.candidate.y / m.candidate.n
     needs = _needed(telemetry, m, limit, c.delta, floored=floor is not None)
     story = (
@@ -102,6 +113,9 @@ def rate_check(
         actions=actions,
         needs_interactions=needs[0] if needs else None,
         needs_days=needs[1] if needs else None,
+        material_at=least,
+        passes_at=max(room),
+        bound=bound,
     )
 
 
@@ -129,6 +143,7 @@ def cost_check(telemetry: Telemetry, policy: Policy, m: Moments | None) -> Regre
         f"{subject} went from {old:.4g} to {new:.4g} USD ({100 * (r.ratio - 1):+,.1f} %{limits})"
     )
     unresolved = floor or f"the interval reaches beyond the limit of {100 * (limit - 1):+.0f} %"
+    bound = r.upper(pass_confidence(policy, telemetry.windows))
     return RegressionTest(
         id=check_id,
         view="health",
@@ -141,7 +156,7 @@ def cost_check(telemetry: Telemetry, policy: Policy, m: Moments | None) -> Regre
         support=m.support_candidate + m.support_baseline,
         p_value=None if floor else r.p_greater(1.0),
         material=rounded(r.ratio) >= COST_MATERIAL,
-        passes=r.upper(pass_confidence(policy, telemetry.windows)) < limit,
+        passes=bound < limit,
         reason=unresolved,
         subject=subject,
         sentences={
@@ -154,7 +169,27 @@ def cost_check(telemetry: Telemetry, policy: Policy, m: Moments | None) -> Regre
             "fail": "Read what moved the spend on the budgets page, then cut it, or accept the rise in writing.",
             "inconclusive": "Watch the cost per interaction; wait for more traffic, then review again.",
         },
+        material_at=COST_MATERIAL,
+        passes_at=limit * r.ratio / bound,
+        bound=bound,
     )
+
+
+def _passes_at(c: RateComparison, limit: float, half: float) -> float:
+    """The change of a rate from which on its upper bound, `half` above it now, is beyond `limit`.
+
+    The candidate's part of the variance goes with p(1 − p) of its rate, the baseline's stays.
+    """
+    own = c.rate1 * (1 - c.rate1) / c.effective1
+    other = c.weight**2 * c.rate0 * (1 - c.rate0) / c.effective0
+    if own <= 0 or not math.isfinite(half):
+        return limit - half
+    at = limit - half
+    for _ in range(20):
+        rate = min(max(c.rate0 + at, 0.0), 1.0)
+        spread = rate * (1 - rate) / c.effective1 + other
+        at = limit - half * math.sqrt(spread / (own + other))
+    return at
 
 
 def below_floors(m: Moments, limit_rate: float | None) -> str | None:

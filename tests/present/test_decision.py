@@ -77,7 +77,7 @@ def test_a_ship_says_what_to_watch_and_where_to_roll_back(review: Review) -> Non
 def hold_open(review: Review, interactions: int | None, days: float | None) -> str:
     check = next(c for c in review.body["checks"] if c["id"] == "health.failure_rate")
     check.update(outcome="inconclusive", reason="too little")
-    needs = {"interactions": interactions, "days": days}
+    needs = {"interactions": interactions, "days": days, "checks": []}
     decide(review, outcome="hold", blocking=[], holding=["health.failure_rate"], needs=needs)
     return told(review, "actions")
 
