@@ -129,7 +129,7 @@ def _body(value: Any, key: str = "") -> Any:
     if not isinstance(value, str) or key in STRUCTURE or value in NAMES:
         return value
     # A policy names objectives, candidates and releases; all other checks are ours.
-    ours = key in ("id", "blocking", "holding") and value.startswith(OURS)
+    ours = key in ("id", "blocking", "holding", "check") and value.startswith(OURS)
     return value if ours else hostile(value)
 
 
