@@ -21,7 +21,7 @@ _Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class UnusedRelease:
     """A recorded release that is no baseline, and why."""
 
     release: str
@@ -42,7 +42,7 @@ class BaselineFigure:
     change: Interval
     allowed: float
     reason: str | None
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[UnusedRelease, ...]
 
 
 def compare(
@@ -64,14 +64,14 @@ def compare(
 def chosen(
     earlier: tuple[RecordedFigures, ...], start: datetime, rules: Baselines, figure: str,
     latency: Bad | None,
-) -> tuple[list[RecordedFigures], list[LeftOut]]:  # fmt: skip
+) -> tuple[list[RecordedFigures], list[UnusedRelease]]:  # fmt: skip
     """The last releases before `start` that one figure is compared with, the newest first.
 
     Their windows share no time, with each other neither: the same traffic counted twice would make
     them look alike. A blocked release is no baseline.
     """
     kept: list[RecordedFigures] = []
-    out: list[LeftOut] = []
+    out: list[UnusedRelease] = []
     until = iso(start)
     for release in reversed(earlier):
         if len(kept) == rules.last:
@@ -83,7 +83,7 @@ def chosen(
             kept.append(release)
             until = release.start_utc
         else:
-            out.append(LeftOut(release.release_id, reason))
+            out.append(UnusedRelease(release.release_id, reason))
     return kept, out
 
 
