@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def _write(repository: str, number: int, token: str, first: str, text: str) -> N
     url = os.environ.get("GITHUB_API_URL", "https://api.github.com").rstrip("/")
     graphql = os.environ.get("GITHUB_GRAPHQL_URL", f"{url}/graphql")
     try:
-        done = Sticky(Api(url, graphql, token), repository, number, first).put(text)
+        done = Sticky(Api(url, graphql, token, time.sleep), repository, number, first).put(text)
     except Denied as error:
         tell(
             "notice",

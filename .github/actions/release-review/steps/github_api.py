@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -48,7 +47,7 @@ class Api:
     url: str
     graphql: str
     token: str
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None]
 
     def patiently(self, ask: Callable[[], str]) -> str:
         """What `ask` gives, asked up to five times while the server is busy."""
