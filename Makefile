@@ -2,6 +2,7 @@
 # make test     all tests
 # make fuzz     broken telemetry through the command line, for 10 minutes (or FUZZ_SECONDS=…, SEED=…)
 # make simulate false-alarm rates over many random worlds, some minutes
+# make demo     four releases, each reviewed, gated and recorded, in _demo/ (or OUT=…)
 # make lint     lint, format and type checks
 # make format   formats the code; make sample rewrites data/sample; make pins rewrites constraints.txt
 # make schemas  writes the JSON Schema of the artifact's current revision to analysis/schemas/
@@ -19,7 +20,7 @@ OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(POLICY),--policy "$(POLICY)") \
 export PYTHONDONTWRITEBYTECODE := 1
 export QUARTO_PYTHON := $(CURDIR)/$(BIN)/python
 
-.PHONY: review test fuzz simulate lint format sample schemas pins clean
+.PHONY: review test fuzz simulate demo lint format sample schemas pins clean
 
 review: $(VENV)/.review
 	@$(BIN)/python -m analysis render $(OPTIONS)
@@ -32,6 +33,9 @@ fuzz: $(VENV)/.dev
 
 simulate: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m simulate
+
+demo: $(VENV)/.review
+	@$(BIN)/python -m analysis.demonstration $(if $(OUT),--out "$(OUT)")
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -53,7 +57,7 @@ pins: $(VENV)/.dev
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf $(VENV) _site .cache
+	rm -rf $(VENV) _site _demo .cache
 
 $(VENV)/.review: requirements.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -85,15 +85,6 @@ def test_the_outputs_name_an_artifact_that_verifies(blocked: tuple[Run, Comments
     ]  # fmt: skip
 
 
-def test_a_healthy_release_ships(tmp_path: Path, venv: Path, workspace: Path) -> None:
-    data = write(generate("healthy", None, 1), tmp_path / "healthy", "parquet")
-    done, github = acted(tmp_path, venv, workspace, data=str(data))
-    assert (done.code, done.outputs["decision"]) == (0, "ship"), done.log
-    assert "::notice title=SHIP::" in done.log
-    assert "::error" not in done.log
-    assert "After shipping, watch:" in github.kept[0]["body"]
-
-
 def test_too_little_data_fails_the_job(held: tuple[Run, Comments]) -> None:
     done, github = held
     assert (done.code, done.outputs["decision"]) == (3, "hold"), done.log
