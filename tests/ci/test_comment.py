@@ -189,7 +189,7 @@ def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: Body) -> Path:
 def test_the_comment_has_the_decision_the_checks_and_the_changes(
     github: Comments, monkeypatch: pytest.MonkeyPatch, work: Path, body: Body
 ) -> None:
-    (work / "changes.md").write_text("The failure rate rose, beyond noise.\n")
+    (work / "changes.md").write_text("### Up\n\nBeyond noise.\n\n| a |\n| --- |\n\nlast\n")
     told, summary = step(
         monkeypatch, work, github.environment, SITE_URL="https://github.com/o/r/artifacts/9"
     )
@@ -201,7 +201,10 @@ def test_the_comment_has_the_decision_the_checks_and_the_changes(
     # What decides comes first.
     for row, name in zip(rows, body["decision"]["holding"], strict=False):
         assert markdown(name) in row
-    assert "### What changed since the base\n\nThe failure rate rose, beyond noise." in told
+    assert (
+        "\n## What changed since the base\n\n### Up\n\nBeyond noise.\n\n"
+        "<details><summary>All that changed</summary>\n\n| a |\n| --- |\n\nlast\n\n</details>\n"
+    ) in told
     assert "[site, PDF and artifact](https://github.com/o/r/artifacts/9)" in told
     assert "[this run](https://github.com/o/r/actions/runs/7)" in told
     assert body["evidence_digest"] in told
@@ -280,6 +283,20 @@ def test_a_comment_that_would_be_too_long_says_what_it_leaves_out(
     assert "The rest is left out" in told
     assert body["digest"] in told
     assert summary.count("\n| ") > rows
+
+
+def test_no_artifact_makes_a_comment_that_github_refuses(body: Body) -> None:
+    worst = "@" * 5_000
+    body["decision"].update(outcome="block", headline=worst)
+    check = {**body["checks"][0], "sentence": worst, "action": worst}
+    body["checks"] = [{**check, "id": f"{worst}{n}"[-5_000:]} for n in range(300)]
+    body["decision"]["blocking"] = [c["id"] for c in body["checks"]]
+    for changes in ("@" * 90_000, "é\n\n" * 30_000):
+        told = fitted(of_decision(body, changes, []), CHECKS, COMMENT_LIMIT, FIRST)
+        assert len(told.encode("utf-16-le")) // 2 <= COMMENT_LIMIT
+        assert told.startswith(f"{FIRST}\n## BLOCK: release 2026.11.2\n\n&#64;")
+        assert body["digest"] in told
+        assert "is left out" in told
 
 
 def test_the_table_goes_by_importance(body: Body) -> None:

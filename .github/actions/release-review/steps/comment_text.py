@@ -17,6 +17,7 @@ COMMENT_LIMIT = 65_536
 SUMMARY_LIMIT = 1_000_000
 """Bytes are what GitHub counts in a summary: 1 MiB."""
 _MARGIN = 512
+_ESSENTIAL = 4
 _FEW = 20
 MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?"}
 _OUTCOMES, _SEVERITIES = ("fail", "inconclusive", "pass"), ("block", "hold", "note")
@@ -82,15 +83,19 @@ def fitted(parts: Sequence[str], table: Sequence[str], limit: int, first: str = 
     UTF-16 units and in bytes.
     """
     head, foot, *rows = parts
-    frame = "\n".join([first, head, *table, foot])
-    room = limit - _MARGIN - _length(frame)
+    lines = [first, *head.split("\n")]
+    room = limit - _MARGIN - _length("\n".join([*table, foot]))
+    # The decision and its headline stay; of what explains them, whole lines go.
+    while len(lines) > _ESSENTIAL and _length("\n".join(lines)) > room:
+        lines.pop()
+    room -= _length("\n".join(lines))
     kept = []
     for row in rows:
         room -= _length(row) + 1
         if room < 0:
             break
         kept.append(row)
-    lines = [first, head] if first else [head]
+    lines = lines if first else lines[1:]
     if kept:
         lines += [*table, *kept]
     if len(kept) < len(rows):
@@ -164,7 +169,7 @@ def _figure(value: float | None) -> str:
 def _foot(body: Body, changes: str | None, links: Sequence[tuple[str, str]]) -> str:
     lines = [""]
     if changes is not None and changes.strip():
-        lines += ["### What changed since the base", "", _shortened(changes.strip()), ""]
+        lines += ["## What changed since the base", "", _folded(changes.strip()), ""]
     good = [f"[{name}]({address})" for name, address in links if _is_address(address)]
     if good:
         lines += [" · ".join(good), ""]
@@ -185,15 +190,33 @@ def _is_address(text: str) -> bool:
 _LONGEST_CHANGES = 20_000
 
 
+def _folded(changes: str) -> str:
+    """What `diff` wrote, which has escaped it: its answer, and behind a fold the rest."""
+    paragraphs = _shortened(changes).split("\n\n")
+    if len(paragraphs) <= _OPEN:
+        return "\n\n".join(paragraphs)
+    return "\n\n".join(
+        [
+            *paragraphs[:_OPEN],
+            "<details><summary>All that changed</summary>",
+            *paragraphs[_OPEN:],
+            "</details>",
+        ]
+    )
+
+
+_OPEN = 2
+
+
 def _shortened(changes: str) -> str:
-    """What `diff` wrote, which has escaped it, cut between two paragraphs where it is long."""
-    if len(changes) <= _LONGEST_CHANGES:
+    """Cut between two paragraphs where it is long."""
+    if _length(changes) <= _LONGEST_CHANGES:
         return changes
     kept = ""
     for paragraph in changes.split("\n\n"):
-        if len(kept) + len(paragraph) > _LONGEST_CHANGES:
+        if _length(kept) + _length(paragraph) > _LONGEST_CHANGES:
             break
-        kept += paragraph + "\n\n"
+        kept += f"{paragraph}\n\n"
     return f"{kept}The rest is left out; `python -m analysis diff` tells it."
 
 
