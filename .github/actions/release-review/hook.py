@@ -2,7 +2,8 @@
 """The steps validate → review → gate as a hook of pre-commit: `hook.py validate|gate [options]`.
 
 Options are those of `python -m analysis validate` and `review`; paths start at the repository in
-which somebody commits. Exit codes are the gate's: 0 ship, 1 block or a broken contract, 3 hold.
+which somebody commits, also the policy's `data` where `--data` is not given. Exit codes are the
+gate's: 0 ship, 1 block or a broken contract, 3 hold.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PROJECT = HERE.parents[2]
+sys.path.insert(0, str(HERE / "steps"))
+
+import runner  # noqa: E402
+
+PROJECT = runner.PROJECT
 DEFAULT_POLICY = "report/policy.yml"
 
 
@@ -29,17 +34,31 @@ def main(arguments: list[str]) -> int:
     which, options = arguments[0], arguments[1:]
     if which == "validate":
         return _analysis(python, "validate", *options)
+    if not _given(options, "--policy"):
+        options = [f"--policy={DEFAULT_POLICY}", *options]
+    if not _given(options, "--data"):
+        os.environ["RELEASE_REVIEW_PYTHON"] = python
+        os.environ["RELEASE_REVIEW_POLICY"] = _given(options, "--policy")
+        try:
+            options = [f"--data={runner.data()}", *options]
+        except runner.Stopped as stop:
+            print(stop, file=sys.stderr)
+            return 2
     with tempfile.TemporaryDirectory(prefix="release-review-") as folder:
         out = Path(folder) / "review"
-        policy = [] if _names(options, "--policy") else [f"--policy={DEFAULT_POLICY}"]
         # A review validates first, by the policy's own columns, and stops where the contract is broken.
-        code = _analysis(python, "review", *policy, *options, f"--out={out}", quiet=True)
-        artifact = out / "decision_artifact.json"
-        return _analysis(python, "gate", str(artifact)) if code == 0 else code
+        code = _analysis(python, "review", *options, f"--out={out}", quiet=True)
+        return _analysis(python, "gate", str(out / runner.ARTIFACT)) if code == 0 else code
 
 
-def _names(options: list[str], name: str) -> bool:
-    return any(o == name or o.startswith(f"{name}=") for o in options)
+def _given(options: list[str], name: str) -> str:
+    """The value of an option, in either of its two forms; empty where it is not given."""
+    for place, option in enumerate(options):
+        if option.startswith(f"{name}="):
+            return option.removeprefix(f"{name}=")
+        if option == name and place + 1 < len(options):
+            return options[place + 1]
+    return ""
 
 
 def _environment() -> str | None:

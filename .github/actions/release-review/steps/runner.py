@@ -18,6 +18,7 @@ from pathlib import Path
 from plain import message
 
 PROJECT = Path(__file__).resolve().parents[4]
+ARTIFACT = "decision_artifact.json"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def folder() -> Path:
 
 def artifact() -> Path:
     """Where the artifact is, or will be."""
-    return folder() / "decision_artifact.json"
+    return folder() / ARTIFACT
 
 
 class Stopped(Exception):
