@@ -7,7 +7,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage
+from email.message import Message
+from http.client import HTTPException
 from typing import Any
 
 TRIES = 5
@@ -85,7 +86,7 @@ class Api:
             raise Refused(f"{method}: the answer is not JSON") from None
 
 
-def _meaning(method: str, code: int, headers: HTTPMessage, content: bytes) -> Exception:
+def _meaning(method: str, code: int, headers: Message, content: bytes) -> Exception:
     said = _said(content)
     text = f"{method}: {code} {said}"
     wait = headers.get("Retry-After")
