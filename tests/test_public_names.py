@@ -149,8 +149,9 @@ RANKS = [
     {"__main__"},
 ]
 # Beside the flow: the sample is nobody's input but the contract's; `ingest` writes tables, and
-# `propose` drafts a contract and a policy from them.
+# `propose` drafts a contract and a policy from them; the demonstration runs the commands.
 ASIDE = {
+    "demonstration": {"errors", "gate", "in_place", "review", "sample"},
     "sample": {"errors", "disk", "in_place", "contract"},
     "ingest": {"errors", "contract", "telemetry"},
     "propose": {"errors", "contract", "policy", "telemetry", "yaml_text"},
