@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import comment
 import finish
 import gate
 import pytest
@@ -205,6 +206,44 @@ STAND_IN = """#!/bin/sh
 if [ "$4" = diff ]; then printf '%s\\n' "from $5" "to $6" "$7"; exit {code}; fi
 exec "{python}" "$@"
 """
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("release: {id: r1}\n", None),
+        ("release: {id: r0}\n", "This change also changes the policy that judges it, policy.yml"),
+        (None, "The policy, policy.yml, is new with this change"),
+    ],
+)
+def test_who_changes_the_rules_with_the_release_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    held: tuple[Run, Comments],
+    capsys: pytest.CaptureFixture,
+    base: str | None,
+    said: str | None,
+) -> None:
+    (tmp_path / "policy.yml").write_text("release: {id: r1}\n")
+    if base is not None:
+        (tmp_path / "base.yml").write_text(base)
+    (tmp_path / "review").mkdir()
+    shutil.copy(held[0].outputs["artifact"], tmp_path / "review")
+    save_at = {"WORK": str(tmp_path), "POLICY": "policy.yml", "COMMENT": "false"}
+    for name, value in save_at.items():
+        monkeypatch.setenv(f"RELEASE_REVIEW_{name}", value)
+    monkeypatch.chdir(tmp_path)
+    gate.rules(str(tmp_path / "base.yml"))
+    save(Result("hold", 3))
+    comment.main()
+    told = (tmp_path / "comment.md").read_text()
+    log = capsys.readouterr().out
+    if said is None:
+        assert "policy.yml" not in told.partition("\n")[2]
+        assert "::warning" not in log
+    else:
+        assert f"::warning title=release review::{said}" in log
+        assert f"\n> **{said}" in told
 
 
 @pytest.fixture

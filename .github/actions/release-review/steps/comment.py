@@ -72,7 +72,9 @@ def _parts() -> tuple[list[str], tuple[str, ...]]:
         body = json.loads(artifact().read_text(encoding="utf-8"))
         changes = work() / "changes.md"
         told = changes.read_text(encoding="utf-8") if changes.exists() else None
-        return of_decision(body, told, _links()), CHECKS
+        rules = work() / "rules.txt"
+        warning = rules.read_text(encoding="utf-8") if rules.exists() else None
+        return of_decision(body, told, _links(), warning), CHECKS
     violations = work() / "violations.json"
     if result is not None and result.violated and violations.exists():
         return of_violations(json.loads(violations.read_text(encoding="utf-8"))), VIOLATIONS

@@ -31,7 +31,12 @@ def marker(key: str) -> str:
     return f"<!-- release-review: {quote(key, safe='/._-').replace('--', '%2D%2D')} -->"
 
 
-def of_decision(body: Body, changes: str | None, links: Sequence[tuple[str, str]]) -> list[str]:
+def of_decision(
+    body: Body,
+    changes: str | None,
+    links: Sequence[tuple[str, str]],
+    warning: str | None = None,
+) -> list[str]:
     """Parts of the text: what must stay, then rows that may go from the end on."""
     decision = body["decision"]
     by_id = {c["id"]: c for c in body["checks"]}
@@ -41,6 +46,8 @@ def of_decision(body: Body, changes: str | None, links: Sequence[tuple[str, str]
         markdown(decision["headline"]),
         "",
     ]
+    if warning is not None:
+        lines += [f"> **{markdown(warning)}**", ""]
     for name, word in (("blocking", "blocks"), ("holding", "holds")):
         ids = decision[name]
         lines += [_deciding(by_id[i], word) for i in ids[:_FEW] if i in by_id]

@@ -14,6 +14,7 @@ from runner import (
     failure,
     folder,
     output,
+    policy,
     save,
     setting,
     tell,
@@ -43,6 +44,7 @@ def main() -> None:
     ):
         output(name, value)
     changes(setting("BASE_ARTIFACT"))
+    rules(setting("BASE_POLICY"))
 
 
 def changes(base: str) -> None:
@@ -61,6 +63,21 @@ def changes(base: str) -> None:
         (work() / "changes.md").write_text(done.out, encoding="utf-8")
     else:
         tell("warning", f"what changed cannot be told: {failure(done, 'diff failed')}")
+
+
+def rules(base: str) -> None:
+    """Leaves `rules.txt` where the change brings another policy than the base has."""
+    if not base:
+        return
+    try:
+        same = Path(base).read_bytes() == Path(policy()).read_bytes()
+        said = f"This change also changes the policy that judges it, {policy()}: look at both."
+    except OSError:
+        same = False
+        said = f"The policy, {policy()}, is new with this change: the base has none there."
+    if not same:
+        tell("warning", said)
+        (work() / "rules.txt").write_text(said, encoding="utf-8")
 
 
 def newest_of(ledger: Path) -> Path | None:
