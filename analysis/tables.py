@@ -35,6 +35,8 @@ TABLES = (
     "triage_queue.csv",
     "triage_actions.csv",
 )
+OF_ROWS = ("triage_actions.csv",)
+"""The tables that name single rows: no recorded release holds them."""
 FILES = ("triage_policy.json",)
 """What lies beside the tables and is none."""
 

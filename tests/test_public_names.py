@@ -134,6 +134,7 @@ RANKS = [
         "difference_noise",
         "difference_report",
         "gate_report",
+        "ledger_names",
         "migration",
         "recorded",
         "recorded_figures",

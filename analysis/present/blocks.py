@@ -12,6 +12,7 @@ from analysis.present.formats import NONE, Format, between, plural, sentence, ty
 
 Body = Mapping[str, Any]
 NOTHING = "Nothing to do."
+_OF_ROWS = '<div class="rr-of-rows">'
 _RANK = {"fail": 0, "inconclusive": 1, "pass": 2}
 _SEVERITY = {"block": 0, "hold": 1, "note": 2}
 
@@ -49,6 +50,16 @@ def notes(items: Iterable[object], lead: str) -> tuple[Html, ...]:
 
 def _note(item: object) -> Html:
     return item if isinstance(item, Html) else escape(sentence(str(item)), SENTENCE)
+
+
+def of_rows(*parts: Html) -> Html:
+    """A block that names single rows: a recorded release is shown without it (`without_rows`)."""
+    return say(f"{_OF_ROWS}{{parts}}</div>", parts=joined(parts))
+
+
+def without_rows(blocks: Iterable[str]) -> list[str]:
+    """Drawn blocks but those of `of_rows`; text from outside is escaped, and never begins as one."""
+    return [block for block in blocks if not block.startswith(_OF_ROWS)]
 
 
 def mark(outcome: str) -> Html:

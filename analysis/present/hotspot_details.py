@@ -1,4 +1,4 @@
-"""What the hotspots page tells of each of the first findings: by day, since when, what, where, examples."""
+"""What the hotspots page tells of each of the first findings: by day, since when, what, where, and examples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from plotnine import (
 )
 
 from analysis.present import spans
-from analysis.present.blocks import Body, bullets, figure, joined, paragraph
+from analysis.present.blocks import Body, bullets, figure, joined, of_rows, paragraph
 from analysis.present.escape import Html, escape, say
 from analysis.present.formats import Format, moment, percent, plural
 from analysis.present.hotspot_names import FORMS, called, measure, name
@@ -35,21 +35,24 @@ _OF = {
 _MIN_DAYS = 3
 
 
-def details(found: Sequence[Body], days: pd.DataFrame) -> tuple[Html, ...]:
-    """The first findings by day, and a block of each."""
+def details(found: Sequence[Body], days: pd.DataFrame, examples: pd.DataFrame) -> tuple[Html, ...]:
+    """The first findings by day, and a block of each.
+
+    examples: the view's series of that name, the ids of rows as they are shown.
+    """
     told = _distinct(found)[:MAX_TOLD]
     if not told:
         return ()
     lead = (
         "Of the first findings: since when (the day from which on the level is another, UTC, with the "
-        "days that 95 % confidence leaves), failure types, what else is different where it is bad, "
-        "and examples. Ids are hashed, for the report is shared: the first 16 hexadecimal digits of the "
-        "SHA-256 of interaction_id."
+        "days that 95 % confidence leaves), failure types, and what else is different where it is bad."
     )
+    ids = [list(examples["id"][examples["place"] == found.index(own[0])]) for own in told]
     return (
         *_by_day([own[0] for own in told], days),
         paragraph(lead, note=True),
         *(part for own in told for part in _block(own)),
+        *_examples(told, ids),
     )
 
 
@@ -70,7 +73,6 @@ def _block(own: Sequence[Body]) -> tuple[Html, ...]:
         _since(detail["since"], _level(found)),
         *_types(detail["failure_types"]),
         *_contributors(detail["contributors"], *of[:2]),
-        *_examples(detail["examples"], of[2]),
     ]
     title = say(
         "<p><strong>{name}</strong> ({measure})</p>",
@@ -117,9 +119,26 @@ def _contributors(contributors: Sequence[Body], bad: str, good: str) -> tuple[Ht
     return (say("Concentrated on {told}.", told=told),) if contributors else ()
 
 
-def _examples(examples: Sequence[str], kind: str) -> tuple[Html, ...]:
-    told = joined((say("<code>{id}</code>", id=escape(e)) for e in examples), ", ")
-    return (say("{kind}: {told}.", kind=kind, told=told),) if examples else ()
+def _examples(told: Sequence[Sequence[Body]], ids: Sequence[Sequence[str]]) -> tuple[Html, ...]:
+    """The ids of all findings in one block, which a recorded release leaves out whole."""
+    lines = [
+        say(
+            "{name} ({measure}). {kind}: {ids}.",
+            name=escape(name(own[0]["slice"]), 200),
+            measure=joined((escape(measure(f)) for f in own), ", "),
+            kind=_OF[own[0]["unit"]][2],
+            ids=joined((say("<code>{id}</code>", id=escape(i)) for i in shown), ", "),
+        )
+        for own, shown in zip(told, ids, strict=True)
+        if shown
+    ]
+    if not lines:
+        return ()
+    how = (
+        "Examples of each. Ids are hashed: the first 16 hexadecimal digits of the SHA-256 of "
+        "interaction_id; in share-safe mode, with the team's key."
+    )
+    return (of_rows(paragraph(how, note=True), bullets(lines)),)
 
 
 # ── by day ───────────────────────────────────────────────────────────────────────────────

@@ -52,7 +52,7 @@ def parts(review: Review) -> Parts:
         (
             *_figures(section["found"]),
             *_found(body, section),
-            *details(section["found"], result.series["days"]),
+            *details(section["found"], result.series["days"], result.series["examples"]),
             *_listed(body, section),
             *view_notes(body, "hotspots", result.notes),
         ),

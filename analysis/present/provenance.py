@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from analysis.present.blocks import Body, Parts, answer, bullets, link, paragraph, prose
+from analysis.present.blocks import (
+    Body,
+    Parts,
+    answer,
+    bullets,
+    link,
+    of_rows,
+    paragraph,
+    prose,
+)
 from analysis.present.escape import Html, say
 from analysis.present.formats import count, size
 from analysis.present.grid import Column, table, text
 from analysis.review import Review
-from analysis.tables import FILES, TABLES
+from analysis.tables import FILES, OF_ROWS, TABLES
 
 NOT_SET = "not set"
 _SAID = {
@@ -68,7 +77,7 @@ def _answer(body: Body) -> tuple[Html, ...]:
 
 
 def _evidence(body: Body) -> tuple[Html, ...]:
-    return (_inputs(body), _producer(body), _files(body), *_policy(body))
+    return (_inputs(body), _producer(body), _files(), _rows(), *_policy(body))
 
 
 def _inputs(body: Body) -> Html:
@@ -99,16 +108,30 @@ def _producer(body: Body) -> Html:
     )
 
 
-def _files(body: Body) -> Html:
+def _files() -> Html:
     return table(
         "The files beside the artifact",
         [text("File"), text("Holds")],
         [
             *([link(f"../{name}", name), said] for name, said in _BESIDE.items()),
-            *([link(f"../tables/{name}", name), _SAID[name]] for name in (*TABLES, *FILES)),
+            *(
+                [link(f"../tables/{name}", name), _SAID[name]]
+                for name in (*TABLES, *FILES)
+                if name not in OF_ROWS
+            ),
         ],
         "CSV, UTF-8, safe to open in a spreadsheet; what ends in .json is for programs.",
     )
+
+
+def _rows() -> Html:
+    """The tables that name single rows, apart: a recorded release has none of them."""
+    lines = [
+        say("{file}: {said}.", file=link(f"../tables/{name}", name), said=_SAID[name])
+        for name in OF_ROWS
+    ]
+    lead = "Beside these, with ids of rows, and in no recorded release:"
+    return of_rows(paragraph(lead), bullets(lines))
 
 
 def _policy(body: Body) -> tuple[Html, ...]:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from analysis.check import finite
+from analysis.share_safe import Shown
 from analysis.stats.change_point import ChangePoint, mean_change, rate_change
 from analysis.stats.tails import mean_level_test, rate_level_test
 from analysis.telemetry import Metric, Telemetry
@@ -94,15 +96,24 @@ class Detail:
 
     days: of both windows, baseline first. since: None where no change of level is significant.
     failure_types: the five most frequent; empty for cost and without that column. contributors: at
-    most three dimensions, the largest excess first, each significant at 1 %. examples: five
-    interactions of the candidate, bad ones by md5 of their id, for cost the dearest, for scores the
-    lowest: the first 16 hexadecimal digits of the id's SHA-256, for the artifact is shared.
+    most three dimensions, the largest excess first, each significant at 1 %.
     """
 
     days: tuple[Day, ...]
     since: Since | None
     failure_types: tuple[FailureType, ...]
     contributors: tuple[Contributor, ...]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finding's details, and what no artifact holds: ids of rows.
+
+    examples: five interactions of the candidate, bad ones by md5 of their id, for cost the dearest, for
+    scores the lowest: their ids as they are.
+    """
+
+    detail: Detail
     examples: tuple[str, ...]
 
 
@@ -111,7 +122,7 @@ def details(
     metrics: Sequence[Metric],
     family: Family,
     found: Sequence[tuple[Mapping[str, str | None], str]],
-) -> tuple[Detail, ...]:
+) -> tuple[Told, ...]:
     """The details of the first `MAX_DETAILED` of these (slice, metric), in their order.
 
     metrics: those of the family. All are looked at together, in three scans of the rows.
@@ -128,20 +139,38 @@ def details(
     )
     concurrent = telemetry.windows.comparison == "concurrent"
     told = {
-        (slice_, metric): Detail(
-            days=_days(own, metrics[metric]),
-            since=_since(family, own, metrics[metric], slice_, metric, candidate_only=concurrent),
-            failure_types=_types(own),
-            contributors=_contributors(family, slice_, metric),
-            examples=tuple(hashed(i) for i in own.examples[:N_EXAMPLES]),
+        (slice_, metric): Told(
+            Detail(
+                days=_days(own, metrics[metric]),
+                since=_since(
+                    family, own, metrics[metric], slice_, metric, candidate_only=concurrent
+                ),
+                failure_types=_types(own),
+                contributors=_contributors(family, slice_, metric),
+            ),
+            own.examples[:N_EXAMPLES],
         )
         for (slice_, metric), own in zip(distinct, rows, strict=True)
     }
     return tuple(told[place] for place in places)
 
 
+def examples(told: Sequence[Told], how: Shown) -> pd.DataFrame:
+    """place (of the finding, from 0), id: what the page shows of the examples; no artifact has them.
+
+    Ids are hashed by the team's key in share-safe mode (or left out without one), else plainly.
+    """
+    rows = [
+        (place, shown)
+        for place, one in enumerate(told)
+        for shown in (how.ids(one.examples) if how.safe else map(hashed, one.examples))
+        if shown is not None
+    ]
+    return pd.DataFrame(rows, columns=["place", "id"])
+
+
 def hashed(interaction_id: str) -> str:
-    """An interaction id as it is shared: the first 16 hexadecimal digits of its SHA-256."""
+    """The first 16 hexadecimal digits of an id's SHA-256: short, and no secret to who can guess ids."""
     data = interaction_id.encode("utf-8", errors="surrogatepass")
     return hashlib.sha256(data).hexdigest()[:16]
 
@@ -284,4 +313,14 @@ def _contributors(family: Family, slice_: int, metric: int) -> tuple[Contributor
     )
 
 
-__all__ = ["Contributor", "Day", "Detail", "FailureType", "Since", "details", "hashed"]
+__all__ = [
+    "Contributor",
+    "Day",
+    "Detail",
+    "FailureType",
+    "Since",
+    "Told",
+    "details",
+    "examples",
+    "hashed",
+]

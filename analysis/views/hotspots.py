@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.policy import Policy
+from analysis.share_safe import Shown, shown
 from analysis.stats.multiple import benjamini_hochberg, fcr_level
 from analysis.telemetry import Metric, Telemetry
 from analysis.telemetry.slice_bins import Bins, NoBins, Origin, bins
 from analysis.telemetry.slices import MAX_CATEGORIES, Crowded, Slices, slices
 from analysis.views.hotspot_checks import checks, untested
-from analysis.views.hotspot_details import Detail, details
+from analysis.views.hotspot_details import Told, details, examples
 from analysis.views.hotspot_family import (
     Family,
     coverage,
@@ -146,13 +147,17 @@ def _judged(
         section=section,
         checks=checks(telemetry, found, section.coverage, family),
         tables={"hotspots.csv": full_table(family, q)},
-        series={"found": forest(found), "days": daily(found)},
+        series={
+            "found": forest(found),
+            "days": daily(found),
+            "examples": examples(told, shown(policy)),
+        },
         notes=tuple(notes),
     )
 
 
-def _with(found: Found, detail: Detail) -> Found:
-    return replace(found, detail=detail)
+def _with(found: Found, told: Told) -> Found:
+    return replace(found, detail=told.detail)
 
 
 def _binned(telemetry: Telemetry, policy: Policy) -> tuple[list[Bins], list[str]]:
@@ -203,7 +208,11 @@ def _empty(
         section=HotspotsSection(0, fdr, None, None, (), (), _told(binned)),
         checks=untested(telemetry, reason),
         tables={"hotspots.csv": pd.DataFrame(columns=list(TABLE_COLUMNS))},
-        series={"found": forest(()), "days": daily(())},
+        series={
+            "found": forest(()),
+            "days": daily(()),
+            "examples": examples((), Shown(True, None)),
+        },
         notes=(*notes, reason),
     )
 

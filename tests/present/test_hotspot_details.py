@@ -8,10 +8,17 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.present.blocks import without_rows
 from analysis.present.hotspot_details import details
 from analysis.views.hotspot_findings import daily
 
 NO_DAYS = daily(())
+NO_IDS = pd.DataFrame({"place": [], "id": []})
+
+
+def ids(*shown: str) -> pd.DataFrame:
+    """Examples of the first finding."""
+    return pd.DataFrame({"place": 0, "id": list(shown)})
 
 
 def found(**changes: Any) -> dict[str, Any]:
@@ -30,7 +37,6 @@ def found(**changes: Any) -> dict[str, Any]:
             {"dimension": "region", "value": None, "share": 0.8, "reference_share": 0.3,
              "excess": 0.5, "p_value": 0.001},
         ],
-        "examples": ["00ff", "11ee"],
     }  # fmt: skip
     held = {"slice": {"channel": "api"}, "metric": "failure", "kind": "level", "status": "new",
             "unit": "rate"}  # fmt: skip
@@ -42,7 +48,7 @@ def read(blocks: tuple[str, ...]) -> str:
 
 
 def test_a_finding_is_told_in_sentences() -> None:
-    told = read(details([found()], NO_DAYS))
+    told = read(details([found()], NO_DAYS, ids("00ff", "11ee")))
     assert "channel = api" in told
     assert "Since 2026-11-02 (2026-11-01 to 2026-11-04): rose from 2.00 % to 31.00 %." in told
     assert "timeout 60 % (elsewhere 10 %), no type 40 % (no others)." in told
@@ -51,16 +57,14 @@ def test_a_finding_is_told_in_sentences() -> None:
 
 
 def test_what_is_not_there_is_left_out_and_since_says_so() -> None:
-    told = read(
-        details([found(since=None, failure_types=[], contributors=[], examples=[])], NO_DAYS)
-    )
+    told = read(details([found(since=None, failure_types=[], contributors=[])], NO_DAYS, NO_IDS))
     assert "no day stands out" in told
     assert not re.search("Failure types of|Concentrated|Examples:", told)
 
 
 def test_two_findings_of_one_slice_are_told_once() -> None:
     regression = {**found(), "kind": "regression"}
-    told = read(details([found(), regression], NO_DAYS))
+    told = read(details([found(), regression], NO_DAYS, NO_IDS))
     assert told.count("channel = api") == 1
     assert "Failures vs rest, Failures vs before" in told
 
@@ -69,7 +73,9 @@ def test_of_cost_levels_are_usd() -> None:
     since = {**found()["detail"]["since"], "before": 0.2, "after": 0.1}
     told = read(
         details(
-            [{**found(since=since, failure_types=[]), "metric": "cost", "unit": "usd"}], NO_DAYS
+            [{**found(since=since, failure_types=[]), "metric": "cost", "unit": "usd"}],
+            NO_DAYS,
+            ids("00ff"),
         )
     )
     assert "fell from 0.2000 USD to 0.1000 USD" in told
@@ -82,8 +88,8 @@ def test_hostile_texts_stay_texts() -> None:
     kinds = [{"failure_type": attack, "n": 1, "share": 1.0, "share_of_rest": 0.0}]
     where = [{"dimension": attack, "value": attack, "share": 1.0, "reference_share": 0.0,
               "excess": 1.0, "p_value": 0.0}]  # fmt: skip
-    one = found(failure_types=kinds, contributors=where, examples=[attack])
-    blocks = "".join(details([{**one, "slice": {attack: attack}}], NO_DAYS))
+    one = found(failure_types=kinds, contributors=where)
+    blocks = "".join(details([{**one, "slice": {attack: attack}}], NO_DAYS, ids(attack)))
     assert "<script" not in blocks
     assert not set("{}`") & set(blocks)
     assert "x" * 300 not in blocks
@@ -91,10 +97,10 @@ def test_hostile_texts_stay_texts() -> None:
 
 def test_the_first_findings_beyond_five_and_those_without_details_are_not_told() -> None:
     many = [{**found(), "slice": {"channel": f"c{k}"}} for k in range(8)]
-    told = read(details(many, NO_DAYS))
+    told = read(details(many, NO_DAYS, NO_IDS))
     assert "channel = c4" in told
     assert "channel = c5" not in told
-    assert details([{**found(), "detail": None}], NO_DAYS) == ()
+    assert details([{**found(), "detail": None}], NO_DAYS, NO_IDS) == ()
 
 
 def test_days_are_drawn_with_their_numbers_as_text() -> None:
@@ -110,8 +116,19 @@ def test_days_are_drawn_with_their_numbers_as_text() -> None:
             "since": pd.to_datetime(["2026-11-03"] * 4),
         }
     )
-    drawn, *_ = details([found()], days)
+    drawn, *_ = details([found()], days, NO_IDS)
     assert "<figure" in drawn
     (alt,) = re.findall('alt="([^"]*)"', drawn)
     assert "1: channel = api: Since 2026-11-02" in alt
     assert "31.00 %" in alt
+
+
+def test_ids_of_rows_stand_in_a_block_that_a_recorded_release_leaves_out() -> None:
+    other = {**found(), "slice": {"channel": "web"}}
+    shown = pd.DataFrame({"place": [0, 1], "id": ["00ff", "22dd"]})
+    blocks = details([found(), other], NO_DAYS, shown)
+    assert re.search(r"channel = web .*Examples:\s+22dd", read(blocks))
+    kept = without_rows(blocks)
+    assert len(kept) == len(blocks) - 1
+    assert not re.search("00ff|22dd", "".join(kept))
+    assert "channel = web" in read(tuple(kept))

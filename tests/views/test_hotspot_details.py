@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import hmac
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import pandas as pd
 import pytest
 
 from analysis.policy import Policy
+from analysis.share_safe import KEY_VARIABLE
 from analysis.views.hotspot_details import Detail, hashed
-from analysis.views.hotspots import Found, assess
+from analysis.views.hotspots import Found, HotspotsSection, assess
+from analysis.views.result import ViewResult
 from tests.views.world import DAY, START, opened, policy, traffic, window
 
 RULES: dict[str, Any] = {"metrics": ["failure"], "max_depth": 2}
@@ -35,12 +39,30 @@ def broken(n_sessions: int = 6000, rate: float = 0.25) -> pd.DataFrame:
     return rows
 
 
-def found(rows: pd.DataFrame, folder: Path, rules: Policy | None = None) -> tuple[Found, ...]:
+def judged(
+    rows: pd.DataFrame, folder: Path, rules: Policy | None = None
+) -> ViewResult[HotspotsSection]:
     with opened(rows, folder, rules or policy(hotspots=RULES)) as telemetry:
-        section = assess(telemetry, telemetry.policy).section
-    json.dumps(dataclasses.asdict(section), allow_nan=False)
-    assert all(f.detail is None for f in section.listed)
-    return section.found
+        result = assess(telemetry, telemetry.policy)
+    published = json.dumps(dataclasses.asdict(result.section), allow_nan=False)
+    for i in result.series["examples"]["id"]:
+        assert i not in published, "an artifact names no row"
+    assert all(f.detail is None for f in result.section.listed)
+    return result
+
+
+def found(rows: pd.DataFrame, folder: Path, rules: Policy | None = None) -> tuple[Found, ...]:
+    return judged(rows, folder, rules).section.found
+
+
+def examples(result: ViewResult[HotspotsSection], place: int) -> tuple[str, ...]:
+    shown = result.series["examples"]
+    return tuple(shown["id"][shown["place"] == place])
+
+
+def of_api(result: ViewResult[HotspotsSection]) -> tuple[str, ...]:
+    (place, *_) = [k for k, f in enumerate(result.section.found) if f.slice == {"channel": "api"}]
+    return examples(result, place)
 
 
 def api(of: tuple[Found, ...]) -> Detail:
@@ -115,10 +137,36 @@ def test_what_is_over_represented_where_it_is_bad_contributes(
     assert contributor.p_value <= 0.01
 
 
-def test_examples_are_bad_rows_by_md5_and_hashed(bad: pd.DataFrame, detail: Detail) -> None:
+@pytest.mark.parametrize(
+    ("publish", "key", "shown"),
+    [
+        ({}, None, lambda i: hashlib.sha256(i.encode()).hexdigest()[:16]),
+        (
+            {"share_safe": True},
+            "k" * 16,
+            lambda i: hmac.digest(b"k" * 16, i.encode(), "sha256").hex()[:24],
+        ),
+        ({"share_safe": True}, None, None),
+    ],
+    ids=["hashed", "hashed with the team's key", "left out without a key"],
+)
+def test_examples_are_bad_rows_by_md5_and_hashed(
+    rows: pd.DataFrame,
+    bad: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    publish: dict[str, Any],
+    key: str | None,
+    shown: Callable[[str], str] | None,
+) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    if key is not None:
+        monkeypatch.setenv(KEY_VARIABLE, key)
     ids = bad[bad["channel"] == "api"]["interaction_id"]
     first = sorted(ids, key=lambda i: hashlib.md5(i.encode()).hexdigest())[:5]
-    assert detail.examples == tuple(hashlib.sha256(i.encode()).hexdigest()[:16] for i in first)
+    rules = policy(hotspots=RULES, publish=publish)
+    expected = () if shown is None else tuple(map(shown, first))
+    assert of_api(judged(rows, tmp_path, rules)) == expected
 
 
 def test_ids_that_are_no_text_are_hashed_too() -> None:
@@ -130,10 +178,11 @@ def test_of_costs_the_dearest_are_examples_and_days_are_means(tmp_path: Path) ->
     late = rows["timestamp_utc"] >= START + CHANGED * DAY
     dear = late & (rows["channel"] == "api")
     rows["cost_usd"] = (rows["cost_usd"] * np.where(dear, 3.0, 1.0)).round(9)
-    detail = api(found(rows, tmp_path, policy(hotspots={**RULES, "metrics": ["cost"]})))
+    result = judged(rows, tmp_path, policy(hotspots={**RULES, "metrics": ["cost"]}))
+    detail = api(result.section.found)
     new = window(rows, 42, 56)
     own = new[new["channel"] == "api"].sort_values("cost_usd", ascending=False)
-    assert detail.examples == tuple(map(hashed, own["interaction_id"][:5]))
+    assert of_api(result) == tuple(map(hashed, own["interaction_id"][:5]))
     assert detail.failure_types == ()
     day = detail.days[-1]
     last = own.groupby("session_id")["timestamp_utc"].transform("min").dt.date.astype(str)
@@ -151,11 +200,12 @@ def test_a_slice_that_was_always_so_has_no_since(tmp_path: Path) -> None:
     rows = traffic(4000)
     rng = np.random.default_rng(6)
     rows["is_failure"] |= (rows["channel"] == "api") & (rng.random(len(rows)) < 0.2)
-    detail = api(found(rows, tmp_path))
+    result = judged(rows, tmp_path)
+    detail = api(result.section.found)
     assert detail.since is None
     assert detail.contributors == ()
     assert detail.failure_types == ()  # the telemetry has no such column
-    assert len(detail.examples) == 5
+    assert len(of_api(result)) == 5
 
 
 def test_unknown_values_and_types_and_hostile_texts_are_told_as_they_are(tmp_path: Path) -> None:
@@ -180,12 +230,13 @@ def test_several_metrics_and_slices_have_details_of_their_own(tmp_path: Path) ->
     slow = (rows["timestamp_utc"] >= START + 42 * DAY) & (rows["use_case"] == "coding")
     rows["slow_flag"] = rng.random(len(rows)) < np.where(slow, 0.3, 0.05)
     rules = policy(hotspots={"metrics": ["failure", "slow_flag", "cost"], "max_depth": 2})
-    of = found(rows, tmp_path, rules)
+    result = judged(rows, tmp_path, rules)
+    of = result.section.found
     alone = found(rows, tmp_path / "alone", policy(hotspots=RULES))
     assert {f.metric for f in of} >= {"failure", "slow_flag"}
     assert api(tuple(f for f in of if f.metric == "failure")) == api(alone)
     new = window(rows, 42, 56)
-    for f in of:
+    for place, f in enumerate(of):
         own = new
         for name, value in f.slice.items():
             own = own[own[name] == value]
@@ -194,7 +245,7 @@ def test_several_metrics_and_slices_have_details_of_their_own(tmp_path: Path) ->
         if f.metric == "slow_flag":
             bad = own[own["slow_flag"]]
             assert sum(t.n for t in f.detail.failure_types) == len(bad)
-            assert set(f.detail.examples) <= set(map(hashed, bad["interaction_id"]))
+            assert set(examples(result, place)) <= set(map(hashed, bad["interaction_id"]))
 
 
 def test_the_order_of_rows_changes_nothing(
@@ -242,15 +293,17 @@ def test_rows_of_bins_and_of_grouped_values_are_those_of_the_slice(tmp_path: Pat
         dimensions=["channel", "plan"],
         hotspots={**RULES, "bins": {"prompt_tokens": [500, 1500]}, "max_depth": 1},
     )
-    told = {next(iter(f.slice.items())): f for f in found(rows, tmp_path, rules)}
+    result = judged(rows, tmp_path, rules)
+    told = {next(iter(f.slice.items())): k for k, f in enumerate(result.section.found)}
     new = window(rows, 42, 56)
-    for (column, value), f in told.items():
+    for (column, value), place in told.items():
+        f = result.section.found[place]
         assert f.detail is not None
         assert sum(d.n for d in f.detail.days if d.window == "candidate") == f.support
         if column == "prompt_tokens":
             assert value == "≥ 1,500"
             bad = new[(new["prompt_tokens"] >= 1500) & new["is_failure"]]
-            assert set(f.detail.examples) <= {hashed(i) for i in bad["interaction_id"]}
+            assert set(examples(result, place)) <= {hashed(i) for i in bad["interaction_id"]}
         else:
             assert column == "plan"
             assert str(value).startswith("(other")
