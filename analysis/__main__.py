@@ -110,12 +110,7 @@ def parser() -> argparse.ArgumentParser:
     _review_options(p)
 
     p = _command(sub, "render", commands.render, "review, and render site, PDF and sidecar")
-    p.add_argument(
-        "--engine",
-        choices=["auto", "quarto", "embedded"],
-        default="auto",
-        help="auto: Quarto ≥ 1.9 where it is on PATH, else the embedded engine",
-    )
+    _renderer(p)
     _review_options(p)
 
     p = _command(
@@ -204,6 +199,16 @@ def parser() -> argparse.ArgumentParser:
         help="the file of registrations, one line each (default: data/registrations.jsonl, which a "
         "review reads)",
     )
+
+    p = _command(
+        sub,
+        "record",
+        commands.record,
+        "keep a release in the ledger: its artifact, tables and site, without ids of rows",
+    )
+    p.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    _ledger(p)
+    _renderer(p)
 
     p = _command(
         sub,
@@ -296,6 +301,24 @@ def _quarantine(p: argparse.ArgumentParser) -> None:
 
 def _out(p: argparse.ArgumentParser, text: str, *, required: bool = False) -> None:
     p.add_argument("--out", type=Path, required=required, metavar="PATH", help=text)
+
+
+def _ledger(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--ledger",
+        type=Path,
+        metavar="DIR",
+        help="the folder of recorded releases (default: data/releases of the project)",
+    )
+
+
+def _renderer(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--engine",
+        choices=["auto", "quarto", "embedded"],
+        default="auto",
+        help="auto: Quarto ≥ 1.9 where it is on PATH, else the embedded engine",
+    )
 
 
 def _review_options(p: argparse.ArgumentParser) -> None:

@@ -21,12 +21,12 @@ _READABLE = 40
 
 def folder_name(release_id: str) -> str:
     """The name of a release's folder: of plain letters, never hidden, at most 80 long."""
-    if _PLAIN.fullmatch(release_id) and not _DEVICES.fullmatch(release_id):
-        if release_id not in _TAKEN:
-            return release_id
+    plain = _PLAIN.fullmatch(release_id) and not _DEVICES.fullmatch(release_id)
+    if plain and release_id not in _TAKEN:
+        return release_id
     digest = hashlib.sha256(release_id.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
-    plain = re.sub(r"[^a-z0-9._-]+", "-", release_id.lower()).strip("-._")[:_READABLE]
-    return f"{plain.rstrip('-._') or 'release'}~{digest}"
+    readable = re.sub(r"[^a-z0-9._-]+", "-", release_id.lower()).strip("-._")[:_READABLE]
+    return f"{readable.rstrip('-._') or 'release'}~{digest}"
 
 
 def is_folder_name(name: str) -> bool:

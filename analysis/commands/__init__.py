@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analysis.commands.artifacts import gate, migrate, routes, verify
 from analysis.commands.comparing import diff
+from analysis.commands.ledger import record
 from analysis.commands.objectives import slos
 from analysis.commands.registering import register
 from analysis.commands.reviewing import render, review
@@ -15,6 +16,7 @@ __all__ = [
     "diff",
     "gate",
     "migrate",
+    "record",
     "register",
     "render",
     "review",

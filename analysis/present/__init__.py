@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from analysis.ledger import Ledger
     from analysis.review import Review
 
-__all__ = ["draw"]
+__all__ = ["draw", "draw_history"]
 
 
 def draw(review: Review, directory: Path) -> None:
@@ -24,3 +25,25 @@ def draw(review: Review, directory: Path) -> None:
     from analysis.present.drawing import write_pages
 
     write_pages(review, directory)
+
+
+def draw_history(directory: Path, ledger: Ledger) -> None:
+    """Draws the history page of a drawn review again where the ledger is not the one that it shows.
+
+    directory: a review's, with its pages. What others recorded meanwhile is no part of a review: it is shown
+    from the ledger as it is now.
+    """
+    import json
+
+    page = directory / "pages" / "history.json"
+    if not page.is_file():
+        return
+    from analysis.in_place import write_text
+    from analysis.ledger import Ledger
+
+    shown = json.loads(page.read_text(encoding="utf-8")).get("ledger", Ledger().digest)
+    if shown == ledger.digest:
+        return
+    from analysis.present.drawing import history_page
+
+    write_text(page, history_page(directory, ledger))

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from analysis import artifact as artifacts
+from analysis.ledger import Ledger
 from analysis.present import (
     budget,
     contract,
@@ -40,7 +42,15 @@ def write_pages(review: Review, directory: Path) -> None:
     folder = directory / "pages"
     folder.mkdir(parents=True, exist_ok=True)
     for name, draw in PAGES.items():
-        drawn = draw(review)
-        held = {"answer": drawn.answer, "evidence": drawn.evidence, "actions": drawn.actions}
-        text = json.dumps(held, ensure_ascii=False, indent=1) + "\n"
-        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        (folder / f"{name}.json").write_text(_text(draw(review)), encoding="utf-8")
+
+
+def history_page(directory: Path, ledger: Ledger) -> str:
+    """The history page of the review in `directory`, with the digest of the ledger that it shows."""
+    body = artifacts.read(directory / artifacts.FILE_NAME)
+    return _text(history.parts_of(body, ledger), ledger=ledger.digest)
+
+
+def _text(drawn: Parts, **more: str) -> str:
+    held = {"answer": drawn.answer, "evidence": drawn.evidence, "actions": drawn.actions, **more}
+    return json.dumps(held, ensure_ascii=False, indent=1) + "\n"

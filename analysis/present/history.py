@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.ledger import Ledger
 from analysis.present import spans
 from analysis.present.blocks import Body, Parts, answer, badge, joined, link, stacked
 from analysis.present.escape import Html, say
@@ -16,8 +17,12 @@ REASON = (
 
 
 def parts(review: Review) -> Parts:
-    """The history page."""
-    body = review.body
+    """The history page, while no ledger is read."""
+    return parts_of(review.body, Ledger())
+
+
+def parts_of(body: Body, ledger: Ledger) -> Parts:
+    """The history page of one review over a ledger."""
     release = body["release"]["id"]
     return Parts(
         (

@@ -8,6 +8,7 @@ Both engines read the same `_quarto.yml` and `report/*.qmd`, and leave the same 
     decision_artifact.json   the sidecar, byte for byte the review's; decision_artifact.schema.json
     decision.intoto.json     the in-toto Statement: every other file's digest, and the decision
     tables/                  the full tables behind it
+    releases/                every recorded release as it was published, and their index
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from analysis import ledger as ledgers
 from analysis import leftovers
 from analysis.errors import RenderError
 from analysis.in_place import put_in_place, staging
+from analysis.present import draw_history
 from analysis.render import embedded, quarto
 from analysis.render.project import load_project
 from analysis.render.publish import check_target
+from analysis.render.releases import Shelf, put_beside
 from analysis.render.sidecar import attest_site, check_review, complete_site
 
 __all__ = ["Engine", "Progress", "RenderResult", "render_site"]
@@ -52,6 +56,7 @@ def render_site(
     out: Path | None = None,
     engine: Engine = "auto",
     report: Progress = _silent,
+    entry_of: Path | None = None,
 ) -> RenderResult:
     """Render the pages of `project` over one finished review, and publish the site at `out`.
 
@@ -63,10 +68,13 @@ def render_site(
         review_dir: a computed review, with `decision_artifact.json` and `tables/`.
         engine: `auto` takes Quarto 1.9 or newer when it is on PATH, else the embedded engine.
         report: called with one short line a step.
+        entry_of: the ledger that the site becomes a part of; without it the site is the current one,
+            and the releases of the project's own ledger are published beside it.
 
     Raises:
         RenderError: a page's cell fails, the site has a fault, the engine is not to be had, or
             `out` holds something else than a site.
+        UsageError: the ledger cannot be read.
     """
     # Imported here, so that `python -m analysis.render.site_check` runs the one module.
     from analysis.render.site_check import check_site
@@ -79,6 +87,10 @@ def render_site(
     found = None if engine == "embedded" else quarto.find()
     if engine == "quarto" and found is None:
         raise RenderError(quarto.explain_absence())
+    shelf = Shelf(
+        ledgers.read(entry_of or project / ledgers.RELEASES), is_entry=entry_of is not None
+    )
+    draw_history(review_dir, shelf.ledger)
 
     with (
         staging(out) as site,
@@ -93,10 +105,11 @@ def render_site(
             name, version = "embedded", embedded.version()
             report(f"embedded engine ({version})")
             embedded.render(site_project, review_dir, site, scratch, report)
+        put_beside(project, site, review_dir, shelf)
         complete_site(site, review_dir, site_project.pages[0])
         attest_site(site)
         report("checking the site")
-        problems = check_site(site)
+        problems = check_site(site, entry_of)
         if problems:
             listed = "\n".join(f"  {problem}" for problem in problems)
             raise RenderError(

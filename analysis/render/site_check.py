@@ -9,7 +9,7 @@ import argparse
 import posixpath
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,15 +19,18 @@ from analysis.render.site_pages import PageFacts, loads_from_elsewhere, read_pag
 from analysis.telemetry.violations import clean
 
 MAX_PAGE_BYTES = 1_000_000
+RELEASES = "releases"
 _UNRESOLVED = re.compile(r"\{\{[<%]|\?@\w|\?(?:meta|var|env|include):")
 
 
-def check_site(site: Path) -> list[str]:
+def check_site(site: Path, entry_of: Path | None = None) -> list[str]:
     """Return every fault of the site, each with the file it is in; empty when there is none.
 
     Pages: links, fragments, images and files resolve; nothing loads from elsewhere; no unresolved
     shortcode or reference; title, answer and alt text are there; no script inside the content.
-    Beside them: the PDF (pages, fonts, tags) and the sidecar (schema and digests).
+    Beside them: the PDF (pages, fonts, tags) and the sidecar (schema and digests). Of recorded releases
+    only the index is read: each was checked when it was recorded, and its links into this site and out of
+    it resolve. entry_of: the ledger that the site lies in, or will; links to its other releases count.
     """
     if not site.is_dir():
         return [f"{site}: no such folder"]
@@ -35,23 +38,62 @@ def check_site(site: Path) -> list[str]:
         path.relative_to(site).as_posix(): read_page(path)
         for path in sorted(site.rglob("*.html"))
         if "site_libs" not in path.relative_to(site).parts
+        and not _is_recorded(path.relative_to(site).as_posix())
     }
+    neighbours = _neighbours(site, entry_of)
     reports = [name for name in pages if name.startswith("report/")]
     problems = [
         f"{name}: absent" for name in ("index.html", "report/index.html") if name not in pages
     ]
     for name, facts in pages.items():
-        problems += [f"{name}: {fault}" for fault in _page_faults(site, name, facts, pages)]
+        problems += [
+            f"{name}: {fault}" for fault in _page_faults(site, name, facts, pages, neighbours)
+        ]
         if name in reports:
             problems += [f"{name}: {fault}" for fault in _report_faults(facts)]
     problems += _style_faults(site)
     problems += [f"{PDF}: {fault}" for fault in check_pdf(site / PDF, min_pages=len(reports))]
     problems += _sidecar_faults(site)
+    problems += _recorded_faults(site)
     return problems
 
 
+def _is_recorded(name: str) -> bool:
+    """Whether a file belongs to a recorded release, and not to the current site."""
+    return name.startswith(f"{RELEASES}/") and name.count("/") > 1
+
+
+def _recorded_faults(site: Path) -> list[str]:
+    return [
+        f"{RELEASES}/{folder.name}/{name}: absent"
+        for folder in (sorted((site / RELEASES).iterdir()) if (site / RELEASES).is_dir() else ())
+        if folder.is_dir()
+        for name in ("index.html", ARTIFACT)
+        if not (folder / name).is_file()
+    ]
+
+
+def _neighbours(site: Path, entry_of: Path | None) -> Callable[[str], bool]:
+    """Whether an address beside the site, `<folder>/…` or `index.html`, leads somewhere once published."""
+    ledger = entry_of
+    if ledger is None and site.name == "site" and (site.parent / ARTIFACT).is_file():
+        ledger = site.parent.parent
+
+    def leads(rest: str) -> bool:
+        if ledger is None:
+            return site.parent.name == RELEASES and (site.parent / rest).is_file()
+        folder, _, inner = rest.partition("/")
+        return rest == "index.html" or (ledger / folder / "site" / inner).is_file()
+
+    return leads
+
+
 def _page_faults(
-    site: Path, name: str, facts: PageFacts, pages: Mapping[str, PageFacts]
+    site: Path,
+    name: str,
+    facts: PageFacts,
+    pages: Mapping[str, PageFacts],
+    neighbours: Callable[[str], bool],
 ) -> list[str]:
     """Faults that any page can have, the redirect included."""
     faults: list[str] = []
@@ -66,7 +108,7 @@ def _page_faults(
     faults += [f"image without alt text: {source}" for source in facts.images_without_alt]
     faults += [f"link that runs a script: {address}" for address in facts.script_urls]
     for address in [*facts.links, *facts.files]:
-        fault = _unreachable(site, name, address, pages)
+        fault = _unreachable(site, name, address, pages, neighbours)
         if fault:
             faults.append(fault)
     return list(dict.fromkeys(faults))
@@ -92,7 +134,13 @@ def _report_faults(facts: PageFacts) -> list[str]:
     return faults
 
 
-def _unreachable(site: Path, name: str, address: str, pages: Mapping[str, PageFacts]) -> str | None:
+def _unreachable(
+    site: Path,
+    name: str,
+    address: str,
+    pages: Mapping[str, PageFacts],
+    neighbours: Callable[[str], bool],
+) -> str | None:
     """Why an address on page `name` leads nowhere, or None if it leads somewhere."""
     parts = urlsplit(address)
     if parts.scheme or parts.netloc or address in ("", "#"):
@@ -102,6 +150,8 @@ def _unreachable(site: Path, name: str, address: str, pages: Mapping[str, PageFa
         return f"link from the server's root, which a site in a folder does not have: {address}"
     target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path)) if path else name
     if target == ".." or target.startswith("../"):
+        if not target.startswith("../../") and neighbours(target[3:]):
+            return None
         return f"link out of the site: {address}"
     if (site / target).is_dir():
         target = posixpath.normpath(f"{target}/index.html")
@@ -117,6 +167,7 @@ def _style_faults(site: Path) -> list[str]:
     return [
         f"{path.relative_to(site).as_posix()}: loads from elsewhere: {address[:80]}"
         for path in sorted(site.rglob("*.css"))
+        if not _is_recorded(path.relative_to(site).as_posix())
         for address in loads_from_elsewhere(path.read_text(encoding="utf-8", errors="replace"))
     ]
 

@@ -66,17 +66,19 @@ def review_dir(tmp_path: Path) -> Path:
     """A finished review, as far as rendering reads one."""
     folder = tmp_path / "review"
     (folder / "tables").mkdir(parents=True)
-    artifact = {
+    held = {
         "schema": "decision-artifact/1",
-        "release": {"id": "r42"},
+        "release": {"id": "r42", "title": "<b>The</b> {{< env HOME >}} one"},
         "decision": {"outcome": "hold"},
-        "windows": {},
+        "windows": {
+            "candidate": {"start_utc": "2026-11-01T00:00:00Z", "end_utc": "2026-11-15T00:00:00Z"}
+        },
         "producer": {},
         "policy": {"sha256": "0", "settings": {}},
         "evidence_digest": "sha256:1",
         "digest": "sha256:2",
     }
-    (folder / "decision_artifact.json").write_text(json.dumps(artifact))
+    (folder / "decision_artifact.json").write_text(json.dumps(held))
     (folder / "tables" / "hotspots.csv").write_text("slice,value\na,1\n")
     return folder
 

@@ -19,14 +19,18 @@ def main() -> int:
     if os.environ.get("QUARTO_PROJECT_RENDER_ALL") != "1":
         return 0
     from analysis.errors import ReviewError
+    from analysis.ledger import RELEASES, read
     from analysis.render.project import load_project
+    from analysis.render.releases import Shelf, put_beside
     from analysis.render.sidecar import attest_site, complete_site
     from analysis.render.site_check import check_site
     from analysis.telemetry.violations import clean
 
     site = ROOT / os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_site")
     try:
-        complete_site(site, _review_dir(), load_project(ROOT).pages[0])
+        review_dir = _review_dir()
+        put_beside(ROOT, site, review_dir, Shelf(read(ROOT / RELEASES)))
+        complete_site(site, review_dir, load_project(ROOT).pages[0])
         attest_site(site)
         problems = check_site(site)
     except ReviewError as error:

@@ -1,0 +1,74 @@
+"""`record` and `history`: the ledger of releases."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from analysis.commands.output import say, show
+from analysis.errors import ArtifactError
+from analysis.progress import progress
+
+
+def record(a: Namespace) -> int:
+    """Keeps a release for good; the same artifact again changes nothing."""
+    from analysis import ledger
+    from analysis import review as reviews
+    from analysis.render.recording import build_entry, finished_review
+
+    body = _verified(a.artifact)
+    directory = _directory(a)
+    folder = ledger.folder_name(str(body["release"]["id"]))
+    with progress(quiet=a.quiet) as told:
+        told.expect(1)
+
+        def build(place: Path) -> None:
+            told.step("rendering the release without ids of rows")
+            finished = finished_review(reviews.PROJECT, a.artifact, body)
+            build_entry(reviews.PROJECT, finished, directory, place, a.engine, told.detail)
+
+        added = ledger.record(directory, body, build)
+    place = _shown(directory / folder)
+    if added:
+        show(f"recorded release {_text(body['release']['id'])}: {place}")
+        say(a, "the next render publishes it under releases/; commit the folder to keep it")
+    else:
+        show(
+            f"release {_text(body['release']['id'])} is recorded already, with this artifact: {place}"
+        )
+    return 0
+
+
+def _directory(a: Namespace) -> Path:
+    from analysis import ledger
+    from analysis import review as reviews
+
+    given: Path | None = a.ledger
+    return (given if given is not None else reviews.PROJECT / ledger.RELEASES).resolve()
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    from analysis import artifact as artifacts
+
+    problems = artifacts.verify_file(path)
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise ArtifactError(f"artifact {path} does not verify:\n{listed}")
+    return artifacts.read(path)
+
+
+def _text(value: str) -> str:
+    from analysis.telemetry.violations import one_line
+
+    return one_line(value, 200)
+
+
+def _shown(path: Path) -> str:
+    """The path as a person in the working directory types it."""
+    import os
+
+    try:
+        return os.path.relpath(path)
+    except (ValueError, OSError):
+        return str(path)
