@@ -212,6 +212,17 @@ def parser() -> argparse.ArgumentParser:
 
     p = _command(
         sub,
+        "history",
+        commands.history,
+        "the recorded releases over time, with regressions marked",
+    )
+    _ledger(p)
+    p.add_argument("--format", choices=["text", "json", "markdown", "csv"], default="text")
+    p.add_argument("--last", type=_count, metavar="N", help="the newest N releases alone")
+    _out(p, "write to this file instead of stdout")
+
+    p = _command(
+        sub,
         "routes",
         commands.routes,
         "the rules of adopted routing candidates, for a policy (yaml) or a LiteLLM proxy",

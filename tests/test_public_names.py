@@ -143,7 +143,7 @@ RANKS = [
     },
     {"review"},
     {"agreement", "verification", "verification_report"},
-    {"ledger"},
+    {"ledger", "ledger_history", "ledger_report"},
     {"present"},
     {"render"},
     {"commands"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.commands.artifacts import gate, migrate, routes, verify
 from analysis.commands.comparing import diff
-from analysis.commands.ledger import record
+from analysis.commands.ledger import history, record
 from analysis.commands.objectives import slos
 from analysis.commands.registering import register
 from analysis.commands.reviewing import render, review
@@ -15,6 +15,7 @@ from analysis.commands.validating import validate
 __all__ = [
     "diff",
     "gate",
+    "history",
     "migrate",
     "record",
     "register",

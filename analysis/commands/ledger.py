@@ -6,8 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from analysis.commands.output import say, show
-from analysis.errors import ArtifactError
+from analysis.commands.output import emit, say, show, tell
+from analysis.errors import ArtifactError, UsageError
 from analysis.progress import progress
 
 
@@ -37,6 +37,25 @@ def record(a: Namespace) -> int:
         show(
             f"release {_text(body['release']['id'])} is recorded already, with this artifact: {place}"
         )
+    return 0
+
+
+def history(a: Namespace) -> int:
+    """The recorded releases in the order of their time; what is not sound is told, and hides no other."""
+    import dataclasses
+
+    from analysis import ledger, ledger_history, ledger_report
+
+    directory = _directory(a)
+    if a.ledger is not None and not directory.is_dir():
+        raise UsageError(f"--ledger {a.ledger}: no such directory")
+    found = ledger_history.history(ledger.read(directory))
+    if a.last is not None:
+        found = dataclasses.replace(found, lines=found.lines[-a.last :])
+    emit(ledger_report.FORMATS[a.format](found), a.out)
+    for fault in found.faults:
+        # An error, which --quiet does not silence: an auditor must not miss it.
+        tell(f"error: {_shown(fault.path)}: {fault.problem}; it is left out")
     return 0
 
 

@@ -30,6 +30,13 @@ def show(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def tell(text: str) -> None:
+    """A message on stderr with nothing in it that a terminal or a runner obeys."""
+    from analysis.telemetry.violations import one_line
+
+    print(one_line(text, 1000), file=sys.stderr)
+
+
 def say(a: Namespace, text: str) -> None:
     """A message, but not with `--quiet`."""
     if not a.quiet:

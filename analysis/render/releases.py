@@ -150,7 +150,9 @@ def _index(shelf: Shelf, body: Mapping[str, Any], style: str) -> str:
         for entry in shelf.newest_first
     ]
     if body.get("digest") not in recorded:
-        rows.insert(0, _row(str(body["release"]["id"]), body, "../", True, note="not recorded"))
+        rows.insert(
+            0, _row(str(body["release"]["id"]), body, "../", True, note="this site, not recorded")
+        )
     faults = [
         say("<li><code>{folder}</code>: {problem}</li>", folder=f.folder, problem=f.problem)
         for f in shelf.ledger.faults
