@@ -106,7 +106,7 @@ def as_csv(history: History) -> str:
     head += ["hotspots", "drift_high", "drift_medium", "drift_low", "worse", "digest"]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([safe_cell(name) for name in head])
+    writer.writerow([_csv(name) for name in head])
     for line in history.lines:
         row: list[object] = [line.release_id, line.outcome, line.start_utc, line.end_utc, line.week]
         row.append(line.n_interactions)
@@ -210,7 +210,7 @@ def _text(value: str) -> str:
 def _csv(value: object) -> object:
     if isinstance(value, float):
         return f"{value:.12g}"
-    return "" if value is None else safe_cell(str(value)) if isinstance(value, str) else value
+    return safe_cell(one_line(value, 1000)) if isinstance(value, str) else value
 
 
 def _row(cells: Sequence[str], escaped: bool = False) -> str:
