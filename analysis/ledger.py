@@ -21,10 +21,9 @@ from typing import Any
 from analysis import artifact as artifacts
 from analysis import disk, leftovers, stopping
 from analysis.errors import ArtifactError, UsageError
+from analysis.ledger_names import RELEASES as RELEASES
 from analysis.ledger_names import folder_name, is_folder_name
 
-RELEASES = "data/releases"
-"""The project's own ledger, below its root."""
 SITE = "site"
 TABLES = "tables"
 _BUILDING = ".entry.building-"

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+RELEASES = "data/releases"
+"""The project's own ledger, below its root."""
 _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9_-])?")
 # Windows opens a device by these, whatever follows the first dot.
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?")

@@ -10,18 +10,21 @@ from analysis.policy_types import Model, Moment, Name
 
 
 class Window(Model):
-    """A window by whole days, by half-open UTC times, or by release id: exactly one of the three."""
+    """A window by whole days, by half-open UTC times, by release id, or, of a baseline, that of a recorded
+    release (its id in the ledger, data/releases): exactly one of the four."""
 
     days: Annotated[int, Field(ge=1, le=3660)] | None = None
     start: Moment | None = None
     end: Moment | None = None
     release_id: Name | None = None
+    recorded: Name | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
         span = self.start is not None or self.end is not None
-        if sum([self.days is not None, span, self.release_id is not None]) != 1:
-            raise ValueError("give exactly one of: days; start and end; release_id")
+        named = [self.days, self.release_id, self.recorded]
+        if sum([span, *(one is not None for one in named)]) != 1:
+            raise ValueError("give exactly one of: days; start and end; release_id; recorded")
         if span:
             if self.start is None or self.end is None:
                 raise ValueError("start and end go together")
@@ -50,6 +53,10 @@ class Windows(Model):
     @model_validator(mode="after")
     def _apart(self) -> Self:
         new, old = self.candidate, self.baseline
+        if new.recorded is not None:
+            raise ValueError(
+                ".candidate.recorded: only a baseline may be that of a recorded release"
+            )
         if old == "none":
             return self
         if new.release_id is not None and new.release_id == old.release_id:

@@ -17,11 +17,12 @@ from typing import Any
 
 from analysis import artifact as artifacts
 from analysis.errors import ArtifactError, PolicyError, UsageError
-from analysis.policy import Policy
+from analysis.ledger_names import RELEASES, folder_name
+from analysis.policy import Policy, Window
 from analysis.policy_drift import Reference
 from analysis.telemetry.bin_cuts import Cut, Value
 from analysis.telemetry.files import InputFile
-from analysis.telemetry.recorded import RecordedColumn, RecordedRelease
+from analysis.telemetry.recorded import RecordedBaseline, RecordedColumn, RecordedRelease
 from analysis.views.drift_distributions import COLUMNS, FILE, NUMBER, REST, TEXT, digest
 
 MAX_BYTES = 20_000_000
@@ -49,6 +50,49 @@ def recorded_releases(policy: Policy, project: Path, source: str) -> tuple[Recor
     if problems:
         raise PolicyError(problems, source)
     return tuple(found)
+
+
+def recorded_baseline(policy: Policy, project: Path, source: str) -> RecordedBaseline | None:
+    """The recorded release of `windows.baseline.recorded`; None where the policy names none.
+
+    It lies in the project's ledger. source: what the policy was read from. Raises PolicyError.
+    """
+    baseline = policy.windows.baseline
+    if baseline == "none" or baseline.recorded is None:
+        return None
+    release = baseline.recorded
+    folder = f"{RELEASES}/{folder_name(release)}"
+    try:
+        if not _is_folder(project / folder):
+            raise _Unusable(f"no such release in {RELEASES}; see python -m analysis history")
+        body, raw = _artifact(project / folder / artifacts.FILE_NAME)
+        window = _candidate(body, release)
+    except _Unusable as error:
+        raise PolicyError([f"windows.baseline.recorded: {release!r}: {error}"], source) from None
+    return RecordedBaseline(
+        window,
+        InputFile(
+            table=f"windows.baseline: {release}",
+            file=f"{folder}/{artifacts.FILE_NAME}",
+            format="json",
+            bytes=len(raw),
+            rows=1,
+            sha256=hashlib.sha256(raw).hexdigest(),
+        ),
+    )
+
+
+def _candidate(body: Mapping[str, Any], release: str) -> Window:
+    """The candidate window of a recorded artifact: by release where it was one, else by its time."""
+    try:
+        if body["release"]["id"] != release:
+            raise _Unusable(f"{artifacts.FILE_NAME} is that of another release")
+        window = body["windows"]["candidate"]
+        if window["release_id"] is not None:
+            return Window(release_id=window["release_id"])
+        return Window(start=window["start_utc"], end=window["end_utc"])
+    except (KeyError, TypeError, ValueError):
+        raise _Unusable(f"{artifacts.FILE_NAME} names no candidate window") from None
 
 
 def _read(reference: Reference, folder: Path) -> RecordedRelease:

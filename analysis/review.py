@@ -38,15 +38,15 @@ from analysis.gate_needs import check_needs
 from analysis.gate_watch import watch_list
 from analysis.policy import LoadedPolicy, Policy, utc
 from analysis.progress import SILENT, Progress
-from analysis.recorded import recorded_releases
+from analysis.recorded import recorded_baseline, recorded_releases
 from analysis.recorded_figures import recorded_figures
 from analysis.share_safe import shown
 from analysis.tables import write_tables
 from analysis.telemetry import Telemetry, open_telemetry, policy_columns
 from analysis.telemetry.address import Address, address, is_address
 from analysis.telemetry.fact import restore
-from analysis.telemetry.files import digest_inputs
-from analysis.telemetry.recorded import RecordedFigures, RecordedRelease
+from analysis.telemetry.files import InputFile, digest_inputs
+from analysis.telemetry.recorded import RecordedBaseline, RecordedFigures, RecordedRelease
 from analysis.telemetry.source import reading
 from analysis.telemetry.store import Store, key_of
 from analysis.telemetry.windows import iso
@@ -119,6 +119,17 @@ class Request:
     recorded: tuple[RecordedRelease, ...] = ()
     earlier: tuple[RecordedFigures, ...] = ()
     registered: tuple[registration.Registered, ...] = ()
+    baseline: RecordedBaseline | None = None
+
+    @property
+    def recorded_inputs(self) -> tuple[InputFile, ...]:
+        """What was read of recorded releases."""
+        baseline = () if self.baseline is None else (self.baseline.input,)
+        return (
+            *baseline,
+            *(i for release in self.recorded for i in release.inputs),
+            *(r.input for r in self.earlier),
+        )
 
 
 def request(
@@ -147,6 +158,7 @@ def request(
     recorded = recorded_releases(loaded.policy, project, str(path))
     earlier = recorded_figures(loaded.policy, project, str(path))
     registered = registration.read(project / registration.FILE)
+    baseline = recorded_baseline(loaded.policy, project, str(path))
     if data is None:
         if loaded.policy.data is None:
             raise PolicyError(["data: names no telemetry, and --data was not given"], str(path))
@@ -170,6 +182,7 @@ def request(
         recorded=recorded,
         earlier=earlier,
         registered=registered,
+        baseline=baseline,
     )
 
 
@@ -192,7 +205,7 @@ def compute(wanted: Request, progress: Progress = SILENT, store: Store | None = 
     telemetry = open_telemetry(
         wanted.data,
         declared,
-        policy,
+        _placed(policy, wanted.baseline),
         as_of=wanted.as_of,
         threads=wanted.threads,
         memory_limit=wanted.memory_limit,
@@ -206,6 +219,14 @@ def compute(wanted: Request, progress: Progress = SILENT, store: Store | None = 
     finally:
         telemetry.close()
     return Review(body=body, results=results, warnings=telemetry.warnings)
+
+
+def _placed(policy: Policy, baseline: RecordedBaseline | None) -> Policy:
+    """The policy with the window of a recorded release in the place of its name."""
+    if baseline is None:
+        return policy
+    windows = policy.windows.model_copy(update={"baseline": baseline.window})
+    return policy.model_copy(update={"windows": windows})
 
 
 def _assessed(
@@ -290,11 +311,7 @@ def _artifact(
             contract=contract.section(telemetry, hidden),
             **{name: result.section for name, result in results.items()},
         ),
-        inputs=(
-            *telemetry.inputs,
-            *(i for r in telemetry.recorded for i in r.inputs),
-            *(r.input for r in telemetry.earlier),
-        ),
+        inputs=(*telemetry.inputs, *wanted.recorded_inputs),
         policy=artifacts.PolicyInfo(loaded.sha256, shown_settings(policy), registered),
         producer=producer(),
     )
@@ -421,11 +438,7 @@ def cache_key(wanted: Request, inputs: Sequence[tuple[str, str]] | None = None) 
 
 def _recorded_digests(wanted: Request) -> list[tuple[str, str]]:
     """(file, sha256) of what was read of recorded releases."""
-    read = [
-        *(i for release in wanted.recorded for i in release.inputs),
-        *(r.input for r in wanted.earlier),
-    ]
-    return [(i.file, i.sha256) for i in read]
+    return [(i.file, i.sha256) for i in wanted.recorded_inputs]
 
 
 def _contract_digests(wanted: Request) -> list[str]:

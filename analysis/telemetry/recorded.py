@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.check import Interval
+from analysis.policy import Window
 from analysis.telemetry.bin_cuts import Cut
 from analysis.telemetry.files import InputFile
 
@@ -56,4 +57,13 @@ class RecordedFigures:
     outcome: str
     figures: Mapping[str, Interval]
     latency_rule: Mapping[str, object] | None
+    input: InputFile
+
+
+@dataclass(frozen=True)
+class RecordedBaseline:
+    """The recorded release whose candidate is the baseline now. window: that candidate's, as a policy
+    names one. input: the artifact that says so, with its digest."""
+
+    window: Window
     input: InputFile

@@ -214,6 +214,12 @@ def _baseline(
             problems.append("windows.baseline: is the same release as the candidate")
             return None
         return _release("baseline", window.release_id, data, None, problems)
+    if window.recorded is not None:
+        # `review.request` looks it up, and puts the recorded window in its place.
+        problems.append(
+            f"windows.baseline: names the recorded release {window.recorded!r}, and no ledger was given"
+        )
+        return None
     assert window.start is not None and window.end is not None
     return Span(utc(window.start), utc(window.end))
 
