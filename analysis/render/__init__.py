@@ -32,6 +32,7 @@ from analysis.render.sidecar import attest_site, check_review, complete_site
 
 __all__ = ["Engine", "Progress", "RenderResult", "render_site"]
 
+_SCRATCH = "release-review-"
 Engine = Literal["auto", "quarto", "embedded"]
 Progress = Callable[[str], None]
 
@@ -92,9 +93,10 @@ def render_site(
     )
     draw_history(review_dir, shelf.ledger)
 
+    leftovers.clean(Path(tempfile.gettempdir()), _SCRATCH)
     with (
         staging(out) as site,
-        leftovers.directory(Path(tempfile.gettempdir()), "release-review-") as scratch,
+        leftovers.directory(Path(tempfile.gettempdir()), _SCRATCH) as scratch,
     ):
         if found is not None:
             name: Literal["quarto", "embedded"] = "quarto"

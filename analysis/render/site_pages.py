@@ -108,8 +108,8 @@ class _Reader(HTMLParser):
         classes = {name for _, held in self._stack for name in held}
         if "rr-answer" in classes:
             self.facts.answer += data
-        # What a cell shows is escaped data, and may read like anything at all.
-        if "cell" not in classes and not names & {"td", "th", "code", "figure"}:
+        # What a cell shows is escaped data, and may read like anything at all; so may a release's name.
+        if not classes & {"cell", "rr-releases"} and not names & {"td", "th", "code", "figure"}:
             self.facts.text += data
 
     def _note_element(self, tag: str, given: dict[str, str], classes: frozenset[str]) -> None:
