@@ -64,10 +64,10 @@ def recorded_baseline(policy: Policy, project: Path, source: str) -> RecordedBas
     folder = f"{RELEASES}/{folder_name(release)}"
     try:
         if not _is_folder(project / folder):
-            raise _Unusable(f"no such release in {RELEASES}; see python -m analysis history")
-        body, raw = _artifact(project / folder / artifacts.FILE_NAME)
+            raise Unusable(f"no such release in {RELEASES}; see python -m analysis history")
+        body, raw = artifact_of(project / folder / artifacts.FILE_NAME)
         window = _candidate(body, release)
-    except _Unusable as error:
+    except Unusable as error:
         raise PolicyError([f"windows.baseline.recorded: {release!r}: {error}"], source) from None
     return RecordedBaseline(
         window,
@@ -86,13 +86,13 @@ def _candidate(body: Mapping[str, Any], release: str) -> Window:
     """The candidate window of a recorded artifact: by release where it was one, else by its time."""
     try:
         if body["release"]["id"] != release:
-            raise _Unusable(f"{artifacts.FILE_NAME} is that of another release")
+            raise Unusable(f"{artifacts.FILE_NAME} is that of another release")
         window = body["windows"]["candidate"]
         if window["release_id"] is not None:
             return Window(release_id=window["release_id"])
         return Window(start=window["start_utc"], end=window["end_utc"])
     except (KeyError, TypeError, ValueError):
-        raise _Unusable(f"{artifacts.FILE_NAME} names no candidate window") from None
+        raise Unusable(f"{artifacts.FILE_NAME} names no candidate window") from None
 
 
 def _read(reference: Reference, folder: Path) -> RecordedRelease:

@@ -14,13 +14,12 @@ from pathlib import Path
 from analysis import artifact as artifacts
 from analysis.check import Interval
 from analysis.errors import PolicyError
+from analysis.ledger_names import RELEASES, is_folder_name
 from analysis.policy import Policy
 from analysis.policy_gate import FIGURES
 from analysis.recorded import Unusable, artifact_of
 from analysis.telemetry.files import InputFile
 from analysis.telemetry.recorded import RecordedFigures
-
-LEDGER = Path("data") / "releases"
 
 
 def recorded_figures(policy: Policy, project: Path, source: str) -> tuple[RecordedFigures, ...]:
@@ -31,8 +30,10 @@ def recorded_figures(policy: Policy, project: Path, source: str) -> tuple[Record
     if policy.gate.baselines is None:
         return ()
     found, problems = [], []
-    for path in sorted((project / LEDGER).glob(f"*/{artifacts.FILE_NAME}")):
-        named = (LEDGER / path.parent.name).as_posix()
+    for path in sorted((project / RELEASES).glob(f"*/{artifacts.FILE_NAME}")):
+        if not is_folder_name(path.parent.name):
+            continue  # a release that is being recorded
+        named = f"{RELEASES}/{path.parent.name}"
         try:
             release = _read(path, f"{named}/{path.name}")
         except Unusable as error:

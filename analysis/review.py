@@ -128,7 +128,6 @@ class Request:
         return (
             *baseline,
             *(i for release in self.recorded for i in release.inputs),
-            *(r.input for r in self.earlier),
         )
 
 
@@ -212,7 +211,10 @@ def compute(wanted: Request, progress: Progress = SILENT, store: Store | None = 
         store=store,
         progress=progress,
     )
-    telemetry = dataclasses.replace(telemetry, recorded=wanted.recorded, earlier=wanted.earlier)
+    # What is recorded later changes no review that was made: it can be computed again years after.
+    start = iso(telemetry.windows.candidate.start)
+    earlier = tuple(r for r in wanted.earlier if r.end_utc <= start)
+    telemetry = dataclasses.replace(telemetry, recorded=wanted.recorded, earlier=earlier)
     try:
         results, extremes = _assessed(telemetry, policy, progress)
         body = artifacts.to_json(_artifact(telemetry, wanted, results, extremes))
@@ -311,7 +313,11 @@ def _artifact(
             contract=contract.section(telemetry, hidden),
             **{name: result.section for name, result in results.items()},
         ),
-        inputs=(*telemetry.inputs, *wanted.recorded_inputs),
+        inputs=(
+            *telemetry.inputs,
+            *wanted.recorded_inputs,
+            *(r.input for r in telemetry.earlier),
+        ),
         policy=artifacts.PolicyInfo(loaded.sha256, shown_settings(policy), registered),
         producer=producer(),
     )
@@ -438,7 +444,8 @@ def cache_key(wanted: Request, inputs: Sequence[tuple[str, str]] | None = None) 
 
 def _recorded_digests(wanted: Request) -> list[tuple[str, str]]:
     """(file, sha256) of what was read of recorded releases."""
-    return [(i.file, i.sha256) for i in wanted.recorded_inputs]
+    read = (*wanted.recorded_inputs, *(r.input for r in wanted.earlier))
+    return [(i.file, i.sha256) for i in read]
 
 
 def _contract_digests(wanted: Request) -> list[str]:

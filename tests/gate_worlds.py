@@ -74,8 +74,15 @@ def rows(world: Release, seed: int) -> pd.DataFrame:
     risk *= np.exp(rng.normal(0, world.day_sd, days))[day][session]
     risk *= np.where(arm, world.ratio, 1.0)[session]
     slow = np.exp(rng.normal(0, 0.3, n_users))[user][session]
-    latency = np.exp(rng.normal(6.2, 0.6, n)) * slow * np.exp(rng.normal(0, world.day_sd, days))[day][session]
-    prompt, completion = rng.integers(50, 2000, n), np.round(rng.lognormal(5, 0.8, n)).astype(int) + 1
+    latency = (
+        np.exp(rng.normal(6.2, 0.6, n))
+        * slow
+        * np.exp(rng.normal(0, world.day_sd, days))[day][session]
+    )
+    prompt, completion = (
+        rng.integers(50, 2000, n),
+        np.round(rng.lognormal(5, 0.8, n)).astype(int) + 1,
+    )
     made = pd.DataFrame(
         {
             "interaction_id": [f"i{k:06d}" for k in range(n)],

@@ -77,8 +77,10 @@ def chosen(
         if len(kept) == rules.last:
             break
         reason = _unfit(release, figure, latency)
+        if release.end_utc > iso(start):
+            continue  # it is no earlier release
         if release.end_utc > until:
-            reason = "its window does not end before the one that it would be compared with"
+            reason = "its window shares time with that of a newer one"
         if reason is None:
             kept.append(release)
             until = release.start_utc

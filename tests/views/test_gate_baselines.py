@@ -77,7 +77,7 @@ class TestChosen:
     def test_windows_that_share_time_count_once(self) -> None:
         kept, out = names([release(w) for w in (-0.5, 0, 0.5, 1)])
         assert kept == ["weekly-0", "weekly-1"]
-        assert set(out) == {"weekly--0.5", "weekly-0.5"}
+        assert set(out) == {"weekly-0.5"}
 
     def test_a_blocked_release_is_no_baseline(self) -> None:
         kept, out = names([release(0), release(1, outcome="block"), release(2, outcome="hold")])
