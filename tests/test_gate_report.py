@@ -240,6 +240,52 @@ def test_a_check_is_explained_by_its_numbers(body: Body) -> None:
         assert line in text
 
 
+def test_an_explanation_says_from_what_and_what_would_turn_it(body: Body) -> None:
+    made(body, {"health.failure_rate": "fail", "budget.latency": "fail"}, "block")
+    flip = {"check": "health.failure_rate", "data": "At less it would pass.", "policy": "a: 1"}
+    body["decision"]["flips"] = [flip, {**flip, "check": "budget.latency", "policy": None}]
+    body["windows"]["exclude"] = [{"start": "s", "end": "e", "reason": "an outage"}]
+    text = gate_report.explain(body, "health.failure_rate")
+    assert "from        is_failure of the interactions" in text
+    assert "counts as   blocks the release" in text
+    assert "turns       At less it would pass." in text
+    assert "or policy   a: 1" in text
+    assert "left out    s to e: an outage" in text
+    other = gate_report.explain(body, "budget.latency")
+    assert "from        latency_ms of the interactions" in other
+    assert "counts as   holds the release" in other
+    assert "or policy" not in other
+
+
+@pytest.mark.parametrize(
+    ("outcome", "severity", "counts"),
+    [("pass", "block", "lets the release ship"), ("inconclusive", "hold", "an open hold check"),
+     ("fail", "note", "a note")],
+)  # fmt: skip
+def test_what_a_check_counts_as_is_told(
+    body: Body, outcome: str, severity: str, counts: str
+) -> None:
+    made(body, {}, "ship")
+    next(c for c in body["checks"] if c["id"] == "budget.latency").update(
+        outcome=outcome, severity=severity
+    )
+    assert counts in gate_report.explain(body, "budget.latency")
+
+
+def test_a_waived_check_says_who_waived_it(body: Body) -> None:
+    made(body, {}, "ship")
+    body["decision"]["waived"] = [
+        {"check": "health.cost_usd", "outcome": "fail", "owner": "ann", "reason": "wanted",
+         "expires_utc": "2026-12-01T00:00:00Z"}
+    ]  # fmt: skip
+    text = gate_report.explain(body, "health.cost_usd")
+    assert "counts as   waived" in text
+    assert "waived      by ann until 2026-12-01T00:00:00Z: wanted" in text
+    assert "waived" not in gate_report.explain(body, "budget.spend")
+    assert "waived health.cost_usd (fail): ann" in gate_report.summary(body)
+    assert "Waived: health" in gate_report.as_markdown(body)
+
+
 def test_every_check_can_be_explained_also_without_numbers_or_baseline(body: Body) -> None:
     body["windows"]["baseline"] = None
     for check in body["checks"]:
