@@ -176,7 +176,8 @@ def _in_data(check: Check, value: float | None, becomes: Outcome, evidence: Evid
     if check.comparison == "at_least":
         worse = "or less" if worse == "or more" else "or more"
     if check.unit in ("slices", "features", "waivers", "rows", "share of rows"):
-        return f"At {value:g} {check.unit} in the place of {check.value:g} it would {turns}."
+        noun = "columns" if check.unit == "features" else check.unit
+        return f"At {value:g} {noun} in the place of {check.value:g} it would {turns}."
     shown, now = _figure(check.unit, value), _figure(check.unit, check.value)
     return (
         f"At about {shown} {worse} in the place of {now}{_counted(check, value, evidence)} it would "
@@ -191,6 +192,8 @@ def _figure(unit: str, value: float) -> str:
         return f"{100 * (value - 1):+.1f} %"
     if unit == "share":
         return f"{100 * value:.2f} %"
+    if unit == "burn rate":
+        return f"{value:.2f} times the sustainable rate"
     return f"{value:.4g} {unit}".rstrip()
 
 

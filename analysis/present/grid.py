@@ -37,13 +37,14 @@ def table(
     source: object,
     file: str | None = None,
     total: int | None = None,
+    most: int = MAX_ROWS,
 ) -> Html:
-    """A table of at most 25 rows.
+    """A table of at most 25 rows, or of `most`.
 
     rows: cells as text (escaped here), `Html`, or None. source: what stands below: window and
     support. file: the full table's name in `tables/`, which has `total` rows.
     """
-    shown = rows[:MAX_ROWS]
+    shown = rows[:most]
     names = [f"c{i}" for i in range(len(columns))]
     frame = pd.DataFrame(
         [[NONE if cell is None else escape(cell) for cell in row] for row in shown],

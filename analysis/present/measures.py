@@ -52,6 +52,8 @@ _NOUNS = {
     "ms": "ms",
     "USD per interaction": "USD an interaction",
 }
+MAX_CHECKS = 200
+"""A policy's thresholds and objectives are as many as it names; the first page has them all."""
 _SIGNS = {"at_most": "≤", "at_least": "≥"}
 _SEVERITIES = {"block": 0, "hold": 1, "note": 2}
 _OUTCOMES = {"fail": 0, "inconclusive": 1, "pass": 2}
@@ -98,6 +100,7 @@ def check_table(checks: Sequence[Body], title: str, source: str) -> Html:
             for c in by_weight(checks)
         ],
         source,
+        most=MAX_CHECKS,
     )  # fmt: skip
 
 

@@ -80,9 +80,12 @@ def check(threshold: Threshold, found: ThresholdFigure, support: int, floor: str
         reason = reason or "its interval cannot be computed"
         sentence = f"{threshold.metric}{where} is not judged: {reason}."
     else:
+        value, lower, upper, asked = (
+            _written(v, found.unit) for v in (figure.value, figure.low, figure.high, limit)
+        )
         story = (
-            f"{threshold.metric}{where} is {figure.value:.4g} (95 % interval {figure.low:.4g} to "
-            f"{figure.high:.4g}), at {'most' if at_most else 'least'} {limit:g} is asked for"
+            f"{threshold.metric}{where} is {value} (95 % interval {lower} to {upper}), at "
+            f"{'most' if at_most else 'least'} {asked} is asked for"
         )
         low, high = rounded(figure.low), rounded(figure.high)
         kept = high <= limit if at_most else low >= limit
@@ -226,6 +229,10 @@ def _quantile(telemetry: Telemetry, q: float, inside: str) -> tuple[Interval, st
     if figure.value is None:
         return figure, "fewer than ten clusters lie beyond it"
     return figure, too_little(m)
+
+
+def _written(value: float, unit: str) -> str:
+    return f"{100 * value:.2f} %" if unit == "share" else f"{value:.4g}"
 
 
 def _where(threshold: Threshold) -> str:
