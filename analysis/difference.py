@@ -207,21 +207,26 @@ def _settings_between(one: Any, other: Any, path: str) -> list[tuple[str, Any, A
             )
         ]
     if isinstance(one, list) and isinstance(other, list):
-        named = [
-            {v.get("name"): v for v in held if isinstance(v, Mapping)} for held in (one, other)
-        ]
-        if all(
-            len(n) == len(held) and None not in n
-            for n, held in zip(named, (one, other), strict=True)
-        ):
+        ours, theirs = _by_name(one), _by_name(other)
+        if ours is not None and theirs is not None:
             return [
                 change
-                for key in _both(named[0], named[1])
+                for key in _both(ours, theirs)
                 for change in _settings_between(
-                    named[0].get(key, _ABSENT), named[1].get(key, _ABSENT), f"{path}[{key}]"
+                    ours.get(key, _ABSENT), theirs.get(key, _ABSENT), f"{path}[{key}]"
                 )
             ]
     return [] if one == other else [(path, one, other)]
+
+
+def _by_name(items: list[Any]) -> dict[str, Any] | None:
+    """The items by their names; None where a name is missing or stands twice."""
+    named = {
+        one["name"]: one
+        for one in items
+        if isinstance(one, Mapping) and isinstance(one.get("name"), str)
+    }
+    return named if len(named) == len(items) else None
 
 
 def _shown(value: Any) -> Any:

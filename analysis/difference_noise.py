@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from analysis.check import rounded
+from analysis.check import finite, rounded
+from analysis.policy_types import utc
 from analysis.stats.multiple import holm
 
 Body = Mapping[str, Any]
@@ -114,11 +115,18 @@ def judged(changes: Sequence[FigureChange]) -> tuple[FigureChange, ...]:
 
 def why_not_independent(before: Body, after: Body) -> str | None:
     """Why the two candidate windows are no two samples, or None where they are."""
-    spans = (body["windows"]["candidate"] for body in (before, after))
-    old, new = (
-        tuple(datetime.fromisoformat(one[end]) for end in ("start_utc", "end_utc")) for one in spans
-    )
-    if old[0] < new[1] and new[0] < old[1]:
+    spans = [body["windows"]["candidate"] for body in (before, after)]
+    try:
+        (old_start, old_end), (new_start, new_end) = (
+            (
+                utc(datetime.fromisoformat(one["start_utc"])),
+                utc(datetime.fromisoformat(one["end_utc"])),
+            )
+            for one in spans
+        )
+    except ValueError:
+        return "the times of a candidate window cannot be read"
+    if old_start < new_end and new_start < old_end:
         return "the candidate windows overlap in time, so they are not independent"
     return None
 
@@ -126,7 +134,7 @@ def why_not_independent(before: Body, after: Body) -> str | None:
 def figures(body: Body) -> dict[str, Figure]:
     """The headline figures of an artifact by name: health, burn rates, spend a day."""
     health, budget = body["views"]["health"], body["views"]["budget"]
-    slos = {slo["name"]: slo for slo in body["policy"]["settings"]["slos"]}
+    slos = _objectives(body["policy"]["settings"])
     by_days = body["windows"]["comparison"] == "before_after"
     found = []
     widened: list[float] = []
@@ -163,6 +171,13 @@ def figures(body: Body) -> dict[str, Figure]:
         )
     )
     return {one.name: one for one in found}
+
+
+def _objectives(settings: Mapping[str, Any]) -> dict[Any, Mapping[str, Any]]:
+    """The policy's objectives by name. Of an artifact the schema leaves the settings open."""
+    listed = settings.get("slos")
+    known = [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+    return {one["name"]: one for one in known if isinstance(one.get("name"), str)}
 
 
 def _health_unit(name: str) -> Unit:
@@ -203,7 +218,10 @@ def _compared(
     is_log = one.unit in _LOG
     if is_log and (before <= 0 or after <= 0):
         return replace(blank, reason="not positive in both")
-    known = replace(blank, change=after / before if is_log else after - before)
+    change = finite(after / before if is_log else after - before)
+    if change is None:
+        return replace(blank, reason="too large to be compared")
+    known = replace(blank, change=change)
     if old.definition != new.definition:
         return replace(known, reason="the two policies define it otherwise")
     if overlap is not None:
@@ -220,7 +238,7 @@ def _compared(
     if towards_none <= 0:
         return replace(known, reason="without an interval in both")
     limits = (effect - below, effect + above)
-    low, high = (math.exp(x) for x in limits) if is_log else limits
+    low, high = (math.exp(min(x, 700.0)) for x in limits) if is_log else limits
     p = math.erfc(abs(effect) / towards_none * _Z / math.sqrt(2.0))
     return replace(known, low=rounded(low), high=rounded(high), p_value=rounded(p))
 

@@ -19,7 +19,7 @@ from analysis import policy as policies
 from analysis import review as reviews
 from analysis.agreement import Difference, differences
 from analysis.artifact_schema import projected
-from analysis.errors import ContractError, PolicyError, WindowError
+from analysis.errors import ArtifactError, ContractError, PolicyError, WindowError
 from analysis.policy import LoadedPolicy, Policy
 from analysis.policy_problems import Checked
 from analysis.progress import SILENT, Progress
@@ -129,17 +129,23 @@ def _input_problems(body: Body, found: Sequence[tuple[str, str]]) -> list[str]:
 
 def _request(body: Body, inputs: Inputs) -> reviews.Request:
     """The review that the artifact is of: its release, as of its moment, under its policy."""
-    as_of = body["windows"]["as_of"]
     return reviews.request(
         data=inputs.data,
         policy=inputs.policy,
         release_id=body["release"]["id"],
-        as_of=inputs.as_of or (None if as_of is None else datetime.fromisoformat(as_of)),
+        as_of=inputs.as_of or _moment(body["windows"]["as_of"]),
         threads=inputs.threads,
         memory_limit=inputs.memory_limit,
         contract=inputs.contract,
         loaded=_own_policy(body) if inputs.policy is None else None,
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise ArtifactError(f"windows.as_of: {line(text or '')[:80]} is no time") from None
 
 
 def _own_policy(body: Body) -> LoadedPolicy:

@@ -373,6 +373,64 @@ def test_a_tampered_artifact_does_not_verify_and_is_refused_by_gate_and_routes(
         assert str(artifact) in told.err
 
 
+def nest(depth: int) -> Any:
+    made: Any = 1
+    for _ in range(depth):
+        made = {"a": made}
+    return made
+
+
+# What the schema leaves open, in an artifact whose digests fit.
+CRAFTED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no objectives": lambda b: b["policy"]["settings"].pop("slos"),
+    "objectives that are none": lambda b: b["policy"]["settings"].update(
+        slos=[1, {}, {"name": [2]}]
+    ),
+    "objectives in an object": lambda b: b["policy"]["settings"].update(slos={"name": "latency"}),
+    "no settings": lambda b: b["policy"].update(settings={}),
+    "a nest in the settings": lambda b: b["policy"]["settings"].update(x=nest(200)),
+    "times that are none": lambda b: b["windows"]["candidate"].update(start_utc="x", end_utc=""),
+    "the first of all times": lambda b: b["windows"]["candidate"].update(
+        start_utc="0001-01-01T00:00:00+23:59"
+    ),
+    "a moment that is none": lambda b: b["windows"].update(as_of="yesterday"),
+    "a number without end": lambda b: b["views"]["health"]["candidate"]["failure_rate"].update(
+        value=10**400
+    ),
+    "the largest of numbers": lambda b: b["views"]["health"]["candidate"][
+        "cost_usd_per_interaction"
+    ].update(value=1e308, low=1e-308, high=1e308),
+    "limits the wrong way round": lambda b: b["views"]["budget"]["spend"]["usd_per_day"].update(
+        value=1.0, low=2.0, high=-1.0
+    ),
+}
+
+
+@pytest.mark.parametrize("craft", CRAFTED.values(), ids=CRAFTED.keys())
+def test_a_crafted_artifact_is_told_or_refused_and_breaks_nothing(
+    tiny_review: Review, tiny_data: Path, artifact: Path, tmp_path: Path,
+    craft: Callable[[dict[str, Any]], Any], monkeypatch: pytest.MonkeyPatch, capsys: Capture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(reviews, "compute", lambda wanted, progress: tiny_review)
+    body = copy.deepcopy(dict(tiny_review.body))
+    craft(body)
+    path = tmp_path / "crafted.json"
+    artifacts.write(artifacts.sealed(body), path)
+    lines = [("migrate", path), ("verify", path, "--data", tiny_data)]
+    lines += [
+        ("diff", *pair, "--format", form)
+        for pair in ((path, artifact), (artifact, path))
+        for form in ("text", "markdown", "json")
+    ]
+    for line in lines:
+        code = run(*line)
+        told = capsys.readouterr()
+        assert code in (0, 1, 2), line
+        assert bool(told.out) or told.err.startswith("error: "), line
+        if code == 0 and line[-1] == "json":
+            json.loads(told.out, parse_constant=lambda name: pytest.fail(name))
+
+
 @pytest.mark.parametrize("command", ["gate", "verify", "migrate", "routes"])
 def test_an_artifact_that_is_not_there_exits_2(
     command: str, tmp_path: Path, capsys: Capture

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from analysis.commands.output import emit, say, show
-from analysis.errors import UsageError
+from analysis.errors import ArtifactError, UsageError
 
 
 def gate(a: Namespace) -> int:
@@ -45,9 +46,10 @@ def verify(a: Namespace) -> int:
         threads=a.threads,
         memory_limit=size(a.memory_limit),
     )
-    with progress(quiet=a.quiet or a.data is None) as told:
+    with progress(quiet=a.quiet or a.data is None) as told, readable_values():
         found = run(a.artifact, inputs, told)
-    emit((as_json if a.format == "json" else as_text)(found, str(a.artifact)), a.out)
+        text = (as_json if a.format == "json" else as_text)(found, str(a.artifact))
+    emit(text, a.out)
     return 0 if found.agrees else 1
 
 
@@ -117,6 +119,17 @@ def _listed(candidates: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(
         f"  {c['name']}: {c['recommendation'].replace('_', ' ')}: {c['reason']}" for c in candidates
     )
+
+
+@contextmanager
+def readable_values() -> Iterator[None]:
+    """Artifacts are made by whom they may be. Raises ArtifactError for nests and numbers without end."""
+    try:
+        yield
+    except RecursionError:
+        raise ArtifactError("artifact: nested too deeply") from None
+    except OverflowError:
+        raise ArtifactError("artifact: holds a number that is too large") from None
 
 
 def verified(path: Path, *, as_it_is: bool = False) -> dict[str, Any]:

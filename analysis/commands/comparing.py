@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from analysis.commands.artifacts import verified
+from analysis.commands.artifacts import readable_values, verified
 from analysis.commands.output import emit
 
 
@@ -13,7 +13,8 @@ def diff(a: Namespace) -> int:
     from analysis import difference_report as forms
     from analysis.difference import compare
 
-    found = compare(verified(a.before), verified(a.after))
     formats = {"text": forms.as_text, "markdown": forms.as_markdown, "json": forms.as_json}
-    emit(formats[a.format](found), a.out)
+    with readable_values():
+        text = formats[a.format](compare(verified(a.before), verified(a.after)))
+    emit(text, a.out)
     return 0
