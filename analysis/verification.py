@@ -19,6 +19,7 @@ from analysis import policy as policies
 from analysis import review as reviews
 from analysis.agreement import Difference, differences
 from analysis.artifact_schema import projected
+from analysis.contract import TABLES
 from analysis.errors import ArtifactError, ContractError, PolicyError, WindowError
 from analysis.policy import LoadedPolicy, Policy
 from analysis.policy_problems import Checked
@@ -106,8 +107,8 @@ def verify(path: Path, inputs: Inputs = Inputs(), progress: Progress = SILENT) -
     except (ContractError, WindowError) as error:
         parts.append(Part("review", (f"cannot be computed again: {error}",)))
         return Verification(tuple(parts), tuple(notes))
-    told = next((part for part in parts if part.name == "inputs" and not part.agrees), None)
-    parts.append(_review_part(body, again, but=() if told is None else ("inputs",)))
+    told = any(part.name == "inputs" and not part.agrees for part in parts)
+    parts.append(_review_part(body, again, without_tables=told))
     notes += _producer_notes(body["producer"], again["producer"])
     return Verification(tuple(parts), tuple(notes))
 
@@ -118,7 +119,7 @@ def _input_problems(body: Body, found: Sequence[tuple[str, str]]) -> list[str]:
     problems = []
     for one in body["inputs"]:
         name, sha256 = one["file"], one["sha256"]
-        if one["table"].startswith("drift.references"):
+        if one["table"] not in TABLES:
             continue
         if name not in now:
             problems.append(f"{line(name)}: missing")
@@ -171,18 +172,24 @@ def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(settings) if model is None else reviews.shown_settings(model)
 
 
-def _review_part(body: Body, again: Body, but: Sequence[str]) -> Part:
-    """The artifact's values against the review computed again, as far as its revision knew them."""
+def _review_part(body: Body, again: Body, *, without_tables: bool) -> Part:
+    """The artifact's values against the review computed again, as far as its revision knew them.
+
+    without_tables: the files of the three tables were told already.
+    """
     revision = artifacts.revision_of(body)
     if body.get("migrated_from"):
         revision = body["migrated_from"]["revision"]
     if revision != artifacts.REVISION:
         schema = artifacts.schema_of({"revision": revision})
         body, again = projected(body, schema), projected(again, schema)
-    skipped = {*_NOT_COMPARED, *but}
     said, found = (
-        {key: held for key, held in one.items() if key not in skipped} for one in (body, again)
+        {key: held for key, held in one.items() if key not in _NOT_COMPARED}
+        for one in (body, again)
     )
+    if without_tables:
+        for one in (said, found):
+            one["inputs"] = [i for i in one["inputs"] if i["table"] not in TABLES]
     return _part("review", differences(said, found))
 
 
