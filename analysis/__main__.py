@@ -176,7 +176,7 @@ def parser() -> argparse.ArgumentParser:
         sub,
         "migrate",
         commands.migrate,
-        "bring an artifact of an older schema revision to the current one, as what was migrated",
+        "bring an artifact of an older schema revision to the current one; its decision stays as it is",
     )
     p.add_argument("artifact", type=Path, metavar="ARTIFACT")
     _out(p, "write the artifact to this file instead of stdout")
