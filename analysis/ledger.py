@@ -184,6 +184,6 @@ def _is_there(place: Path, body: Mapping[str, Any]) -> bool:
     if found.digest == body["digest"]:
         return True
     raise UsageError(
-        f"release {shown!r} is recorded with another artifact: {place} holds {found.digest}, given is "
-        f"{body['digest']}; a ledger only grows: give this review another release id (--release)"
+        f"release {shown!r} is recorded with another artifact, {found.digest}; this one is {body['digest']}. "
+        "A ledger only grows: give this review another release id (--release)"
     )
