@@ -20,6 +20,7 @@ from typing import Any
 
 from analysis import artifact as artifacts
 from analysis.ledger import SITE, Entry, Ledger
+from analysis.ledger_names import is_folder_name
 from analysis.present.blocks import badge
 from analysis.present.escape import Html, escape, say
 from analysis.present.formats import moment
@@ -31,7 +32,7 @@ MAX_SWITCHED = 10
 _STYLE = EXTENSION / "releases.css"
 _MAIN = re.compile(r"<main\b[^>]*>")
 _SWITCHER = re.compile(r'<nav class="rr-releases".*?</nav>', re.S)
-_WORDS = {"ship": "ship", "hold": "hold", "block": "block"}
+_OUTCOMES = frozenset({"ship", "hold", "block"})
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def put_beside(project: Path, site: Path, review_dir: Path, shelf: Shelf) -> Non
     folder.mkdir()
     for entry in shelf.ledger.entries:
         _copy(entry.path / SITE, folder / entry.folder)
-    for fault in shelf.ledger.faults:
+    # What is not sound stays at its address too, where it has one; the index says what is wrong.
+    for fault in (f for f in shelf.ledger.faults if is_folder_name(f.folder)):
         _copy(fault.path / SITE, folder / fault.folder)
     style = (project / _STYLE).read_text(encoding="utf-8")
     (folder / INDEX).write_text(_index(shelf, body, style), encoding="utf-8")
@@ -137,7 +139,8 @@ def _same(entry: Entry, page: str) -> str:
 
 
 def _outcome(entry: Entry) -> str:
-    return _WORDS.get(str(entry.body["decision"]["outcome"]), "not known")
+    outcome = str(entry.body["decision"]["outcome"])
+    return outcome if outcome in _OUTCOMES else "not known"
 
 
 # ── the index ────────────────────────────────────────────────────────────────────────────

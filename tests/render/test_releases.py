@@ -163,6 +163,19 @@ def test_a_fault_of_the_ledger_is_told_on_the_index_and_its_site_stays(
     assert content(site / "releases" / "r1") == content(releases / "r1" / "site")
 
 
+def test_a_folder_that_no_release_has_is_told_and_not_published(
+    project: Path, review_dir: Path, releases: Path, entries: list[str]
+) -> None:
+    for name in ("index.html", "R 9"):
+        (releases / name / "site").mkdir(parents=True)
+    site = rendered(project, review_dir)
+    assert sorted(p.name for p in (site / "releases").iterdir()) == sorted([*entries, "index.html"])
+    assert (
+        "<code>R 9</code>: its name is not that of a release"
+        in (site / "releases" / "index.html").read_text()
+    )
+
+
 def test_nothing_is_followed_out_of_the_ledger(
     project: Path, review_dir: Path, releases: Path, entries: list[str], tmp_path: Path
 ) -> None:
