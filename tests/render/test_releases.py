@@ -159,7 +159,7 @@ def test_a_fault_of_the_ledger_is_told_on_the_index_and_its_site_stays(
     path.write_text(path.read_text().replace('"title": "first"', '"title": "second"'))
     site = rendered(project, review_dir)
     index = (site / "releases" / "index.html").read_text()
-    assert "<code>r1</code>: does not agree with its digest" in index
+    assert "<code>r1</code>: its artifact does not agree with its digest" in index
     assert content(site / "releases" / "r1") == content(releases / "r1" / "site")
 
 
