@@ -37,8 +37,8 @@ from analysis.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = [
-    *["validate", "sample", "review", "render", "gate", "verify", "diff", "migrate"],
-    *["routes", "slos", "schema"],
+    *["validate", "sample", "review", "render", "gate", "verify", "diff", "migrate", "register"],
+    *["record", "history", "routes", "slos", "schema"],
 ]
 
 Capture = pytest.CaptureFixture[str]
