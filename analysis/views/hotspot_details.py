@@ -96,13 +96,15 @@ class Detail:
 
     days: of both windows, baseline first. since: None where no change of level is significant.
     failure_types: the five most frequent; empty for cost and without that column. contributors: at
-    most three dimensions, the largest excess first, each significant at 1 %.
+    most three dimensions, the largest excess first, each significant at 1 %. examples: none, for an
+    artifact names no row; the page has them (artifacts of revision 1 held hashes).
     """
 
     days: tuple[Day, ...]
     since: Since | None
     failure_types: tuple[FailureType, ...]
     contributors: tuple[Contributor, ...]
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
