@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import io
 import json
-import re
 from collections.abc import Callable, Sequence
 
 from analysis.ledger_history import (
@@ -21,6 +20,7 @@ from analysis.ledger_history import (
     Line,
     Regression,
 )
+from analysis.safe_text import markdown
 from analysis.tables import safe_cell
 from analysis.telemetry.violations import one_line
 
@@ -73,7 +73,7 @@ def as_markdown(history: History) -> str:
     if worse:
         lines += [
             "",
-            *(f"- {_markdown(line.release_id)}: {_markdown(told)}" for line, told in worse),
+            *(f"- {markdown(line.release_id)}: {markdown(told)}" for line, told in worse),
         ]
     return "\n".join([*lines, "", f"{_NOTE}."])
 
@@ -214,11 +214,4 @@ def _csv(value: object) -> object:
 
 
 def _row(cells: Sequence[str], escaped: bool = False) -> str:
-    return f"| {' | '.join(cells if escaped else map(_markdown, cells))} |"
-
-
-def _markdown(value: str) -> str:
-    """Text that Markdown and HTML leave alone, and in which GitHub finds no name and no link."""
-    shown = re.sub(r"([\\`*_{}\[\]()#+!|~<>&@$:])", lambda m: f"&#{ord(m.group())};", value)
-    shown = re.sub(r"&#(64|35);", r"&#\1;&#8203;", shown)
-    return re.sub(r"www\.", "www&#46;&#8203;", shown, flags=re.IGNORECASE)
+    return f"| {' | '.join(cells if escaped else map(markdown, cells))} |"
