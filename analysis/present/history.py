@@ -147,7 +147,7 @@ def _releases(held: History, body: Body) -> tuple[Html, ...]:
                  *(_cell(line, kind) for kind in PLAIN)]
                 for line in shown
             ],
-            f"{marked} Below each day its ISO week. {_this(held)}: {spans.candidate(body)}",
+            f"{marked} Below each day its ISO week. This release: {spans.candidate(body)}",
             total=len(newest),
         ),
         table(
@@ -169,19 +169,14 @@ def _named(line: Line, held: History) -> Html:
     return over(escape(line.release_id), _what(line, held))
 
 
-def _this(held: History) -> str:
-    return "This release" if _own(held).folder else "This release, which is not recorded"
-
-
 def _drift(line: Line) -> list[str]:
     held = line.drift
     return [NONE] * 3 if held is None else [str(n) for n in (held.high, held.medium, held.low)]
 
 
 def _what(line: Line, held: History) -> str:
-    if line.digest != held.at_hand:
-        return ""
-    return "this release" if line.folder else "this release, not recorded"
+    # Not whether it is recorded: the site of a record is made before its entry is there.
+    return "this release" if line.digest == held.at_hand else ""
 
 
 def _cell(line: Line, kind: Kind, slo: str | None = None) -> Html:
