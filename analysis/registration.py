@@ -7,6 +7,8 @@ control dates a second time. A review says whether its policy is among them, and
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -107,18 +109,26 @@ def register(loaded: LoadedPolicy, path: Path, now: datetime) -> tuple[Registere
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            size = os.fstat(handle).st_size
-            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            # One write: two writers add two lines, and none into the other's.
-            os.write(handle, (("\n" if torn else "") + text + "\n").encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _append(path, (text + "\n").encode())
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or 'cannot be written'}") from None
     return new, True
+
+
+def _append(path: Path, whole: bytes) -> None:
+    """Adds one line, whole or not at all. One writer at a time: what a killed one left goes first."""
+    with path.open("a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        end = file.readall().rfind(b"\n") + 1
+        file.truncate(end)
+        try:
+            if file.write(whole) != len(whole):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, end)
+            raise
 
 
 def registration_of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ from analysis import policy as policies
 from analysis import registration
 from analysis import review as reviews
 from analysis.__main__ import main
-from analysis.errors import PolicyError
+from analysis.errors import PolicyError, UsageError
 from analysis.policy import LoadedPolicy
 from analysis.registration import Registered, check, read, register, registration_of
 
@@ -82,11 +81,26 @@ def test_a_line_that_a_kill_cut_off_is_none_and_the_next_one_stands_alone(tmp_pa
     for length in range(1, len(whole)):
         place.write_bytes(whole + whole[:length])
         assert len(read(place)) == 1
-    place.write_bytes(whole + whole[:-1])
-    os.truncate(place, len(whole) + len(whole) - 1)
     other = loaded(tmp_path, "release: {id: r2}\n")
-    register(other, place, BEFORE)
-    assert [r.release for r in read(place)][-1] == "r2"
+    for length in (1, 20, len(whole) - 1):
+        place.write_bytes(whole + whole[:length])
+        register(other, place, BEFORE)
+        assert [r.release for r in read(place)] == ["r1", "r2"]
+
+
+def test_a_line_that_cannot_be_written_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    place = tmp_path / "r.jsonl"
+    register(loaded(tmp_path), place, BEFORE)
+    before = place.read_bytes()
+    monkeypatch.setattr("analysis.registration.os.fsync", full)
+    with pytest.raises(UsageError, match="No space left"):
+        register(loaded(tmp_path, "release: {id: r2}\n"), place, BEFORE)
+    assert place.read_bytes() == before
 
 
 def test_writers_at_once_lose_no_line(tmp_path: Path) -> None:
