@@ -37,14 +37,26 @@ class ThresholdFigure:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a threshold's metric is made of. bad: a rate's expression; value: a mean's, in 1/scale."""
+    """What a threshold measures. inside: what its slice is, empty for all traffic; bad: a rate's
+    expression; value: a mean's, in 1/scale."""
 
     unit: str
-    columns: tuple[str, ...]
+    inside: str
     bad: str | None = None
     value: str | None = None
     scale: int = 1
     quantile: float | None = None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Of a rate or a mean: that of all traffic, and of the slice where there is one."""
+        own = self.bad if self.bad is not None else self.value
+        if own is None:
+            return ()
+        of = [own, *([f"CASE WHEN {self.inside} THEN {own} END"] if self.inside else [])]
+        if self.bad is not None:
+            return tuple(Metric.rate(one, one) for one in of)
+        return tuple(Metric.mean(one, one, self.scale) for one in of)
 
 
 def threshold_columns(threshold: Threshold, policy: Policy) -> tuple[str, ...]:
@@ -113,91 +125,86 @@ def checks(
     telemetry: Telemetry, policy: Policy
 ) -> tuple[tuple[ThresholdFigure, ...], tuple[Check, ...]]:
     """Every threshold's figure, and its check."""
+    asked = [_asked(telemetry, policy, t) for t in policy.gate.thresholds]
+    # All that is a rate or a mean in one reduction; what is measured once is remembered.
+    every = [m for one in asked if isinstance(one, _Asked) for m in one.metrics]
+    telemetry.moments(list(dict.fromkeys(every)))
     figures, judged = [], []
-    for threshold in policy.gate.thresholds:
-        found, floor = _told(telemetry, policy, threshold)
+    for threshold, one in zip(policy.gate.thresholds, asked, strict=True):
+        found, floor = _told(telemetry, policy, threshold, one)
         figures.append(found)
         judged.append(check(threshold, found, found.figure.support, floor))
     return tuple(figures), tuple(judged)
 
 
 def _told(
-    telemetry: Telemetry, policy: Policy, threshold: Threshold
+    telemetry: Telemetry, policy: Policy, threshold: Threshold, asked: _Asked | str
 ) -> tuple[ThresholdFigure, str | None]:
-    """The figure, and why it has too little evidence to be judged, or None."""
-    columns = tuple(dict.fromkeys(threshold_columns(threshold, policy)))
+    """The figure, and why it has too little evidence to be judged, or None. asked: or why nothing can be."""
+    floor = None
+    if isinstance(asked, str):
+        figure, unit, reason = Interval.unknown(), "", asked
+    else:
+        unit, reason = asked.unit, None
+        figure, floor = (
+            _quantile(telemetry, asked.quantile, asked.inside)
+            if asked.quantile is not None
+            else _mean_or_rate(telemetry, asked, threshold)
+        )
+        if not figure.support:
+            floor = "no interaction of the candidate window has a value"
+            floor += " in it" if asked.inside else ""
+    return ThresholdFigure(
+        threshold.name, threshold.metric, dict(threshold.when), threshold.min, threshold.max,
+        figure, unit, tuple(dict.fromkeys(threshold_columns(threshold, policy))), reason,
+    ), floor  # fmt: skip
 
-    def told(figure: Interval, unit: str, reason: str | None) -> ThresholdFigure:
-        return ThresholdFigure(
-            threshold.name, threshold.metric, dict(threshold.when), threshold.min, threshold.max,
-            figure, unit, columns, reason,
-        )  # fmt: skip
 
-    reason = telemetry.unusable(*columns)
-    asked = None if reason else _asked(telemetry, policy, threshold.metric)
-    if asked is None:
-        reason = reason or f"{threshold.metric} is neither a number nor a flag"
-        return told(Interval.unknown(), "", reason), None
+def _asked(telemetry: Telemetry, policy: Policy, threshold: Threshold) -> _Asked | str:
+    """What a threshold measures, or why nothing can be."""
+    reason = telemetry.unusable(*threshold_columns(threshold, policy))
+    if reason is not None:
+        return reason
     inside = " AND ".join(
         bad_when(Bad(column=c, equals=value), telemetry.types[c])
         for c, value in threshold.when.items()
     )
-    figure, floor = (
-        _quantile(telemetry, asked.quantile, inside)
-        if asked.quantile is not None
-        else _mean_or_rate(telemetry, asked, inside, threshold)
-    )
-    if not figure.support:
-        floor = "no interaction of the candidate window has a value" + (" in it" if inside else "")
-    return told(figure, asked.unit, None), floor
-
-
-def _asked(telemetry: Telemetry, policy: Policy, metric: str) -> _Asked | None:
-    columns = measured(metric, policy)
+    metric = threshold.metric
     slo = next((s for s in policy.slos if s.name == metric), None)
     if metric == "failure_rate":
-        return _Asked("share", columns, bad="failure")
-    if metric == "latency_breach_rate":
-        return None if policy.latency_slo is None else _Asked("share", columns, bad="breach")
+        return _Asked("share", inside, bad="failure")
+    if metric == "latency_breach_rate" and policy.latency_slo is not None:
+        return _Asked("share", inside, bad="breach")
     if metric == "cost_usd_per_interaction":
-        return _Asked("USD per interaction", columns, value="cost_nano", scale=10**9)
+        return _Asked("USD per interaction", inside, value="cost_nano", scale=10**9)
     if metric in QUANTILES:
-        return _Asked("ms", columns, quantile=QUANTILES[metric])
+        return _Asked("ms", inside, quantile=QUANTILES[metric])
     if slo is not None:
-        return _Asked("share", columns, bad=telemetry.bad(slo.rule))
-    held, declared = telemetry.types[metric], telemetry.contract.column(metric)
+        return _Asked("share", inside, bad=telemetry.bad(slo.rule))
+    held, declared = telemetry.types.get(metric), telemetry.contract.column(metric)
     if held == "BOOLEAN":
-        return _Asked("share", columns, bad=identifier(metric))
-    if declared is not None and held == "VARCHAR":
-        return None
+        return _Asked("share", inside, bad=identifier(metric))
+    if held is None or (declared is not None and held == "VARCHAR"):
+        return f"{metric} is neither a number nor a flag"
     number = number_of(metric, held)
     # What no 64 bits hold is no value: an infinity, or a number that was never meant as one.
     value = (
         f"CASE WHEN abs({number}) < 9e12 "
         f"THEN CAST(floor({number} * {float(_SCALE)!r} + 0.5) AS BIGINT) END"
     )
-    return _Asked("mean", columns, value=value, scale=_SCALE)
+    return _Asked("mean", inside, value=value, scale=_SCALE)
 
 
 def _mean_or_rate(
-    telemetry: Telemetry, asked: _Asked, inside: str, threshold: Threshold
+    telemetry: Telemetry, asked: _Asked, threshold: Threshold
 ) -> tuple[Interval, str | None]:
-    def metric(of: str) -> Metric:
-        name = f"threshold {threshold.name}{of}"
-        held = f"CASE WHEN {inside} THEN {{}} END" if of and inside else "{}"
-        if asked.bad is not None:
-            return Metric.rate(name, held.format(asked.bad))
-        return Metric.mean(name, held.format(asked.value), asked.scale)
-
-    whole_metric, slice_metric = metric(""), metric(" in its slice")
-    found = telemetry.moments([whole_metric, slice_metric] if inside else [whole_metric])
-    whole = found[whole_metric.name]
-    m = found[slice_metric.name] if inside else whole
+    found = telemetry.moments(asked.metrics)
+    whole, m = found[asked.metrics[0].name], found[asked.metrics[-1].name]
     floor = too_little(m) or _too_rare(asked, m, threshold)
     if asked.bad is None:
         return mean(telemetry, m, 1), floor
     return rate(
-        m.candidate, m.support_candidate, whole.baseline, whole.candidate if inside else None
+        m.candidate, m.support_candidate, whole.baseline, whole.candidate if asked.inside else None
     ), floor
 
 

@@ -108,6 +108,7 @@ def test_the_interval_decides(tmp_path: Path, limit: dict[str, float], outcome: 
     [
         ({"metric": "nope"}, "no column nope"),
         ({"metric": "channel"}, "neither a number nor a flag"),
+        ({"metric": "session_id"}, "neither a number nor a flag"),
         ({"metric": "failure_rate", "when": {"planet": "mars"}}, "no column planet"),
         ({"metric": "failure_rate", "when": {"channel": "mars"}}, "no interaction"),
         ({"metric": "latency_ms_p99", "when": {"channel": "mars"}}, "no interaction"),
@@ -135,6 +136,42 @@ def test_a_slice_too_small_to_hold_ten_failures_is_not_judged(tmp_path: Path) ->
     )  # fmt: skip
     assert check.outcome == "inconclusive"
     assert "clusters" in str(check.reason)
+
+
+@pytest.mark.parametrize("value", ["{x}", "{}", "a 'quoted' one", "100 % {{", '"'])
+def test_a_slice_may_be_called_anything(tmp_path: Path, value: str) -> None:
+    made = rows()
+    made["channel"] = np.where(made["channel"] == "web", value, made["channel"])
+    metrics = ("failure_rate", "latency_ms_p95")
+    figures, _ = found(
+        made, tmp_path,
+        *({"name": m, "metric": m, "max": 1e9, "when": {"channel": value}} for m in metrics),
+    )  # fmt: skip
+    held = candidate(made)["channel"] == value
+    assert [f.figure.support for f in figures] == [held.sum()] * 2
+
+
+def test_thresholds_of_rates_and_means_are_one_reduction(tmp_path: Path) -> None:
+    given = policy(
+        windows=WINDOWS,
+        gate={"thresholds": [
+            {"name": f"t{k}", "metric": m, "max": 1, "when": {"channel": c}}
+            for k, (m, c) in enumerate([("failure_rate", "web"), ("failure_rate", "api"),
+                                        ("refusal_flag", "web"), ("response_quality_score", "api")])
+        ]},
+    )  # fmt: skip
+    with opened(rows(), tmp_path, given) as telemetry:
+        asked: list[str] = []
+        create = telemetry.engine.create
+
+        def seen(name: str, statement: str, *more: Any, **options: Any) -> Any:
+            asked.append(name)
+            return create(name, statement, *more, **options)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(telemetry.engine, "create", seen)
+            checks(telemetry, given)
+    assert len(asked) == 1
 
 
 def test_numbers_that_no_integer_holds_are_no_values(tmp_path: Path) -> None:
