@@ -45,8 +45,7 @@ _SAID = {
 
 _BESIDE = {
     "decision_artifact.schema.json": "the form of the artifact, as JSON Schema",
-    "decision.intoto.json": "an in-toto Statement, to be signed: every file of this site by its digest, and the "
-    "decision",
+    "decision.intoto.json": "an in-toto Statement, to be signed: each file's digest, and the decision",
 }
 
 
