@@ -18,6 +18,7 @@ from analysis.artifact_bytes import (
     bytes_of,
     canonical,
     digest,
+    disagreeing,
     evidence_digest,
     file_bytes,
     parsed,
@@ -68,6 +69,7 @@ __all__ = [
     "bytes_of",
     "canonical",
     "digest",
+    "disagreeing",
     "evidence_digest",
     "file_bytes",
     "json_schema",
@@ -242,11 +244,10 @@ def _value_problems(body: Mapping[str, Any]) -> list[str]:
     problems = []
     if canonical(rounded_tree(body)) != canonical(body):
         problems.append(f"a number is −0.0, or has more than {SIGNIFICANT_DIGITS} digits")
-    for name, compute in (("evidence_digest", evidence_digest), ("digest", digest)):
-        expected = compute(body)
-        if body[name] != expected:
-            said = printable(body[name])
-            problems.append(f"{name}: the artifact says {said}, its content gives {expected}")
+    problems += [
+        f"{name}: the artifact says {printable(body[name])}, its content gives {expected}"
+        for name, expected in disagreeing(body).items()
+    ]
     return problems
 
 

@@ -78,6 +78,15 @@ def sealed(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**made, "digest": digest(made)}
 
 
+def disagreeing(body: Mapping[str, Any]) -> dict[str, str]:
+    """Digest by name → what the content gives, of those that the artifact says otherwise.
+
+    Raises KeyError or the like where what a digest is of is not there.
+    """
+    given = {"evidence_digest": evidence_digest(body), "digest": digest(body)}
+    return {name: content for name, content in given.items() if body.get(name) != content}
+
+
 def _sha256(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 

@@ -24,12 +24,12 @@ from typing import Any, Literal
 from analysis.check import finite, rounded
 from analysis.policy_types import utc
 from analysis.stats.multiple import holm
+from analysis.stats.needed import QUANTILE_975
 
 Body = Mapping[str, Any]
 Unit = Literal["rate", "burn", "usd", "ms", "usd_per_day"]
 Verdict = Literal["beyond_noise", "within_noise", "not_judged"]
 ERROR_RATE = 0.05
-_Z = 1.959963984540054
 _LOG: frozenset[Unit] = frozenset({"usd", "ms"})
 
 
@@ -239,7 +239,7 @@ def _compared(
         return replace(known, reason="without an interval in both")
     limits = (effect - below, effect + above)
     low, high = (math.exp(min(x, 700.0)) for x in limits) if is_log else limits
-    p = math.erfc(abs(effect) / towards_none * _Z / math.sqrt(2.0))
+    p = math.erfc(abs(effect) / towards_none * QUANTILE_975 / math.sqrt(2.0))
     return replace(known, low=rounded(low), high=rounded(high), p_value=rounded(p))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from analysis.check import Check, Interval, RegressionTest, finite, rounded
 from analysis.policy import Gate, Policy
 from analysis.policy_gate import Waiver
 from analysis.stats.multiple import holm
+from analysis.telemetry.windows import iso
 
 DecisionOutcome = Literal["ship", "hold", "block"]
 EXIT_CODES: dict[DecisionOutcome, int] = {"ship": 0, "block": 1, "hold": 3}
@@ -230,7 +231,7 @@ def _waived(
             "fail" if c.outcome == "fail" else "inconclusive",
             by_id[c.id].owner,
             by_id[c.id].reason,
-            _iso(by_id[c.id].expires),
+            iso(by_id[c.id].expires),
         )
         for c in checks
         if c.id in deciding and c.id in by_id
@@ -242,7 +243,7 @@ def waivers_check(rules: Gate, now: datetime) -> Check | None:
     if not rules.waivers:
         return None
     past = [w for w in rules.waivers if not in_force(w, now)]
-    told = "; ".join(f"{w.check} of {w.owner}, until {_iso(w.expires)}" for w in past)
+    told = "; ".join(f"{w.check} of {w.owner}, until {iso(w.expires)}" for w in past)
     n = len(rules.waivers)
     return Check.of(
         "gate.waivers",
@@ -260,10 +261,6 @@ def waivers_check(rules: Gate, now: datetime) -> Check | None:
         if past
         else "Nothing to do.",
     )
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def is_regression(check: Check | RegressionTest) -> bool:

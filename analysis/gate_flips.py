@@ -17,8 +17,8 @@ from scipy import special
 from analysis.check import Check, Outcome, RegressionTest, finite
 from analysis.gate import Decision, Flip
 from analysis.policy import LIMITS, Policy
+from analysis.stats.needed import QUANTILE_975
 
-QUANTILE_975 = 1.959963984540054
 N_NEAREST = 3
 """Checks that a release that ships is told: those nearest to stop it."""
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from analysis.check import Check, RegressionTest
 from analysis.gate import CheckNeeds
 from analysis.policy import Policy
+from analysis.stats.needed import QUANTILE_80, QUANTILE_975
 from analysis.views.gate_thresholds import measured, threshold_columns
+from analysis.views.health_checks import MAX_WINDOWS
 
-POWER_80 = 0.84
-QUANTILE_975 = 1.959963984540054
-MAX_WINDOWS = 10
+_More = tuple[int | None, float | None]
+"""Further interactions and days; None where no traffic that can be waited for settles it."""
+_NOTHING_KNOWN: _More = (None, None)
 
 
 def columns_of(check_id: str, policy: Policy) -> tuple[str, ...]:
@@ -50,7 +52,7 @@ def check_needs(
     *,
     days: float,
     rows: int,
-    known: Mapping[str, tuple[int | None, float | None]],
+    known: Mapping[str, _More],
     unusable: Callable[[str], str | None],
 ) -> tuple[CheckNeeds, ...]:
     """One a check that holds because it is open, in the given order.
@@ -67,38 +69,35 @@ def check_needs(
             continue
         label = next((c for c in columns_of(check_id, policy) if unusable(c) is not None), None)
         test = tested.get(check_id)
-        more: tuple[int | None, float | None] = (None, None)
         if label is not None:
-            pass
+            more = _NOTHING_KNOWN
         elif isinstance(test, RegressionTest):
             more = _of_regression(test, days)
-        elif check_id in known:
-            more = known[check_id]
         else:
-            more = _of_interval(check, days, rows)
+            more = known.get(check_id) or _of_interval(check, days, rows)
         out.append(CheckNeeds(check_id, *more, label))
     return tuple(out)
 
 
-def _of_regression(test: RegressionTest, days: float) -> tuple[int | None, float | None]:
+def _of_regression(test: RegressionTest, days: float) -> _More:
     if test.needs_interactions is None or test.needs_days is None:
-        return None, None
+        return _NOTHING_KNOWN
     more = max(test.needs_interactions - test.support, 1)
     return more, _tenths(max(test.needs_days - days, 0.1))
 
 
-def _of_interval(check: Check, days: float, rows: int) -> tuple[int | None, float | None]:
+def _of_interval(check: Check, days: float, rows: int) -> _More:
     """An interval shrinks with the root of the traffic: how much until it leaves its limit out with a
     power of 0.8. None beyond ten windows, or where there is no interval."""
     if check.value is None or check.low is None or check.high is None or check.limit is None:
-        return None, None
+        return _NOTHING_KNOWN
     distance = check.limit - check.value
     half = check.high - check.value if distance > 0 else check.value - check.low
     if distance == 0 or half <= 0:
-        return None, None
-    windows = (half / abs(distance) * (1 + POWER_80 / QUANTILE_975)) ** 2
+        return _NOTHING_KNOWN
+    windows = (half / abs(distance) * (1 + QUANTILE_80 / QUANTILE_975)) ** 2
     if not 1 < windows <= MAX_WINDOWS:
-        return None, None
+        return _NOTHING_KNOWN
     return math.ceil((windows - 1) * rows), _tenths((windows - 1) * days)
 
 

@@ -124,9 +124,9 @@ def _entry(path: Path) -> Entry | Fault:
 
 def _check_values(body: Mapping[str, Any]) -> None:
     """Raises ArtifactError where the digests do not hold; a KeyError or the like where parts are missing."""
-    for name, of in (("digest", artifacts.digest), ("evidence_digest", artifacts.evidence_digest)):
-        if body[name] != of(body):
-            raise ArtifactError(f"its artifact does not agree with its {name}")
+    wrong = artifacts.disagreeing(body)
+    if wrong:
+        raise ArtifactError(f"its artifact does not agree with its {min(wrong)}")
     if not isinstance(body["release"]["id"], str):
         raise ArtifactError("its release has no id")
     window = body["windows"]["candidate"]

@@ -16,6 +16,7 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 from analysis.ledger import Entry, Fault, Ledger
+from analysis.stats.intervals import mover_difference
 
 MEDIAN_OF = 5
 """How many releases the median is of at most; of an odd number, and of three at least."""
@@ -304,8 +305,9 @@ def _worse(
         return None
     (v1, l1, h1), (v0, l0, h0) = new.compared, old.compared
     change = v1 - v0
-    low = change - width * math.hypot(v1 - l1, h0 - v0)
-    high = change + width * math.hypot(h1 - v1, v0 - l0)
+    low, high = (
+        change + width * (limit - change) for limit in mover_difference(v1, l1, h1, v0, l0, h0)
+    )
     if low <= 0 or new.value is None or old.value is None:
         return None
     shown = [math.exp(x) if new.kind in RATIOS else x for x in (change, low, high)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -10,10 +10,18 @@ from analysis.policy_problems import again, refuse, twice
 from analysis.policy_types import Model, Moment, Name, Scalar, Slug
 
 Severity = Literal["block", "hold", "note"]
-RATES = ("failure_rate", "latency_breach_rate")
-RATIOS = ("cost_usd_per_interaction", "latency_ms_p50", "latency_ms_p95", "latency_ms_p99")
-FIGURES = (*RATES, *RATIOS)
-"""Headline figures of health: a change of the first ones is a difference, of the others a ratio."""
+Figure = Literal[
+    "failure_rate",
+    "latency_breach_rate",
+    "cost_usd_per_interaction",
+    "latency_ms_p50",
+    "latency_ms_p95",
+    "latency_ms_p99",
+]
+FIGURES: tuple[Figure, ...] = get_args(Figure)
+"""Headline figures of health."""
+RATES: tuple[Figure, ...] = ("failure_rate", "latency_breach_rate")
+"""Those of which a change is a difference; of the others it is a ratio."""
 
 
 class Waiver(Model):
@@ -67,8 +75,7 @@ class Baselines(Model):
 
     last: Annotated[int, Field(ge=3, le=52)] = 4
     releases: Name = "*"
-    allowed: dict[Literal["failure_rate", "latency_breach_rate", "cost_usd_per_interaction",
-                          "latency_ms_p50", "latency_ms_p95", "latency_ms_p99"], float]  # fmt: skip
+    allowed: dict[Figure, float]
 
     @model_validator(mode="after")
     def _in_range(self) -> Self:

@@ -71,14 +71,7 @@ def recorded_baseline(policy: Policy, project: Path, source: str) -> RecordedBas
         raise PolicyError([f"windows.baseline.recorded: {release!r}: {error}"], source) from None
     return RecordedBaseline(
         window,
-        InputFile(
-            table=f"windows.baseline: {release}",
-            file=f"{folder}/{artifacts.FILE_NAME}",
-            format="json",
-            bytes=len(raw),
-            rows=1,
-            sha256=hashlib.sha256(raw).hexdigest(),
-        ),
+        input_of(f"windows.baseline: {release}", f"{folder}/{artifacts.FILE_NAME}", raw),
     )
 
 
@@ -119,13 +112,8 @@ def _read(reference: Reference, folder: Path) -> RecordedRelease:
     files = ((artifacts.FILE_NAME, "json", raw, 1),
              (f"tables/{FILE}", "csv", table, sum(len(c.counts) for c in columns.values())))  # fmt: skip
     inputs = tuple(
-        InputFile(
-            table=f"drift.references: {reference.name}",
-            file=f"{reference.recorded}/{name}",
-            format=form,
-            bytes=len(held),
-            rows=rows,
-            sha256=hashlib.sha256(held).hexdigest(),
+        input_of(
+            f"drift.references: {reference.name}", f"{reference.recorded}/{name}", held, form, rows
         )
         for name, form, held, rows in files
     )
@@ -139,18 +127,24 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
+def input_of(table: str, file: str, raw: bytes, form: str = "json", rows: int = 1) -> InputFile:
+    """A recorded file among a review's inputs. table: what of the policy names it."""
+    return InputFile(
+        table=table,
+        file=file,
+        format=form,
+        bytes=len(raw),
+        rows=rows,
+        sha256=hashlib.sha256(raw).hexdigest(),
+    )
+
+
 def artifact_of(path: Path) -> tuple[Mapping[str, Any], bytes]:
     """The artifact's values and bytes; its digests hold."""
     raw = _bytes(path, path.name)
     try:
         body = artifacts.parsed(raw, Path(path.name))
-        agrees = all(
-            body.get(key) == of(body)
-            for key, of in (
-                ("digest", artifacts.digest),
-                ("evidence_digest", artifacts.evidence_digest),
-            )
-        )
+        agrees = not artifacts.disagreeing(body)
     except (ArtifactError, UsageError) as error:
         raise Unusable(str(error)) from None
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -8,7 +8,6 @@ baseline that somebody changed is worse than none.
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 from pathlib import Path
 
 from analysis import artifact as artifacts
@@ -17,8 +16,7 @@ from analysis.errors import PolicyError
 from analysis.ledger_names import RELEASES, is_folder_name
 from analysis.policy import Policy
 from analysis.policy_gate import FIGURES
-from analysis.recorded import Unusable, artifact_of
-from analysis.telemetry.files import InputFile
+from analysis.recorded import Unusable, artifact_of, input_of
 from analysis.telemetry.recorded import RecordedFigures
 
 
@@ -59,14 +57,7 @@ def _read(path: Path, named: str) -> RecordedFigures:
             outcome=str(body["decision"]["outcome"]),
             figures={name: Interval(**health[name]) for name in FIGURES},
             latency_rule={"column": rule} if isinstance(rule, str) else rule,
-            input=InputFile(
-                table="gate.baselines",
-                file=named,
-                format="json",
-                bytes=len(raw),
-                rows=1,
-                sha256=hashlib.sha256(raw).hexdigest(),
-            ),
+            input=input_of("gate.baselines", named, raw),
         )
     except (KeyError, TypeError, StopIteration):
         raise Unusable("is no artifact of a review") from None

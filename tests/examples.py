@@ -107,7 +107,7 @@ def _run(commands: list[str], folder: Path) -> list[tuple[str, ...]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
-        timeout=600,
+        timeout=1500,
     )
     parts = done.stdout.decode("utf-8", "replace").split(_MARK)[: len(commands)]
     return [tuple(line.rstrip() for line in part.splitlines()) for part in parts]

@@ -21,7 +21,7 @@ from analysis.views import budget, gate_rules, health, hotspots, triage
 from analysis.views.drift_checks import below_floors, high_check
 from analysis.views.drift_features import binned_features, drift_columns, judge, measure
 from analysis.views.result import ViewResult
-from tests.views.world import DAY, START, dated, policy, tables
+from tests.views.world import START, dated, policy, tables
 
 USE_CASES = {"coding": 1.6, "support": 1.0, "summarise": 0.6, "search": 0.8}
 MODELS = {"large": 0.7, "small": 1.2, "mini": 1.5}
@@ -149,6 +149,3 @@ def _drift(telemetry: Telemetry, given: Policy) -> ViewResult[Any]:
     return ViewResult(
         section=None, checks=(high_check(telemetry, given, features, below_floors(telemetry)),)
     )
-
-
-__all__ = ["DAY", "Release", "decided", "rows", "rules"]

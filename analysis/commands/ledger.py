@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from analysis.commands.output import emit, say, show, tell
+from analysis.commands.output import emit, nearby, say, show, tell
 from analysis.errors import ArtifactError, UsageError
 from analysis.progress import progress
 
@@ -29,7 +29,7 @@ def record(a: Namespace) -> int:
             build_entry(reviews.PROJECT, finished, directory, place, a.engine, told.detail)
 
         added = ledger.record(directory, body, build)
-    place = _shown(directory / folder)
+    place = nearby(directory / folder)
     if added:
         show(f"recorded release {_text(body['release']['id'])}: {place}")
         say(a, "the next render publishes it under releases/; commit the folder to keep it")
@@ -55,7 +55,7 @@ def history(a: Namespace) -> int:
     emit(ledger_report.FORMATS[a.format](found), a.out)
     for fault in found.faults:
         # An error, which --quiet does not silence: an auditor must not miss it.
-        tell(f"error: {_shown(fault.path)}: {fault.problem}; it is left out")
+        tell(f"error: {nearby(fault.path)}: {fault.problem}; it is left out")
     return 0
 
 
@@ -81,13 +81,3 @@ def _text(value: str) -> str:
     from analysis.telemetry.violations import one_line
 
     return one_line(value, 200)
-
-
-def _shown(path: Path) -> str:
-    """The path as a person in the working directory types it."""
-    import os
-
-    try:
-        return os.path.relpath(path)
-    except (ValueError, OSError):
-        return str(path)

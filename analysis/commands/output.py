@@ -41,3 +41,11 @@ def say(a: Namespace, text: str) -> None:
     """A message, but not with `--quiet`."""
     if not a.quiet:
         print(text, file=sys.stderr)
+
+
+def nearby(path: Path) -> str:
+    """The path as a person in the working directory types it."""
+    try:
+        return os.path.relpath(path)
+    except (ValueError, OSError):
+        return str(path)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from argparse import Namespace
 from pathlib import Path
 
 from analysis import leftovers
 from analysis.commands.given import request
-from analysis.commands.output import say, show
+from analysis.commands.output import nearby, say, show
 from analysis.commands.setting_aside import set_aside
 from analysis.errors import DiskError
 from analysis.progress import progress
@@ -80,13 +79,5 @@ def _show_decision(finished: Path, places: dict[str, Path]) -> None:
 
     body = artifacts.read(finished / artifacts.FILE_NAME)
     width = max(map(len, places))
-    where = [f"{name:{width}}  {_nearby(path)}" for name, path in places.items()]
+    where = [f"{name:{width}}  {nearby(path)}" for name, path in places.items()]
     show("\n".join([gate_report.summary(body), *where]))
-
-
-def _nearby(path: Path) -> str:
-    """The path as a person in the working directory types it."""
-    try:
-        return os.path.relpath(path)
-    except (ValueError, OSError):
-        return str(path)

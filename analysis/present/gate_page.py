@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.policy_gate import RATES
 from analysis.present import measures
 from analysis.present.blocks import Body, bullets, over, paragraph, prose
 from analysis.present.escape import Html, say
 from analysis.present.formats import NONE, count, number, percent, plural, usd
 from analysis.present.grid import Column, table, text
-
-_RATES = ("failure_rate", "latency_breach_rate")
 
 
 def error_rate(body: Body) -> tuple[Html, ...]:
@@ -159,7 +158,7 @@ def _baselines(body: Body) -> tuple[Html, ...]:
 def _level(figure: str, value: float | None) -> str:
     if value is None:
         return NONE
-    if figure in _RATES:
+    if figure in RATES:
         return percent(value)
     return usd(value) if figure.startswith("cost") else f"{number(value, 0)} ms"
 

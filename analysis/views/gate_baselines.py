@@ -9,6 +9,7 @@ from datetime import datetime
 from analysis.check import Interval, Outcome, RegressionTest, rounded
 from analysis.policy import Bad, Policy
 from analysis.policy_gate import FIGURES, RATES, Baselines
+from analysis.stats.needed import QUANTILE_975
 from analysis.stats.recent import Recent, against_recent
 from analysis.telemetry import Telemetry
 from analysis.telemetry.recorded import RecordedFigures
@@ -17,7 +18,6 @@ from analysis.views.health import Figures
 from analysis.views.looks import pass_confidence
 
 MIN_RELEASES = 3
-_Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ def _placed(figure: Interval, logs: bool) -> tuple[float, float]:
     """A figure and its variance, as it is or as its logarithm."""
     assert figure.value is not None and figure.low is not None and figure.high is not None
     if not logs:
-        return figure.value, ((figure.high - figure.low) / (2 * _Z)) ** 2
-    return math.log(figure.value), (math.log(figure.high / figure.low) / (2 * _Z)) ** 2
+        return figure.value, ((figure.high - figure.low) / (2 * QUANTILE_975)) ** 2
+    return math.log(figure.value), (math.log(figure.high / figure.low) / (2 * QUANTILE_975)) ** 2
 
 
 def _shown(name: str, own: Interval, recent: Recent | None) -> tuple[float | None, Interval]:

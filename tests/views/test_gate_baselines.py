@@ -148,13 +148,13 @@ class TestJudged:
         earlier = [release(k, v) for k, v in enumerate((0.040, 0.043, 0.038, 0.041))]
         _, tests = compared(earlier, interval(0.045, 0.05))
         test = tests["failure_rate"]
-        mean = test_mean = 0.045 - test.value
+        mean = 0.045 - test.value
         for step, passes in ((-2e-4, True), (2e-4, False)):
             moved = Interval(
                 *(mean + test.passes_at + step + d for d in (0, -0.00225, 0.00225)), 5000
             )
             assert compared(earlier, moved)[1]["failure_rate"].passes == passes
-        assert test_mean == pytest.approx(0.0405)
+        assert mean == pytest.approx(0.0405)
 
 
 @pytest.mark.parametrize("between", [0.0, 0.15])
