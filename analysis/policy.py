@@ -138,6 +138,13 @@ class Publish(Model):
     share_safe: bool = False
 
 
+class Retain(Model):
+    """days: how long rows are kept, counted back from the newest; `forget --expired` removes older ones, and
+    caches that were not used for as long go with the next review. None keeps all."""
+
+    days: Annotated[int, Field(ge=1, le=36600)] | None = None
+
+
 def _or_openslo(schema: dict[str, Any]) -> None:
     """The other form that a policy's file may give its objectives in."""
     listed = {key: schema.pop(key) for key in ("items", "type") if key in schema}
@@ -180,6 +187,7 @@ class Policy(Model):
     drift: Drift = Drift()
     triage: Triage = Triage()
     publish: Publish = Publish()
+    retain: Retain = Retain()
     gate: Gate = Gate()
 
     @model_validator(mode="after")
@@ -200,6 +208,11 @@ class Policy(Model):
             if name not in known
         ]
         problems += [
+            f".gate.owners.{name}: no such view and no such check{hint_for(name, VIEWS | known)}"
+            for name in self.gate.owners
+            if name not in VIEWS | known
+        ]
+        problems += [
             f".gate.waivers[{i}].check: a waiver cannot waive that waivers expire"
             for i, waiver in enumerate(self.gate.waivers)
             if waiver.check == "gate.waivers"
@@ -214,6 +227,7 @@ class Policy(Model):
                 problems.append(
                     f".gate.limits.{name}: expected {LIMITS[name][2]} (found {limit:g})"
                 )
+        problems += self._retained()
         days = self.windows.candidate.days
         if self.gate.looks is not None and days is not None and days > self.gate.looks:
             problems.append(
@@ -222,6 +236,17 @@ class Policy(Model):
             )
         refuse(problems)
         return self
+
+    def _retained(self) -> list[str]:
+        """Windows by days that reach back further than rows are kept."""
+        new, old, kept = self.windows.candidate, self.windows.baseline, self.retain.days
+        reach = (new.days or 0) + (0 if old == "none" else old.days or 0)
+        if kept is None or reach <= kept:
+            return []
+        return [
+            f".retain.days: rows are kept for {kept} days, and the windows reach back {reach}; "
+            f"keep {reach} at least"
+        ]
 
     @property
     def latency_slo(self) -> Slo | None:
@@ -250,6 +275,12 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "health.latency_breach_rate": (0, 1, "a difference of rates above 0 and below 1, such as 0.01"),
     "health.cost_usd": (1, math.inf, "a ratio above 1, such as 1.15"),
 }
+
+
+VIEWS = frozenset(
+    ("contract", "health", "budget", "hotspots", "routing", "drift", "triage", "gate")
+)
+"""What checks belong to."""
 
 
 def known_check_ids(policy: Policy) -> set[str]:

@@ -97,8 +97,9 @@ class Gate(Model):
 
     severity, limits: of single checks. critical: checks that block. muted: checks whose figures are
     shown and never judged; they leave the family that shares the error rate. must_have_data: checks
-    that count as failed where what they need is not there. registration: whether the policy has to be
-    registered before the candidate window ends.
+    that count as failed where what they need is not there. owners: view or check → whose task it is; page
+    one names them beside what to do. registration: whether the policy has to be registered before the
+    candidate window ends.
     """
 
     error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
@@ -111,6 +112,7 @@ class Gate(Model):
     thresholds: tuple[Threshold, ...] = ()
     baselines: Baselines | None = None
     waivers: tuple[Waiver, ...] = ()
+    owners: dict[Name, Name] = Field(default={})
     registration: Literal["optional", "required"] = "optional"
 
     @model_validator(mode="after")

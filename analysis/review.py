@@ -505,6 +505,9 @@ def cached(
     inputs = digest_inputs(wanted.data)
     key = cache_key(wanted, inputs)
     if _finished(root / key, draw):
+        with suppress(OSError):
+            # When it was last of use: `caches.prune`.
+            os.utime(root / key)
         progress.note(UNCHANGED)
         return root / key
     store = _store(wanted, project / ".cache" / "encoded", inputs)

@@ -223,6 +223,19 @@ drift:
     assert Policy().drift.references == ()
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "retain: {days: 56}",
+        "{retain: {days: 14}, windows: {baseline: none}}",
+        "{retain: {days: 1}, windows: {candidate: {release_id: b}, baseline: {release_id: a}}}",
+        "gate: {owners: {health: Team A, budget.latency: Team B, gate: Team C}}",
+    ],
+)
+def test_owners_and_retention_that_fit_are_taken(written: str) -> None:
+    assert parse(written.encode()).settings()["retain"].keys() == {"days"}
+
+
 def test_a_policy_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Policy().cluster = "user"  # type: ignore[misc]
@@ -591,6 +604,12 @@ WRONG = {
         "gate: {limits: {drift.high: 1}}",
         "gate.limits.drift.high",
         "those that have one: health.cost_usd",
+    ),
+    "an owner of nothing": ("gate: {owners: {helth: me}}", "gate.owners.helth", "'health'"),
+    "rows that are kept shorter than the windows": (
+        "retain: {days: 55}",
+        "retain.days",
+        "reach back 56; keep 56 at least",
     ),
     "a limit of no check": ("gate: {limits: {cost: 1}}", "gate.limits.cost", "no such check"),
     "a limit of cost as a difference": (

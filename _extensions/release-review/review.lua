@@ -150,6 +150,23 @@ local plain = {
       blocks:insert(typst(']'))
       return blocks
     end
+    if has_class(div, 'rr-first') then
+      local blocks = pandoc.Blocks(div.content)
+      blocks:insert(typst('#pagebreak(weak: true)'))
+      return blocks
+    end
+    if has_class(div, 'rr-columns') then
+      local blocks = pandoc.Blocks { typst('#rr-columns(') }
+      blocks:extend(div.content)
+      blocks:insert(typst(')'))
+      return blocks
+    end
+    if has_class(div, 'rr-column') then
+      local blocks = pandoc.Blocks { typst('[') }
+      blocks:extend(div.content)
+      blocks:insert(typst('],'))
+      return blocks
+    end
     if has_class(div, 'rr-note') then
       local blocks = pandoc.Blocks { typst('#rr-note[') }
       blocks:extend(div.content)

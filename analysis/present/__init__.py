@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from analysis.ledger import Ledger
     from analysis.review import Review
 
-__all__ = ["draw", "draw_history"]
+__all__ = ["draw", "draw_ledger"]
 
 
 def draw(review: Review, directory: Path) -> None:
@@ -27,23 +27,25 @@ def draw(review: Review, directory: Path) -> None:
     write_pages(review, directory)
 
 
-def draw_history(directory: Path, ledger: Ledger) -> None:
-    """Draws the history page of a drawn review again where the ledger is not the one that it shows.
+def draw_ledger(directory: Path, ledger: Ledger) -> None:
+    """Draws the pages that tell of recorded releases again where the ledger is not the one that they show.
 
     directory: a review's, with its pages. What others recorded meanwhile is no part of a review: it is shown
     from the ledger as it is now.
     """
     import json
 
-    page = directory / "pages" / "history.json"
-    if not page.is_file():
+    # Written last: where it is of this ledger, the others are too.
+    last = directory / "pages" / "history.json"
+    if not last.is_file():
         return
     from analysis.in_place import write_text
     from analysis.ledger import Ledger
 
-    shown = json.loads(page.read_text(encoding="utf-8")).get("ledger", Ledger().digest)
+    shown = json.loads(last.read_text(encoding="utf-8")).get("ledger", Ledger().digest)
     if shown == ledger.digest:
         return
-    from analysis.present.drawing import history_page
+    from analysis.present.drawing import ledger_pages
 
-    write_text(page, history_page(directory, ledger))
+    for name, text in ledger_pages(directory, ledger).items():
+        write_text(directory / "pages" / f"{name}.json", text)

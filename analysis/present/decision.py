@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from analysis.present import gate_page, measures, spans
+from analysis.ledger import Ledger
+from analysis.present import gate_page, measures, spans, summary
 from analysis.present.blocks import (
     NOTHING,
     Body,
     Parts,
-    answer,
-    badge,
     bullets,
     figure,
-    joined,
     link,
     notes,
     paragraph,
     prose,
-    told,
 )
 from analysis.present.escape import Html, say
 from analysis.present.forest import Line, Row, forest
@@ -39,7 +36,6 @@ from analysis.present.grid import Column, table, text
 from analysis.present.health import headline
 from analysis.review import Review
 
-MAX_REASONS = 3
 MAX_COLUMNS = 12
 _LACKING = re.compile(
     r"the policy names the column '(?P<column>.*)', which the telemetry lacks: left out"
@@ -49,85 +45,13 @@ _EDGE = 4.0
 
 
 def parts(review: Review) -> Parts:
-    """The decision page."""
-    body = review.body
-    return Parts(_answer(body), _evidence(body), _actions(body))
+    """The decision page, while no ledger is read."""
+    return parts_of(review.body, Ledger())
 
 
-# ── the answer ───────────────────────────────────────────────────────────────────────────
-
-
-def carrying(body: Body) -> list[Body]:
-    """The checks that the decision rests on: those that block or hold, else those that pass it.
-
-    Failures stand before doubts, as in the headline.
-    """
-    decision = body["decision"]
-    ids = [*decision["blocking"], *decision["holding"]]
-    by_id = {c["id"]: c for c in body["checks"]}
-    if ids:
-        return sorted((by_id[i] for i in ids), key=lambda c: c["outcome"] != "fail")
-    passed = [c for c in body["checks"] if c["outcome"] == "pass" and c["severity"] != "note"]
-    return measures.by_weight(passed)
-
-
-def _answer(body: Body) -> tuple[Html, ...]:
-    decision, release = body["decision"], body["release"]
-    named = say("<strong>{id}</strong>", id=release["id"])
-    if release["title"]:
-        named = say("{named}: {title}", named=named, title=release["title"])
-    reasons = carrying(body)
-    # The headline already says the first one.
-    said = [c for c in reasons if c["sentence"][1:] in decision["headline"]]
-    others = [c for c in reasons if c not in said]
-    shown = others[: MAX_REASONS - len(said)]
-    return (
-        answer(
-            decision["outcome"],
-            say("<p>Release {named}</p>", named=named),
-            say(
-                "<p><strong>{badge} {headline}</strong>{support}</p>",
-                badge=badge(decision["outcome"]),
-                headline=typeset(decision["headline"]),
-                support=f" ({plural(said[0]['support'], 'interaction')})"
-                if said and said[0]["support"]
-                else "",
-            ),
-            *_reasons(decision["outcome"], shown, len(others) - len(shown)),
-            *gate_page.waived(body),
-            *_compared(body["windows"]),
-            *gate_page.error_rate(body),
-        ),
-    )
-
-
-def _compared(windows: Body) -> tuple[Html, ...]:
-    """What a difference between the windows may be due to, besides the release."""
-    if windows["baseline"] is None:
-        return ()
-    if windows["comparison"] == "concurrent":
-        return (paragraph("Candidate and baseline ran at the same time.", note=True),)
-    n = len(windows["exclude"])
-    left_out = f" {plural(n, 'known incident')} {'is' if n == 1 else 'are'} left out." if n else ""
-    return (
-        paragraph(
-            "Before and after: an outage of a provider in the candidate's time would count against the "
-            f"release, unless windows.exclude names it.{left_out}",
-            note=True,
-        ),
-    )
-
-
-def _reasons(outcome: str, shown: Sequence[Body], n_more: int) -> tuple[Html, ...]:
-    if not shown:
-        return ()
-    lead = "What lets it ship:" if outcome == "ship" else "Further reasons:"
-    more = f"{n_more:,} more in the table below." if n_more else ""
-    return (
-        paragraph(lead),
-        bullets([told(c) for c in shown]),
-        *((paragraph(more, note=True),) if more else ()),
-    )
+def parts_of(body: Body, ledger: Ledger) -> Parts:
+    """The decision page of one review over a ledger."""
+    return Parts(summary.blocks(body, ledger), _evidence(body), _actions(body))
 
 
 # ── what to do ───────────────────────────────────────────────────────────────────────────
@@ -136,32 +60,19 @@ def _reasons(outcome: str, shown: Sequence[Body], n_more: int) -> tuple[Html, ..
 def _actions(body: Body) -> tuple[Html, ...]:
     decision = body["decision"]
     out: list[Html] = []
-    steps = _steps(body)
+    steps = summary.steps(body)
     if steps:
         out.append(bullets(steps, ordered=True))
     elif decision["outcome"] == "ship":
         out.append(paragraph("Ship it, and watch what the table names."
                              if decision["watch"] else "Ship it."))  # fmt: skip
-    open_ = [c for c in carrying(body) if c["outcome"] == "inconclusive"]
+    open_ = [c for c in summary.carrying(body) if c["outcome"] == "inconclusive"]
     if decision["outcome"] == "hold" and open_:
         out.append(_needs(decision, open_))
     out += gate_page.needs(body)
     out += gate_page.flips(body)
     out += _watch(decision)
     return tuple(out) or (paragraph(NOTHING),)
-
-
-def _steps(body: Body) -> list[Html]:
-    """Each action once, with the checks that ask for it, the heaviest first."""
-    asked: dict[str, list[Body]] = {}
-    for check in carrying(body):
-        if check["outcome"] != "pass" and check["action"] != NOTHING:
-            asked.setdefault(check["action"], []).append(check)
-    steps = []
-    for action, checks in asked.items():
-        ids = joined((link(measures.page_of(c), c["id"]) for c in checks), ", ")
-        steps.append(say("{action} ({ids})", action=action, ids=ids))
-    return steps
 
 
 def _needs(decision: Body, open_: Sequence[Body]) -> Html:
@@ -247,12 +158,31 @@ def _moved(body: Body) -> tuple[Html, ...]:
     return (bullets(lines),) if lines else ()
 
 
+def _compared(windows: Body) -> tuple[Html, ...]:
+    """What a difference between the windows may be due to, besides the release."""
+    if windows["baseline"] is None:
+        return ()
+    if windows["comparison"] == "concurrent":
+        return (paragraph("Candidate and baseline ran at the same time.", note=True),)
+    n = len(windows["exclude"])
+    left_out = f" {plural(n, 'known incident')} {'is' if n == 1 else 'are'} left out." if n else ""
+    return (
+        paragraph(
+            "Before and after: an outage of a provider in the candidate's time would count against the "
+            f"release, unless windows.exclude names it.{left_out}",
+            note=True,
+        ),
+    )
+
+
 # ── the evidence ─────────────────────────────────────────────────────────────────────────
 
 
 def _evidence(body: Body) -> tuple[Html, ...]:
     return (
         *_changes(body),
+        *_compared(body["windows"]),
+        *gate_page.error_rate(body),
         paragraph(
             "Each check compares the candidate window with a limit that the policy fixed beforehand. The "
             "table has every check, with a link to its page."

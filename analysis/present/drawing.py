@@ -20,7 +20,7 @@ from analysis.present import (
     routing,
     triage,
 )
-from analysis.present.blocks import Parts
+from analysis.present.blocks import Body, Parts
 from analysis.review import Review
 
 PAGES: Mapping[str, Callable[[Review], Parts]] = {
@@ -45,10 +45,19 @@ def write_pages(review: Review, directory: Path) -> None:
         (folder / f"{name}.json").write_text(_text(draw(review)), encoding="utf-8")
 
 
-def history_page(directory: Path, ledger: Ledger) -> str:
-    """The history page of the review in `directory`, with the digest of the ledger that it shows."""
+FROM_LEDGER: Mapping[str, Callable[[Body, Ledger], Parts]] = {
+    "index": decision.parts_of,
+    "history": history.parts_of,
+}
+"""The pages that tell of recorded releases too."""
+
+
+def ledger_pages(directory: Path, ledger: Ledger) -> dict[str, str]:
+    """Page → its text, of those of the review in `directory` that tell of the ledger, with its digest."""
     body = artifacts.read(directory / artifacts.FILE_NAME)
-    return _text(history.parts_of(body, ledger), ledger=ledger.digest)
+    return {
+        name: _text(draw(body, ledger), ledger=ledger.digest) for name, draw in FROM_LEDGER.items()
+    }
 
 
 def _text(drawn: Parts, **more: str) -> str:

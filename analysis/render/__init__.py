@@ -23,7 +23,7 @@ from analysis import ledger as ledgers
 from analysis import leftovers
 from analysis.errors import RenderError
 from analysis.in_place import put_in_place, staging
-from analysis.present import draw_history
+from analysis.present import draw_ledger
 from analysis.render import embedded, quarto
 from analysis.render.project import load_project
 from analysis.render.publish import check_target
@@ -91,7 +91,7 @@ def render_site(
     shelf = Shelf(
         ledgers.read(entry_of or project / ledgers.RELEASES), is_entry=entry_of is not None
     )
-    draw_history(review_dir, shelf.ledger)
+    draw_ledger(review_dir, shelf.ledger)
 
     leftovers.clean(Path(tempfile.gettempdir()), _SCRATCH)
     with (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis import ledger as ledgers
 from analysis import review as reviews
-from analysis.present import draw, draw_history
+from analysis.present import draw, draw_ledger
 
 
 def current(project: Path) -> Path:
@@ -17,7 +17,7 @@ def current(project: Path) -> Path:
     What a bare `quarto render` shows. Raises ReviewError where it cannot be computed.
     """
     place = reviews.cached(reviews.request(project=project), draw, project=project)
-    draw_history(place, ledgers.read(project / ledgers.RELEASES))
+    draw_ledger(place, ledgers.read(project / ledgers.RELEASES))
     pointer = project / ".cache" / "review" / "current"
     handle, name = tempfile.mkstemp(dir=pointer.parent, prefix=".current-")
     with os.fdopen(handle, "w", encoding="utf-8") as file:

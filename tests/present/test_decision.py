@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis.present import decision
+from analysis.ledger import Entry, Ledger
+from analysis.present import decision, measures, summary
 from analysis.review import Review
 
 
@@ -31,19 +33,19 @@ def test_the_answer_has_the_badge_the_headline_and_its_support(review: Review) -
     assert "19,821 interactions" in text
 
 
-def test_the_answer_says_what_else_the_windows_may_differ_by(review: Review) -> None:
-    assert "Before and after: an outage of a provider" in told(review, "answer")
+def test_the_evidence_says_what_else_the_windows_may_differ_by(review: Review) -> None:
+    assert "Before and after: an outage of a provider" in told(review, "evidence")
     exclusion = {"start": "2026-11-03T00:00:00Z", "end": "2026-11-04T00:00:00Z", "reason": "outage"}
     review.body["windows"]["exclude"] = [exclusion]
-    assert "1 known incident is left out" in told(review, "answer")
+    assert "1 known incident is left out" in told(review, "evidence")
     review.body["windows"]["comparison"] = "concurrent"
-    assert "ran at the same time" in told(review, "answer")
+    assert "ran at the same time" in told(review, "evidence")
     review.body["windows"]["baseline"] = None
-    assert 'rr-note">Candidate and baseline' not in told(review, "answer")
+    assert 'rr-note">Candidate and baseline' not in told(review, "evidence")
 
 
 def test_at_most_three_reasons_carry_it_and_the_rest_is_counted(review: Review) -> None:
-    text = told(review, "answer")
+    text = told(review, "answer").split('<div class="rr-columns">')[0]
     # The headline is the first reason.
     assert text.count("<li>") == 2
     assert text.count("the failure rate went from") == 1
@@ -51,6 +53,96 @@ def test_at_most_three_reasons_carry_it_and_the_rest_is_counted(review: Review) 
     more = len(decision["blocking"]) + len(decision["holding"]) - 3
     assert more > 0
     assert f"{more} more in the table below" in text
+
+
+def test_the_slice_that_broke_is_the_first_reason_after_the_headline(review: Review) -> None:
+    text = told(review, "answer")
+    assert "use_case “coding”, scenario “tool-use”" in text
+    assert text.index("2 slices worsened") < text.index("Cost per interaction went from")
+
+
+def test_the_first_screen_has_the_deciding_checks_with_value_interval_and_limit(
+    review: Review,
+) -> None:
+    table = told(review, "answer").split('<div class="rr-compact">')[1]
+    deciding = [c for c in review.body["checks"] if c["severity"] != "note"]
+    assert table.count("<tr>") - table.count("<thead") * 3 <= len(deciding) + 1
+    for check in deciding:
+        assert measures.linked(check) in table
+    for told_as in ("+4.21 pp", "+2.88 to +5.61 pp", "≤ +1.60 pp", "19,821"):
+        assert told_as in table
+    assert "drift.<wbr>medium" not in table
+
+
+@pytest.mark.parametrize(
+    ("owners", "who"),
+    [
+        ({}, "the release&#x27;s authors"),
+        ({"health": "Team Search"}, "Team Search"),
+        ({"health": "Team Search", "health.failure_rate": "Ada <b>"}, "Ada &lt;b&gt;"),
+    ],
+)
+def test_what_to_do_next_names_who_does_it(
+    review: Review, owners: dict[str, str], who: str
+) -> None:
+    review.body["policy"]["settings"]["gate"]["owners"] = owners
+    first = told(review, "answer").split("<li>Do not ship.")[1].split("</li>")[0]
+    assert f'<span class="rr-who">→ {who}</span>' in first
+    assert f"{who})</li>" in told(review, "actions")
+
+
+def test_three_steps_are_shown_and_the_others_counted(review: Review) -> None:
+    text = told(review, "answer")
+    assert "</strong> (3 of 6)</p>" in text
+
+
+def test_nothing_open_is_said(review: Review) -> None:
+    for check in review.body["checks"]:
+        check["outcome"] = "pass"
+    decide(review, outcome="ship", headline="Ship.", blocking=[], holding=[], watch=[])
+    text = told(review, "answer")
+    assert "Every check could be judged." in text
+    assert 'Ship it. <span class="rr-who">→ release manager</span>' in text
+
+
+def earlier(body: dict[str, Any], release_id: str, end: str, **outcomes: str) -> Entry:
+    old = copy.deepcopy(body)
+    old["release"]["id"] = release_id
+    old["windows"]["candidate"]["end_utc"] = end
+    old["decision"]["outcome"] = "ship"
+    for check in old["checks"]:
+        check["outcome"] = outcomes.get(check["id"].replace(".", "_"), "pass")
+    return Entry(release_id, Path(release_id), old)
+
+
+def test_what_turned_since_the_last_recorded_release_is_said(review: Review) -> None:
+    body = dict(review.body)
+    older = earlier(body, "older", "2026-10-01T00:00:00Z")
+    newest = earlier(
+        body, "<newest>", "2026-11-09T00:00:00Z",
+        health_cost_usd="fail", budget_spend="fail", budget_latency="inconclusive",
+    )  # fmt: skip
+    later = earlier(body, "later", "2027-01-01T00:00:00Z")
+    again = earlier(body, body["release"]["id"], "2026-11-10T00:00:00Z")
+    text = "".join(decision.parts_of(body, Ledger((older, newest, again, later))).answer)
+    since = text.split("Since the last release")[1].split('<div class="rr-column">')[0]
+    assert "&lt;newest&gt;, recorded: " in since
+    assert "older" not in since
+    failing = since.split("Fails now: ")[1].split("</li>")[0]
+    assert "health.<wbr>failure_<wbr>rate" in failing
+    assert "health.<wbr>cost_<wbr>usd" not in failing
+    passing = since.split("Passes again: ")[1].split("</li>")[0]
+    assert "budget.<wbr>spend" in passing
+    assert "budget.<wbr>latency" in passing
+
+
+def test_a_recorded_release_that_cannot_be_read_is_passed_over(review: Review) -> None:
+    body = dict(review.body)
+    broken = earlier(body, "broken", "2026-11-09T00:00:00Z")
+    del broken.body["decision"]  # type: ignore[attr-defined]
+    held = earlier(body, "held", "2026-10-01T00:00:00Z")
+    assert "held, recorded:" in "".join(decision.parts_of(body, Ledger((held, broken))).answer)
+    assert "None is recorded" in "".join(decision.parts_of(body, Ledger((broken,))).answer)
 
 
 def test_each_action_stands_once_with_links_to_its_evidence(review: Review) -> None:
@@ -141,7 +233,7 @@ def test_a_failure_stands_before_a_doubt_as_in_the_headline(review: Review) -> N
     checks = {c["id"]: c for c in review.body["checks"]}
     checks["health.failure_rate"].update(outcome="inconclusive", reason="too little")
     decide(review, outcome="hold", blocking=[], holding=["health.failure_rate", "drift.high"])
-    assert [c["id"] for c in decision.carrying(review.body)] == [
+    assert [c["id"] for c in summary.carrying(review.body)] == [
         "drift.high",
         "health.failure_rate",
     ]

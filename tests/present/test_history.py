@@ -13,7 +13,7 @@ import pytest
 
 from analysis import ledger
 from analysis.ledger import Fault, Ledger
-from analysis.present import draw_history, drawing
+from analysis.present import draw_ledger, drawing
 from analysis.present.blocks import Parts
 from analysis.present.history import parts_of
 from analysis.review import Review
@@ -176,14 +176,14 @@ def test_the_page_is_drawn_again_only_when_the_ledger_is_another(
     page = tmp_path / "pages" / "history.json"
     first = page.read_bytes()
     drawn = []
-    real = drawing.history_page
-    monkeypatch.setattr(drawing, "history_page", lambda *a: drawn.append(a) or real(*a))
-    draw_history(tmp_path, Ledger())
+    real = drawing.ledger_pages
+    monkeypatch.setattr(drawing, "ledger_pages", lambda *a: drawn.append(a) or real(*a))
+    draw_ledger(tmp_path, Ledger())
     assert (page.read_bytes(), drawn) == (first, [])
     held = some(body, 2)
     for _ in range(2):
-        draw_history(tmp_path, held)
+        draw_ledger(tmp_path, held)
     assert len(drawn) == 1
     assert json.loads(page.read_text())["ledger"] == held.digest
-    draw_history(tmp_path, Ledger())
+    draw_ledger(tmp_path, Ledger())
     assert json.loads(page.read_text())["answer"] == json.loads(first)["answer"]
