@@ -114,6 +114,22 @@ def parser() -> argparse.ArgumentParser:
     _review_options(p)
 
     p = _command(
+        sub,
+        "preview",
+        commands.preview,
+        "serve the site on this machine, and render it again whenever a page, the policy or the data is saved",
+    )
+    _renderer(p)
+    _review_options(p, quarantine=False)
+    p.add_argument(
+        "--port",
+        type=_port,
+        default=4848,
+        metavar="N",
+        help="of 127.0.0.1; 0 takes any free one (default: 4848)",
+    )
+
+    p = _command(
         sub, "gate", commands.gate, "the decision as an exit code: 0 ship, 1 block, 3 hold"
     )
     p.add_argument("artifact", type=Path, metavar="ARTIFACT")
@@ -209,6 +225,40 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("artifact", type=Path, metavar="ARTIFACT")
     _ledger(p)
     _renderer(p)
+
+    p = _command(
+        sub,
+        "forget",
+        commands.forget,
+        "remove a person's rows, or rows past retain.days, from local tables, caches and the rendered site",
+    )
+    p.add_argument(
+        "users", nargs="*", metavar="USER", help="user ids; - reads them from stdin, one a line"
+    )
+    p.add_argument(
+        "--expired",
+        action="store_true",
+        help="sessions whose newest interaction is older than the policy's retain.days",
+    )
+    p.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR",
+        help="directory with the three tables, which are rewritten",
+    )
+    p.add_argument(
+        "--policy", type=Path, metavar="F", help="policy file (default: report/policy.yml)"
+    )
+    _contract(p)
+    p.add_argument(
+        "--quarantine", type=Path, metavar="DIR", help="rows that were set aside go from here too"
+    )
+    p.add_argument(
+        "--as-of",
+        metavar="TIME",
+        help="count retain.days back from TIME (default: the day after the newest row)",
+    )
+    _out(p, "the rendered site to remove (default: _site)")
 
     p = _command(
         sub,
@@ -332,7 +382,7 @@ def _renderer(p: argparse.ArgumentParser) -> None:
     )
 
 
-def _review_options(p: argparse.ArgumentParser) -> None:
+def _review_options(p: argparse.ArgumentParser, *, quarantine: bool = True) -> None:
     p.add_argument(
         "--data",
         metavar="DIR",
@@ -343,7 +393,8 @@ def _review_options(p: argparse.ArgumentParser) -> None:
         "--policy", type=Path, metavar="F", help="policy file (default: report/policy.yml)"
     )
     _contract(p)
-    _quarantine(p)
+    if quarantine:
+        _quarantine(p)
     p.add_argument("--release", metavar="ID", help="replaces release.id")
     p.add_argument(
         "--as-of", metavar="TIME", help="ends the candidate at the last UTC midnight not after TIME"
@@ -370,6 +421,12 @@ def _engine(p: argparse.ArgumentParser) -> None:
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
     return int(text)
 
 

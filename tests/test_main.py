@@ -37,7 +37,19 @@ from analysis.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = [
-    *["validate", "sample", "review", "render", "gate", "verify", "diff", "migrate", "register"],
+    *[
+        "validate",
+        "sample",
+        "review",
+        "render",
+        "preview",
+        "forget",
+        "gate",
+        "verify",
+        "diff",
+        "migrate",
+        "register",
+    ],
     *["record", "history", "routes", "slos", "schema"],
 ]
 

@@ -1,10 +1,12 @@
-"""`review` and `render`."""
+"""`review`, `render` and `preview`."""
 
 from __future__ import annotations
 
 import tempfile
 from argparse import Namespace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from analysis import leftovers
 from analysis.commands.given import request
@@ -26,6 +28,7 @@ def review(a: Namespace) -> int:
         progress(quiet=a.quiet) as told,
     ):
         wanted = request(a)
+        _prune(wanted)
         set_aside(a, wanted, a.out, told)
         finished = reviews.cached(wanted, None, project=reviews.PROJECT, progress=told, spare=spare)
         place = finished
@@ -56,6 +59,7 @@ def render(a: Namespace) -> int:
     ):
         told.expect(1)
         wanted = request(a)
+        _prune(wanted)
         set_aside(a, wanted, out, told)
         finished = reviews.cached(wanted, draw, project=reviews.PROJECT, progress=told, spare=spare)
         told.step("rendering")
@@ -71,6 +75,53 @@ def render(a: Namespace) -> int:
             },
         )
     return 0
+
+
+def preview(a: Namespace) -> int:
+    """Serves the site on this machine, and renders it again whenever what it is made of is saved."""
+    from analysis import review as reviews
+    from analysis.render.preview import preview as serve
+    from analysis.telemetry.address import Address
+
+    wanted = request(a)
+    out = (a.out if a.out is not None else reviews.PROJECT / "_site").resolve()
+    options = [
+        text
+        for name in (
+            "data",
+            "policy",
+            "contract",
+            "release",
+            "as_of",
+            "threads",
+            "memory_limit",
+            "engine",
+        )
+        if (value := getattr(a, name)) is not None
+        for text in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    project = reviews.PROJECT
+    data = wanted.data if isinstance(wanted.data, Path) else Path(wanted.data.target)
+    watched = [
+        project / "_quarto.yml",
+        *(project / name for name in ("report", "_extensions", "analysis")),
+        *(project / "data" / name for name in ("contract.yml", "releases", "registrations.jsonl")),
+        *(path for path in (a.policy, a.contract) if path is not None),
+        # Tables of a service may change at any time: they are read when something else is saved.
+        *([] if isinstance(wanted.data, Address) and wanted.data.is_warehouse else [data]),
+    ]
+    serve([*options, "--quiet", "--out", str(out)], out, watched, a.port, lambda text: say(a, text))
+    return 0
+
+
+def _prune(wanted: Any) -> None:
+    """What was kept longer than the policy retains rows goes before anything is read from it."""
+    from analysis import caches
+    from analysis.review import PROJECT
+
+    days = wanted.loaded.policy.retain.days
+    if days is not None:
+        caches.prune(PROJECT, days, datetime.now(UTC))
 
 
 def _show_decision(finished: Path, places: dict[str, Path]) -> None:

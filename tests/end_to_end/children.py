@@ -42,7 +42,9 @@ class Place:
         shutil.copyfile(ROOT / "_quarto.yml", project / "_quarto.yml")
         return cls(project, temporary)
 
-    def start(self, *argv: object, largest_file: int | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *argv: object, largest_file: int | None = None, stdin: int | None = None
+    ) -> subprocess.Popen[str]:
         """Starts a command. largest_file: bytes that a file may have, as of a disk that is full."""
 
         def limit() -> None:
@@ -51,6 +53,7 @@ class Place:
 
         return subprocess.Popen(
             [sys.executable, "-c", _CHILD, str(self.project), *map(str, argv)],
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -66,10 +69,13 @@ class Place:
             preexec_fn=limit if largest_file is not None else None,
         )
 
-    def run(self, *argv: object, largest_file: int | None = None) -> tuple[int, str, str]:
-        """Exit code, stdout, stderr."""
-        process = self.start(*argv, largest_file=largest_file)
-        out, err = process.communicate(timeout=300)
+    def run(
+        self, *argv: object, largest_file: int | None = None, given: str | None = None
+    ) -> tuple[int, str, str]:
+        """Exit code, stdout, stderr. given: on stdin."""
+        stdin = None if given is None else subprocess.PIPE
+        process = self.start(*argv, largest_file=largest_file, stdin=stdin)
+        out, err = process.communicate(given, timeout=300)
         return process.returncode, out, err
 
     def litter(self) -> list[str]:
