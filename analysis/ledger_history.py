@@ -2,7 +2,9 @@
 
 A release is compared with the one before it, and with the median of those before it. Both say the same only
 of figures that mean the same (the same objective, the same prices), of windows that share no moment:
-overlapping windows are partly the same rows, and claim nothing.
+overlapping windows are partly the same rows, and claim nothing. Intervals are widened by what days add, as
+where two artifacts are compared (`difference_noise`); arms that ran side by side do not tell, and are
+compared with none.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from datetime import datetime, timedelta
 from statistics import NormalDist
 from typing import Any, Literal
 
+from analysis import difference_noise
 from analysis.ledger import Entry, Fault, Ledger
 from analysis.stats.intervals import mover_difference
 
@@ -35,7 +38,9 @@ RATIOS = frozenset({"cost_usd", "usd_per_day"})
 class Figure:
     """One figure of a release with its 95 % interval; None where it is not known.
 
-    slo: the objective of a burn rate. meaning: figures are compared where this is the same.
+    slo: the objective of a burn rate. meaning: figures are compared where this is the same. days: by what
+    the days between releases multiply its half-widths (`difference_noise.figures`); None where the artifact
+    does not tell, and then the figure is compared with none.
     """
 
     kind: Kind
@@ -44,6 +49,7 @@ class Figure:
     low: float | None
     high: float | None
     meaning: str
+    days: float | None = 1.0
 
     @property
     def key(self) -> tuple[str, str | None]:
@@ -51,17 +57,16 @@ class Figure:
 
     @property
     def compared(self) -> tuple[float, float, float] | None:
-        """Value, low and high as they are compared: of costs the logarithms; None where one is not known."""
-        if self.value is None or self.low is None or self.high is None:
+        """Value, low and high as they are compared, days included: of costs the logarithms; None where one
+        is not known."""
+        if self.value is None or self.low is None or self.high is None or self.days is None:
             return None
-        known = self.value, self.low, self.high
-        if self.kind not in RATIOS:
-            return known
-        return (
-            None
-            if min(known) <= 0
-            else (math.log(known[0]), math.log(known[1]), math.log(known[2]))
-        )
+        value, low, high = self.value, self.low, self.high
+        if self.kind in RATIOS:
+            if min(value, low, high) <= 0:
+                return None
+            value, low, high = math.log(value), math.log(low), math.log(high)
+        return value, value - self.days * (value - low), value + self.days * (high - value)
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,8 @@ class Severities:
 
 @dataclass(frozen=True)
 class Line:
-    """One release. folder: of the ledger, None where it is not recorded. week: ISO, of its last day."""
+    """One release. folder: of the ledger, None where it is not recorded. week: ISO, of its last day.
+    n_compared: its comparisons with earlier ones, of which `regressions` are those that are worse."""
 
     release_id: str
     title: str
@@ -120,6 +126,7 @@ class Line:
     hotspots: tuple[Hotspot, ...]
     drift: Severities | None
     regressions: tuple[Regression, ...] = ()
+    n_compared: int = 0
 
     def figure(self, kind: Kind, slo: str | None = None) -> Figure | None:
         return next((f for f in self.figures if f.key == (kind, slo)), None)
@@ -156,7 +163,11 @@ def history(ledger: Ledger, at_hand: Mapping[str, Any] | None = None) -> History
         lines.append(_line(at_hand, None))
     lines.sort(key=lambda line: (line.end_utc, line.release_id, line.folder is None))
     judged = tuple(
-        replace(line, regressions=_regressions(line, lines[:place]))
+        replace(
+            line,
+            regressions=_regressions(line, lines[:place]),
+            n_compared=len(_comparisons(line, lines[:place])),
+        )
         for place, line in enumerate(lines)
     )
     return History(
@@ -190,7 +201,7 @@ def _line(body: Mapping[str, Any], folder: str | None) -> Line:
         end_utc=str(window["end_utc"]),
         week=_week(window["end_utc"]),
         n_interactions=int(window["n_interactions"]),
-        figures=_figures(views, body["policy"]["settings"]),
+        figures=_figures(body),
         hotspots=tuple(
             Hotspot(_name(f["slice"]), str(f["metric"]), str(f["kind"]), str(f["status"]))
             for f in views["hotspots"]["found"]
@@ -206,24 +217,41 @@ def _week(end_utc: str) -> str:
     return f"{year}-W{week:02}"
 
 
-def _figures(views: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Figure, ...]:
+def _figures(body: Mapping[str, Any]) -> tuple[Figure, ...]:
+    views, settings = body["views"], body["policy"]["settings"]
+    days = {name: figure.days for name, figure in difference_noise.figures(body).items()}
     health, spend = views["health"]["candidate"], views["budget"]["spend"]
     slos = {slo["name"]: _meaning(slo) for slo in settings["slos"]}
     prices = _meaning(settings["spend"]["prices"])
-    burns = [
-        ("burn_rate", slo["name"], slo["burn_rate"], slos.get(slo["name"], ""))
+    burns: list[tuple[Kind, str | None, Mapping[str, Any], str, str]] = [
+        (
+            "burn_rate",
+            slo["name"],
+            slo["burn_rate"],
+            slos.get(slo["name"], ""),
+            f"burn_rate.{slo['name']}",
+        )
         for slo in views["budget"]["slos"]
     ]
-    found: list[tuple[Any, str | None, Mapping[str, Any], str]] = [
-        ("failure_rate", None, health["failure_rate"], ""),
-        ("latency_breach_rate", None, health["latency_breach_rate"], slos.get("latency", "")),
-        ("cost_usd", None, health["cost_usd_per_interaction"], prices),
-        ("usd_per_day", None, spend["usd_per_day"], prices),
+    found: list[tuple[Kind, str | None, Mapping[str, Any], str, str]] = [
+        ("failure_rate", None, health["failure_rate"], "", "failure_rate"),
+        ("latency_breach_rate", None, health["latency_breach_rate"], slos.get("latency", ""),
+         "latency_breach_rate"),
+        ("cost_usd", None, health["cost_usd_per_interaction"], prices, "cost_usd_per_interaction"),
+        ("usd_per_day", None, spend["usd_per_day"], prices, "usd_per_day"),
         *burns,
-    ]
+    ]  # fmt: skip
     return tuple(
-        Figure(kind, slo, _number(f["value"]), _number(f["low"]), _number(f["high"]), meaning)
-        for kind, slo, f, meaning in found
+        Figure(
+            kind,
+            slo,
+            _number(f["value"]),
+            _number(f["low"]),
+            _number(f["high"]),
+            meaning,
+            days[name],
+        )
+        for kind, slo, f, meaning, name in found
     )
 
 
@@ -252,11 +280,7 @@ def _severities(features: Sequence[Mapping[str, Any]]) -> Severities | None:
 
 def _regressions(line: Line, before: Sequence[Line]) -> tuple[Regression, ...]:
     """What is worse at `line` than at the references among `before`, its releases in their order."""
-    compared = [
-        (figure, against, release, reference)
-        for figure in line.figures
-        for against, release, reference in _references(line, figure, before)
-    ]
+    compared = _comparisons(line, before)
     # Bonferroni: a normal quantile for the chance of any false mark of the release.
     quantile = NormalDist().inv_cdf(1 - ERROR_RATE / len(compared)) if compared else 0.0
     found = (
@@ -264,6 +288,16 @@ def _regressions(line: Line, before: Sequence[Line]) -> tuple[Regression, ...]:
         for figure, against, release, reference in compared
     )
     return tuple(one for one in found if one is not None)
+
+
+def _comparisons(
+    line: Line, before: Sequence[Line]
+) -> list[tuple[Figure, Literal["previous", "median"], str, Figure]]:
+    return [
+        (figure, against, release, reference)
+        for figure in line.figures
+        for against, release, reference in _references(line, figure, before)
+    ]
 
 
 def _references(

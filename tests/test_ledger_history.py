@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -99,6 +100,17 @@ def test_the_median_is_the_middle_one_of_an_odd_number_of_the_last_five() -> Non
     assert worse(line(2, figure(0.11, 0.001)), *before[:2]) == [("previous", "r1")]
 
 
+def test_days_widen_what_they_add_to_and_a_figure_without_them_is_not_compared() -> None:
+    old, new = figure(0.05), figure(0.10)
+    (plain,) = _regressions(line(1, new), [line(0, old)])
+    wider = [replace(f, days=2.0) for f in (old, new)]
+    (one,) = _regressions(line(1, wider[1]), [line(0, wider[0])])
+    assert one.low == pytest.approx(0.05 - 2 * (0.05 - plain.low))
+    assert worse(line(1, replace(new, days=4.0)), line(0, replace(old, days=4.0))) == []
+    assert worse(line(1, replace(new, days=None)), line(0, old)) == []
+    assert worse(line(1, new), line(0, replace(old, days=None))) == []
+
+
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     st.floats(0, 1),
@@ -170,6 +182,30 @@ def test_a_line_has_the_artifact_s_own_figures(body: Mapping[str, Any]) -> None:
     assert own.drift is not None
     counted = [f["severity"] for f in body["views"]["drift"]["features"] if f["counted"]]
     assert (own.drift.high, own.drift.medium) == (counted.count("high"), counted.count("medium"))
+
+
+def test_days_count_as_where_two_artifacts_are_compared(body: Mapping[str, Any]) -> None:
+    """What the artifact's own change showed days to add; of arms side by side it shows nothing."""
+
+    def noisy_days(held: dict[str, Any]) -> None:
+        change = held["views"]["health"]["change"]["failure_rate"]
+        change.update(value=0.0, low=-0.5, high=0.5)
+
+    def side_by_side(held: dict[str, Any]) -> None:
+        held["windows"]["comparison"] = "concurrent"
+
+    (own,) = history(read(ledgers.artifact(body, "r1", change=noisy_days))).lines
+    rate, cost = own.figure("failure_rate"), own.figure("cost_usd")
+    assert rate is not None
+    assert cost is not None
+    assert rate.days is not None
+    assert rate.days > 5
+    assert cost.days == 1
+    (own,) = history(read(ledgers.artifact(body, "r1", change=side_by_side))).lines
+    rate = own.figure("failure_rate")
+    assert rate is not None
+    assert rate.days is None
+    assert rate.compared is None
 
 
 @pytest.mark.parametrize(

@@ -111,14 +111,19 @@ def _answer(held: History) -> Html:
         lines = [sentence(typeset(one)) for one in worse[:MAX_SAID]]
         lines += [f"{plural(more, 'more figure')} in the table below."] if more > 0 else []
         return answer("fail", known, paragraph("Worse than before, beyond noise:"), bullets(lines))
-    if any(_apart(own, other) for other in others):
+    if own.n_compared:
         return answer(
             "pass", known, paragraph("No figure is worse than at the release before, beyond noise.")
         )
     return answer(
         "inconclusive",
         known,
-        paragraph("None ended before this one began: overlapping windows are not compared."),
+        paragraph(
+            "None can be compared with: of those that ended before this one began, figures must mean the same, "
+            "and tell what days add."
+            if any(_apart(own, other) for other in others)
+            else "None ended before this one began: overlapping windows are not compared."
+        ),
     )
 
 
@@ -209,9 +214,11 @@ def _worse(held: History) -> tuple[Html, ...]:
             "Worse than before, beyond noise",
             [text("Release"), Column("Until, UTC"), text("What rose, and from where")],
             rows[:MAX_ROWS],
-            f"Both intervals count, as of independent samples; one-sided {100 * ERROR_RATE:g} % over all "
-            "comparisons of a release. Windows that share a moment are not compared, nor figures that do not "
-            f"mean the same. The median is that of the last {MEDIAN_OF} such releases, of three at least.",
+            "Both intervals count, as of independent samples, widened by what days add; one-sided "
+            f"{100 * ERROR_RATE:g} % over all comparisons of a release. Windows that share a moment are not "
+            "compared, nor figures that do not mean the same, nor releases whose arms ran side by side, which "
+            "do not tell what days add. "
+            f"The median is that of the last {MEDIAN_OF} such releases, of three at least.",
             total=len(rows),
         ),
     )

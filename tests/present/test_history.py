@@ -187,3 +187,24 @@ def test_the_page_is_drawn_again_only_when_the_ledger_is_another(
     assert json.loads(page.read_text())["ledger"] == held.digest
     draw_ledger(tmp_path, Ledger())
     assert json.loads(page.read_text())["answer"] == json.loads(first)["answer"]
+
+
+def test_releases_that_cannot_be_compared_are_not_said_to_be_as_before(
+    body: Mapping[str, Any],
+) -> None:
+    def side_by_side(held: dict[str, Any]) -> None:
+        held["windows"]["comparison"] = "concurrent"
+        for figure in (
+            held["views"]["health"]["candidate"]["cost_usd_per_interaction"],
+            held["views"]["budget"]["spend"]["usd_per_day"],
+        ):
+            figure.update(value=None, low=None, high=None)
+
+    before, after = (
+        ledgers.artifact(body, name, end, side_by_side)
+        for name, end in (("r1", "2026-01-05"), ("r2", "2026-03-02"))
+    )
+    held = Ledger((ledger.Entry("r1", Path("x"), before),))
+    text = read(blocks(parts_of(after, held)))
+    assert "None can be compared with" in text
+    assert "No figure is worse" not in text
