@@ -369,6 +369,10 @@ def _publish() -> list[str]:
             "them out where there is none."
         ),
         "publish: {share_safe: false}",
+        *comment(
+            "retain: {days: 365} lets `forget --expired` remove older sessions; no shorter than the windows reach."
+        ),
+        "retain: {days: null}",
     ]
 
 
