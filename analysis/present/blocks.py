@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.present import anchors
 from analysis.present.escape import ALT, SENTENCE, Html, escape, say
 from analysis.present.formats import NONE, Format, between, plural, sentence, typeset
 
@@ -87,15 +88,21 @@ def link(target: str, text: object) -> Html:
     return say(f'<a href="{escape(target, 200)}">{{t}}</a>', t=text)
 
 
-def figure(svg: bytes, alt: object, caption: object) -> Html:
-    """A figure as an image; its alt text carries the finding's numbers."""
+def figure(svg: bytes, alt: object, caption: object, *, name: str) -> Html:
+    """A figure as an image; its alt text carries the finding's numbers.
+
+    name: its title, from which its permanent id is made: no text from telemetry or policy.
+    """
     data = base64.b64encode(svg).decode()
+    at = anchors.place("figure", name)
     return say(
-        '<figure class="rr-figure"><img src="data:image/svg+xml;base64,{data}" alt="{alt}">'
-        "<figcaption>{caption}</figcaption></figure>",
+        '<figure class="rr-figure" id="{at}"><img src="data:image/svg+xml;base64,{data}" alt="{alt}">'
+        "<figcaption>{caption} {link}</figcaption></figure>",
+        at=at,
         data=Html(data),
         alt=escape(alt, ALT),
         caption=caption,
+        link=anchors.itself(at, f"the figure: {name}"),
     )
 
 

@@ -192,7 +192,7 @@ def _remaining(
     if held:
         caption += " Bands: incidents, numbered as in the table; dashed and in brackets: set aside."
     alt = f"Error budgets at the window's end: {story}.{incidents.told(shown)}"
-    return (figure(svg(plot, height=3.2), alt, caption),)
+    return (figure(svg(plot, height=3.2), alt, caption, name="Error budget left"),)
 
 
 def _by_release(section: Body) -> tuple[Html, ...]:

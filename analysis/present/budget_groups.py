@@ -52,7 +52,9 @@ def _table(body: Body, slo: Body) -> Html:
         f"{plural(n, 'group')} at once with 95 %, which decide: 1 is the pace that the budget lasts for. "
         f"Budget left is of the period's own. {spans.candidate(body)}"
     )
-    return table(f"Budget of {slo['name']} by {by}", columns, rows, source)
+    return table(
+        f"Budget of {slo['name']} by {by}", columns, rows, source, name="An error budget by group"
+    )
 
 
 def _named(group: Body) -> str:

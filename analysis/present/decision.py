@@ -252,7 +252,7 @@ def _forest(body: Body) -> tuple[Html, ...]:
         "Circle: pass; cross: fail; diamond: inconclusive. A check whose limit is none at all "
         "(slices, drifting columns) stands in the table only. Bars are cut at four times the limit."
     )
-    return (figure(svg, alt, caption),)
+    return (figure(svg, alt, caption, name="How much of its limit each check uses"),)
 
 
 def _row(check: Body) -> Row:

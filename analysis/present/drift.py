@@ -100,7 +100,7 @@ def _ranking(body: Body, series: pd.DataFrame) -> tuple[Html, ...]:
         "A column beyond a line but not beyond chance counts as none (grey square). Listed only: a "
         "release may mean to change it, and no check counts it. Cross: high; diamond: medium; circle: low."
     )
-    return (figure(drawn, alt, caption),)
+    return (figure(drawn, alt, caption, name="How far each column moved"),)
 
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────

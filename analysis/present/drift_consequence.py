@@ -94,7 +94,8 @@ def _parts(body: Body, m: Body) -> tuple[Html, ...]:
         "traffic and routing sum to the whole (Kitagawa 1955). Bars: 95 % intervals, with whole users or "
         f"sessions as units{_days(body)}. {plural(m['total']['support'], 'interaction')}. {spans.both(body)}"
     )
-    return (figure(drawn, f"{alt}.", caption),)
+    name = f"Why the {_TITLES[m['metric']]} changed"
+    return (figure(drawn, f"{alt}.", caption, name=name),)
 
 
 def _days(body: Body) -> str:

@@ -83,7 +83,7 @@ def distributions(body: Body, series: pd.DataFrame) -> tuple[Html, ...]:
             else ""
         )
     )
-    return (figure(drawn, _alt(panels), caption),)
+    return (figure(drawn, _alt(panels), caption, name="What moved"),)
 
 
 def _alt(panels: list[pd.DataFrame]) -> str:

@@ -71,7 +71,7 @@ def _cells(body: Body, joint: Body) -> tuple[Html, ...]:
     return (
         say("<p>What gives the windows away most is {told}.{most}</p>", told=told,
             most=_most(joint)),
-        figure(drawn, alt, caption),
+        figure(drawn, alt, caption, name="What gives the windows away"),
     )  # fmt: skip
 
 

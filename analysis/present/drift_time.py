@@ -161,7 +161,7 @@ def _figure(body: Body, found: list[Body], days: pd.DataFrame) -> Html:
         f"{dot}: days; crosses: days that stand alone, and count for no level; blue: the level of a usual week; "
         f"band: the days on which the last change may have begun (95 %).{line}{more} {spans.both(body)}"
     )
-    return figure(svg(plot, height=0.9 + 1.6 * rows), f"{alt}.", caption)
+    return figure(svg(plot, height=0.9 + 1.6 * rows), f"{alt}.", caption, name="Since when")
 
 
 def _panel(rank: int, change: Body) -> str:

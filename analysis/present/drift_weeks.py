@@ -157,7 +157,9 @@ def _by_week(body: Body, weeks: pd.DataFrame) -> tuple[Html, ...]:
         f"candidate's start. Weeks hold all traffic, without exclusions. {spans.candidate(body)}"
     )
     alt = f"Stability index by week, oldest to newest: {'; '.join(stories)}."
-    return (figure(svg(plot, height=3.2), alt, caption),)
+    return (
+        figure(svg(plot, height=3.2), alt, caption, name="The candidate against each earlier week"),
+    )
 
 
 def _some(days: pd.Series) -> list[Any]:

@@ -10,12 +10,14 @@ from typing import Literal
 import pandas as pd
 from great_tables import GT, html
 
+from analysis.present import anchors
 from analysis.present.blocks import link, say
 from analysis.present.escape import Html, escape
 from analysis.present.formats import NONE
 
-MAX_ROWS = 25
-_IDS = re.compile(r' (?:id|headers|aria-labelledby)="[^"]*"')
+MAX_ROWS = 100
+# Ids that great-tables makes: they would repeat over the page. Those of the report's cells are on a span.
+_IDS = re.compile(r'(<(?!span\b)[^>]*?) (?:id|headers|aria-labelledby)="[^"]*"')
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,16 @@ def table(
     file: str | None = None,
     total: int | None = None,
     most: int = MAX_ROWS,
+    name: str | None = None,
 ) -> Html:
-    """A table of at most 25 rows, or of `most`.
+    """A table of at most 100 rows, or of `most`, with a permanent id.
 
     rows: cells as text (escaped here), `Html`, or None. source: what stands below: window and
-    support. file: the full table's name in `tables/`, which has `total` rows.
+    support. file: the full table's name in `tables/`, which has `total` rows. name: what the id is made of
+    where the title has text from telemetry or policy.
     """
     shown = rows[:most]
+    at = anchors.place("table", name or title)
     names = [f"c{i}" for i in range(len(columns))]
     frame = pd.DataFrame(
         [[NONE if cell is None else escape(cell) for cell in row] for row in shown],
@@ -54,7 +59,7 @@ def table(
     drawn = (
         GT(frame, id="t")
         .fmt(lambda cell: cell, columns=names)
-        .tab_header(html(say('<span class="rr-source">{t}</span>', t=title)))
+        .tab_header(html(say('<span class="rr-source">{t}</span>', t=_headed(at, title))))
         .cols_label({n: html(escape(c.label)) for n, c in zip(names, columns, strict=True)})
         .tab_source_note(html(_note(source, len(shown), total or len(rows), file)))
         .tab_options(quarto_disable_processing=True)
@@ -65,11 +70,17 @@ def table(
             drawn = drawn.cols_align(align, columns=chosen)
     raw = drawn.as_raw_html()
     # Only the table itself: its wrapper carries styles, and ids would repeat over the page.
-    inner = _IDS.sub("", raw[raw.index("<table") : raw.rindex("</table>") + len("</table>")])
+    inner = raw[raw.index("<table") : raw.rindex("</table>") + len("</table>")]
+    while (bare := _IDS.sub(r"\1", inner)) != inner:
+        inner = bare
     return say(
-        '<div class="rr-table" role="region" tabindex="0" aria-label="{title}">{inner}</div>',
-        title=title, inner=Html(inner),
+        '<div class="rr-table" id="{at}" role="region" tabindex="0" aria-label="{title}">{inner}</div>',
+        at=at, title=title, inner=Html(inner),
     )  # fmt: skip
+
+
+def _headed(at: str, title: str) -> Html:
+    return say("{title} {link}", title=title, link=anchors.itself(at, f"the table: {title}"))
 
 
 def _note(source: object, shown: int, total: int, file: str | None) -> Html:

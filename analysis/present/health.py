@@ -120,7 +120,7 @@ def _change_figure(
         f"{spans.both(body)} Bars: 95 % intervals. Circle: pass, or not judged where no limit is "
         f"marked; cross: fail; diamond: inconclusive.{_cut(change, known, form)}"
     )
-    return (figure(svg_bytes, f"{title}. {' '.join(stories)}", caption),)
+    return (figure(svg_bytes, f"{title}. {' '.join(stories)}", caption, name=title),)
 
 
 def _drawn(held: Body, form: Format) -> list[Any]:

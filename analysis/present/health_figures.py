@@ -121,7 +121,11 @@ def daily(body: Body, days: pd.DataFrame) -> tuple[Html, ...]:
         "their own: the windows' intervals are in the table."
     )
     drawn = svg(plot, height=0.8 + 1.45 * len(metrics))
-    return (figure(drawn, f"By day: {stories}.", caption),)
+    return (
+        figure(
+            drawn, f"By day: {stories}.", caption, name="Failures, latency breaches and cost by day"
+        ),
+    )
 
 
 def daily_frame(days: pd.DataFrame) -> pd.DataFrame:
@@ -241,7 +245,9 @@ def latency(body: Body, series: pd.DataFrame) -> tuple[Html, ...]:
         "Cumulative distribution of latency in each window (dashed: baseline, solid: candidate), from "
         "a sketch with a relative error of at most 1 %."
     )
-    return (figure(svg(plot, height=3.2), f"Latency. {quantiles}.{story}", caption),)
+    return (
+        figure(svg(plot, height=3.2), f"Latency. {quantiles}.{story}", caption, name="Latency"),
+    )
 
 
 def _latency_limit(body: Body) -> float | None:

@@ -114,7 +114,7 @@ def figures(held: History) -> tuple[Html, ...]:
     )
     alt = "Figures over releases. " + " ".join(_story(held, lines, panel) for panel in panels)
     drawn_ = svg(plot, height=0.9 + 1.2 * len(set(titles.values())))
-    return (figure(drawn_, alt, caption),)
+    return (figure(drawn_, alt, caption, name="Releases over time"),)
 
 
 def _known(line: Line, kind: Kind, slo: str | None) -> Figure | None:
@@ -232,7 +232,7 @@ def drift(held: History) -> tuple[Html, ...]:
         f"Drifting columns over {number(len(lines), 0)} releases, at most {highest}; "
         f"the newest {min(8, len(lines))}: {told}."
     )
-    return (figure(svg(plot, height=2.4), alt, caption),)
+    return (figure(svg(plot, height=2.4), alt, caption, name="Columns that drift at each release"),)
 
 
 def _drifting(line: Line) -> list[tuple[str, int]]:

@@ -189,7 +189,14 @@ def _by_day(found: Sequence[Body], days: pd.DataFrame) -> tuple[Html, ...]:
         f"level is another. {plural(len(titles), 'finding')}, each on a scale of its own."
     )
     drawn = svg(plot, height=0.8 + 1.15 * len(titles))
-    return (figure(drawn, say("By day. {stories}", stories=stories), caption),)
+    return (
+        figure(
+            drawn,
+            say("By day. {stories}", stories=stories),
+            caption,
+            name="The first findings by day",
+        ),
+    )
 
 
 def _unit(metric: str, unit: str) -> str:

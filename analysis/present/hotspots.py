@@ -109,7 +109,18 @@ def _figure(metric: str, own: Sequence[Body], *, first: bool) -> Html:
         "reference, which is the rest of the traffic, or what the slice would be had it moved with the "
         "rest. Cross: worse than before; circle: worse than the rest."
     )
-    return figure(drawn, alt, f"{how if first else 'To be read as the figure above.'}{more}")
+    return figure(
+        drawn,
+        alt,
+        f"{how if first else 'To be read as the figure above.'}{more}",
+        name=_place(metric),
+    )
+
+
+def _place(metric: str) -> str:
+    """The figure's name in addresses, where no column's or SLO's own name may stand."""
+    own = metric in QUANTILES or metric in METRICS or metric in SCORES
+    return f"{_title(metric) if own else 'Another metric'}: the slices that stand out"
 
 
 def _title(metric: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from analysis.present import anchors
 from analysis.present.blocks import Body, link, mark, over
 from analysis.present.escape import Html, escape, say
 from analysis.present.formats import (
@@ -96,7 +97,7 @@ def check_table(checks: Sequence[Body], title: str, source: str) -> Html:
         [text("Outcome, severity"), text("Check"), Column("Value, 95 % interval"),
          Column("Passes at"), Column("Interactions")],
         [
-            [_judged(c), linked(c), over(value(c), interval(c)), limit(c), count(c["support"])]
+            [_judged(c), _placed(c), over(value(c), interval(c)), limit(c), count(c["support"])]
             for c in by_weight(checks)
         ],
         source,
@@ -116,6 +117,43 @@ def linked(check: Body) -> Html:
     return link(page_of(check), Html(broken))
 
 
+def _placed(check: Body) -> Html:
+    """A check's id as a link to its evidence, at a place of its own."""
+    at = anchors.check_place(check["id"])
+    shown = say(
+        "{id} {link}", id=linked(check), link=anchors.itself(at, f"the check {check['id']}")
+    )
+    return anchors.named(at, shown)
+
+
+# Where the evidence of a check stands on its page: of a family of checks, by the id's beginning.
+_EVIDENCE: tuple[tuple[str, anchors.Kind, str], ...] = (
+    ("contract.errors", "table", "Violations, errors first"),
+    ("contract.bounds", "table", "What the unknown rows could hide"),
+    ("health.cost_usd", "figure", "Cost and latency: candidate as a multiple of the baseline"),
+    ("health.", "figure", "Failures and latency breaches: candidate minus baseline"),
+    ("budget.spend", "table", "Spend"),
+    ("budget.*.alerts", "table", "Burn alerts at the window's end"),
+    ("budget.", "table", "Error budgets"),
+    ("hotspots.", "table", "Slices that stand out, the costliest certain excess first"),
+    ("drift.joint", "table", "How much each context column tells"),
+    ("drift.", "table", "Every column, the most severe first"),
+    ("routing.", "table", "What each candidate would have saved"),
+    ("triage.queue", "table", "A weekday's queue, what overflows, and what is found"),
+    ("triage.mode", "table", "What each way of reviewing would have cost in the window"),
+    ("threshold.", "table", "Thresholds of the policy, in the candidate window"),
+    ("baseline.", "table", "Against the last recorded releases"),
+)
+
+
 def page_of(check: Body) -> str:
-    """The page that shows what a check rests on: the first one has the gate's own rules."""
-    return "index.html" if check["view"] == "gate" else f"{check['view']}.html"
+    """The place that shows what a check rests on: the first page has the gate's own rules.
+
+    Where a page has no such table or figure in this review, the link leads to the page (`anchors.resolved`).
+    """
+    page = "index.html" if check["view"] == "gate" else f"{check['view']}.html"
+    for begins, kind, title in _EVIDENCE:
+        first, _, last = begins.partition("*")
+        if check["id"].startswith(first) and check["id"].endswith(last):
+            return f"{page}#{anchors.place(kind, title)}"
+    return page

@@ -21,6 +21,8 @@ from analysis.review import Review
 from analysis.tables import FILES, OF_ROWS, TABLES
 
 NOT_SET = "not set"
+MAX_SETTINGS = 1_000
+"""A policy may name hundreds of thresholds; the page shows what was applied, all of it."""
 _SAID = {
     "health_by_model.csv": "every figure of each model",
     "slo_burn.csv": "every objective with its budget, and each alert",
@@ -76,7 +78,7 @@ def _answer(body: Body) -> tuple[Html, ...]:
 
 
 def _evidence(body: Body) -> tuple[Html, ...]:
-    return (_inputs(body), _producer(body), _files(), _rows(), *_policy(body))
+    return (_inputs(body), _producer(body), _files(), _rows(), _policy(body))
 
 
 def _inputs(body: Body) -> Html:
@@ -133,31 +135,23 @@ def _rows() -> Html:
     return of_rows(paragraph(lead), bullets(lines))
 
 
-def _policy(body: Body) -> tuple[Html, ...]:
-    """The settings, one table a section, so that no table is cut."""
+def _policy(body: Body) -> Html:
+    """Every setting in one table."""
     settings = body["policy"]["settings"]
     plain = {k: v for k, v in settings.items() if not isinstance(v, Mapping)}
     groups = [("general", plain)] + [(k, v) for k, v in settings.items() if isinstance(v, Mapping)]
     rows = [
-        (name, index == 0, path, say("{v}", v=value))
+        [name, path, say("{v}", v=value)]
         for name, held in groups
-        for index, (path, value) in enumerate(given for given in flat(held) if given[1] != NOT_SET)
+        for path, value in flat(held)
+        if value != NOT_SET
     ]
-    chunks = [
-        [
-            [name if first or not place else "", path, value]
-            for place, (name, first, path, value) in enumerate(rows[at : at + 25])
-        ]
-        for at in range(0, len(rows), 25)
-    ]
-    return tuple(
-        table(
-            "The policy that was applied" + (", continued" if index else ""),
-            [text("Section"), text("Setting"), text("Value")],
-            chunk,
-            "With the defaults; settings that are not set are left out. report/policy.yml is the file to change.",
-        )
-        for index, chunk in enumerate(chunks)
+    return table(
+        "The policy that was applied",
+        [text("Section"), text("Setting"), text("Value")],
+        rows,
+        "With the defaults; settings that are not set are left out. report/policy.yml is the file to change.",
+        most=MAX_SETTINGS,
     )
 
 

@@ -158,7 +158,10 @@ def _savings(body: Body, section: Body, series: pd.DataFrame) -> tuple[Html, ...
         f"settled).{others if wide else ''} Bars: 95 % intervals. {spans.candidate(body)}"
     )
     alt = "Savings in unit cost. " + " ".join(stories)
-    return (figure(drawn, alt, caption), _beside(body, section, frame))
+    return (
+        figure(drawn, alt, caption, name="Saving of each routing policy"),
+        _beside(body, section, frame),
+    )
 
 
 def _side(value: float) -> float | None:

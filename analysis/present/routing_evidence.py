@@ -38,7 +38,7 @@ def slices(body: Body, section: Body) -> tuple[Html, ...]:
     each = max(MAX_SLICES // len(held), 2)
     rows = [
         [
-            "" if place else name,
+            name,
             prose(escape(one["slice"])),
             count(one["requests"]),
             percent(one["moved_share"], 0),
@@ -46,7 +46,7 @@ def slices(body: Body, section: Body) -> tuple[Html, ...]:
             stacked(one["failure_change"], points),
         ]
         for name in held
-        for place, one in enumerate(_ends(told[name], each))
+        for one in _ends(told[name], each)
     ]
     kept = [c for c in section["candidates"] if c["recommendation"] == "keep"]
     cut = any(len(told[name]) > each for name in held)

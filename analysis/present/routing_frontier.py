@@ -76,7 +76,7 @@ def frontier(body: Body, section: Body, points: pd.DataFrame) -> tuple[Html, ...
         + (f"Not drawn: {_listed(left)}. " if left else "")
         + spans.candidate(body)
     )
-    return (figure(drawn, alt, caption),)
+    return (figure(drawn, alt, caption, name="Cost against failures"),)
 
 
 def _listed(names: Sequence[str]) -> str:

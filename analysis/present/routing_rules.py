@@ -51,7 +51,7 @@ def _rows(body: Body, candidate: Body) -> list[list[object]]:
         return [[name, None, why, None, None]]
     return [
         [
-            "" if index else name,
+            name,
             str(index + 1),
             prose(_pairs(rule["when"]) or "all traffic"),
             prose(_choice(rule["use"], settings.get("action", ()))),

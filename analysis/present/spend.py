@@ -195,7 +195,9 @@ def _fan(period: Body, path: pd.DataFrame) -> Html:
     )
     if budget is not None:
         caption += " Grey dots: the even pace that spends the budget exactly."
-    return figure(svg(plot, height=3.1), story, caption)
+    return figure(
+        svg(plot, height=3.1), story, caption, name="Spend of the period, with its forecast"
+    )
 
 
 def _by_day(spend: Body, days: pd.DataFrame) -> Html:
@@ -225,5 +227,8 @@ def _by_day(spend: Body, days: pd.DataFrame) -> Html:
         f"{usd(frame['usd'].max())}.{against}"
     )
     return figure(
-        svg(plot, height=2.7), alt, "All traffic of the candidate window's span, UTC days."
+        svg(plot, height=2.7),
+        alt,
+        "All traffic of the candidate window's span, UTC days.",
+        name="Spend by day",
     )

@@ -93,7 +93,9 @@ def cost(section: Body, curve: pd.DataFrame | None) -> tuple[Html, ...]:
         "Review cost plus the cost of missed failures, within the day's capacity, with 95 % intervals. "
         "Dashed: the mode that was chosen. The candidate window chose nothing."
     )
-    return (figure(svg(plot, height=3.9), alt, caption),)
+    return (
+        figure(svg(plot, height=3.9), alt, caption, name="Cost of reviews and misses by threshold"),
+    )
 
 
 def found(section: Body, curve: pd.DataFrame | None) -> tuple[Html, ...]:
@@ -145,7 +147,9 @@ def found(section: Body, curve: pd.DataFrame | None) -> tuple[Html, ...]:
         "Within the day's capacity, with 95 % intervals of clusters and days. Dashed: the mode that was "
         "chosen. Every threshold: tables/triage_threshold_curve.csv."
     )
-    return (figure(svg(plot, height=3.4), alt, caption),)
+    return (
+        figure(svg(plot, height=3.4), alt, caption, name="What reviewing from a risk on finds"),
+    )
 
 
 def _over_threshold(section: Body, curve: pd.DataFrame | None, columns: list[str]) -> pd.DataFrame:
@@ -219,7 +223,7 @@ def queue(section: Body, days: pd.DataFrame | None) -> tuple[Html, ...]:
         "Grey: the days before the window that the mode was chosen on; blue: the candidate window. "
         "Above capacity, reviews are not reached. The guard limits the 90th percentile."
     )
-    return (figure(svg(plot, height=2.7), alt, caption),)
+    return (figure(svg(plot, height=2.7), alt, caption, name="Reviews asked for by day"),)
 
 
 def backlog(section: Body, waits: pd.DataFrame | None, capacity: float) -> tuple[Html, ...]:
@@ -268,7 +272,7 @@ def backlog(section: Body, waits: pd.DataFrame | None, capacity: float) -> tuple
         "first come first served, what is left over carried to the next day. Next best: the other "
         "thresholds of least cost before the window, whatever the guard says."
     )
-    return (figure(svg(plot, height=2.7), alt, caption),)
+    return (figure(svg(plot, height=2.7), alt, caption, name="Reviews left over each evening"),)
 
 
 def weekdays(section: Body, guard: float) -> tuple[Html, ...]:
@@ -308,7 +312,7 @@ def weekdays(section: Body, guard: float) -> tuple[Html, ...]:
         "Blue: the 90th percentile with its 95 % interval; grey: the median. From the window's days and "
         "the weekdays' shares of all arrivals before it."
     )
-    return (figure(svg(plot, height=2.6), alt, caption),)
+    return (figure(svg(plot, height=2.6), alt, caption, name="The queue of a weekday to come"),)
 
 
 def hours(section: Body, frame: pd.DataFrame | None, settings: Body) -> tuple[Html, ...]:
@@ -344,7 +348,7 @@ def hours(section: Body, frame: pd.DataFrame | None, settings: Body) -> tuple[Ht
         "Mean of the candidate window's days; dashed: what the team does in its hours "
         "(triage.review_hours_utc)."
     )
-    return (figure(svg(plot, height=2.4), alt, caption),)
+    return (figure(svg(plot, height=2.4), alt, caption, name="When reviews come due"),)
 
 
 def reliability(body: Body, section: Body, bins: pd.DataFrame | None) -> tuple[Html, ...]:
@@ -380,7 +384,9 @@ def reliability(body: Body, section: Body, bins: pd.DataFrame | None) -> tuple[H
         "Ten groups of equal size by predicted risk, 95 % intervals. Above the line, the model "
         f"predicted too little. {spans.candidate(body)}"
     )
-    return (figure(svg(plot, height=3.4), alt, caption),)
+    return (
+        figure(svg(plot, height=3.4), alt, caption, name="Predicted risk against what happened"),
+    )
 
 
 def benefit(body: Body, curve: pd.DataFrame | None) -> tuple[Html, ...]:
@@ -426,4 +432,11 @@ def benefit(body: Body, curve: pd.DataFrame | None) -> tuple[Html, ...]:
         "by risk, with 95 % intervals; dotted: reviewing all (Vickers & Elkin 2006). "
         f"{spans.candidate(body)}"
     )
-    return (figure(svg(plot, height=2.9), alt, caption),)
+    return (
+        figure(
+            svg(plot, height=2.9),
+            alt,
+            caption,
+            name="What reviewing by risk is worth at other costs",
+        ),
+    )

@@ -74,7 +74,7 @@ def blocks(body: Body, spend: Body, drivers: Body) -> tuple[Html, ...]:
         "It describes these two windows, and has no interval."
     )
     return (
-        figure(_waterfall(before, after, drivers["effects"]), alt, caption),
+        figure(_waterfall(before, after, drivers["effects"]), alt, caption, name="What moved the spend"),
         *_appeared(drivers),
         *_by_model(body, drivers),
         *_by_driver(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -14,6 +14,7 @@ from analysis.render.notebooks import ExecutedPage, write_notebook
 from analysis.render.project import EXTENSION, SiteProject
 
 _STYLE = "release-review.css"
+_SCRIPT = "release-review.js"
 
 
 def build_website(
@@ -22,7 +23,7 @@ def build_website(
     """Lay out every page into `site`.
 
     smalldocs builds from a folder of notebooks, so one is made in `scratch`: the site's own
-    configuration without what only Quarto runs, the theme's plain CSS, and the notebooks.
+    configuration without what only Quarto runs, the theme's plain CSS, its script, and the notebooks.
     """
     from smalldocs.config import BuildError, ConfigError, load
     from smalldocs.site import Site
@@ -32,6 +33,9 @@ def build_website(
     for page in pages:
         write_notebook(page, folder / page.source.with_suffix(".ipynb"))
     shutil.copyfile(project.root / EXTENSION / "review.scss", folder / _STYLE)
+    shutil.copyfile(project.root / EXTENSION / _SCRIPT, folder / _SCRIPT)
+    for parent in {page.source.parent for page in pages}:
+        _load_script(folder, parent)
     config = _config(project.config, [str(p.source.with_suffix(".ipynb")) for p in pages])
     (folder / "_quarto.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     try:
@@ -41,10 +45,22 @@ def build_website(
     shutil.copytree(folder / "_site", site, dirs_exist_ok=True)
 
 
+def _load_script(folder: Path, parent: PurePosixPath) -> None:
+    """Have the pages of one folder load the script by its relative address, as a file of the site."""
+    up = "../" * len(parent.parts)
+    loaded = {"include-in-header": {"text": f'<script src="{up}{_SCRIPT}" defer></script>'}}
+    (folder / parent / "_metadata.yml").write_text(yaml.safe_dump(loaded), encoding="utf-8")
+
+
 def _config(config: Mapping[str, Any], sources: list[str]) -> dict[str, Any]:
     """The website's navigation as it is; theme and reader options as the extension sets them."""
     return {
-        "project": {"type": "website", "output-dir": "_site", "render": sources},
+        "project": {
+            "type": "website",
+            "output-dir": "_site",
+            "render": sources,
+            "resources": [_SCRIPT],
+        },
         "lang": config.get("lang", "en"),
         "website": config.get("website", {}),
         "execute": {"echo": False},

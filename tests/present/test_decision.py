@@ -150,8 +150,9 @@ def test_each_action_stands_once_with_links_to_its_evidence(review: Review) -> N
     stand = {*review.body["decision"]["blocking"], *review.body["decision"]["holding"]}
     checks = [c for c in review.body["checks"] if c["id"] in stand]
     assert text.count("<li>") == len({c["action"] for c in checks})
-    assert '<a href="health.html">health.failure_rate</a>' in text
-    assert '<a href="drift.html">drift.high</a>' in text
+    place = "health.html#figure-failures-and-latency-breaches-candidate-minus-baseline"
+    assert f'<a href="{place}">health.failure_rate</a>' in text
+    assert '<a href="drift.html#table-every-column-the-most-severe-first">drift.high</a>' in text
 
 
 def test_a_ship_says_what_to_watch_and_where_to_roll_back(review: Review) -> None:
@@ -241,7 +242,9 @@ def test_a_failure_stands_before_a_doubt_as_in_the_headline(review: Review) -> N
 
 def test_a_check_links_to_its_page_and_a_share_says_of_what(review: Review) -> None:
     text = told(review, "evidence")
-    assert '<a href="contract.html">contract.<wbr>bounds</a>' in text
+    place = "contract.html#table-what-the-unknown-rows-could-hide"
+    assert f'<a href="{place}">contract.<wbr>bounds</a>' in text
+    assert '<span id="check-contract.bounds">' in text
     value = next(c["value"] for c in review.body["checks"] if c["id"] == "contract.bounds")
     assert f"{100 * value:.2f} % of rows" in text
 

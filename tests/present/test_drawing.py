@@ -38,7 +38,19 @@ TAGS = frozenset(
     + ("details", "summary", "pre")
 )
 ATTRIBUTES = frozenset(
-    ("class", "href", "src", "alt", "role", "tabindex", "aria-label", "scope", "colspan", "rowspan")
+    (
+        "class",
+        "id",
+        "href",
+        "src",
+        "alt",
+        "role",
+        "tabindex",
+        "aria-label",
+        "scope",
+        "colspan",
+        "rowspan",
+    )
     + ("style", "data-quarto-bootstrap", "data-quarto-disable-processing")
 )
 
@@ -88,8 +100,21 @@ def test_hostile_text_adds_no_markup_anywhere(hostile_pages: dict[str, list[str]
             assert parsed.tags <= TAGS, (name, parsed.tags - TAGS)
             assert {a for a, _ in parsed.attributes} <= ATTRIBUTES, name
             for address in parsed.values("href"):
-                assert re.fullmatch(r"(\.\./)?[\w./-]+", address), (name, address)
+                assert re.fullmatch(r"(\.\./)?[\w./-]*(#[\w.-]+)?", address), (name, address)
+            for place in parsed.values("id"):
+                assert re.fullmatch(r"[A-Za-z0-9._-]+", place), (name, place)
             assert all(v.startswith("data:image/svg+xml;base64,") for v in parsed.values("src"))
+
+
+def test_hostile_text_is_in_no_address_of_a_table_or_figure(
+    pages: dict[str, list[str]], hostile_pages: dict[str, list[str]]
+) -> None:
+    def places(blocks: list[str]) -> list[str]:
+        found = [i for block in blocks for i in Parsed(block).values("id")]
+        return [i for i in found if not i.startswith("check-")]
+
+    for name, blocks in pages.items():
+        assert places(hostile_pages[name]) == places(blocks), name
 
 
 def test_markup_of_ours_is_never_shown_as_text(pages: dict[str, list[str]]) -> None:

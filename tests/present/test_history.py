@@ -71,7 +71,7 @@ def test_the_only_recorded_release_is_the_one_at_hand(body: Mapping[str, Any]) -
     assert "python -m analysis record" not in read([*parts.actions])
 
 
-@pytest.mark.parametrize("n", [1, 8, 60])
+@pytest.mark.parametrize("n", [1, 8, 120])
 def test_few_and_many_releases_are_drawn(body: Mapping[str, Any], n: int) -> None:
     parts = parts_of(body, some(body, n))
     drawn = [b for b in parts.evidence if "<figure" in b]
@@ -82,8 +82,8 @@ def test_few_and_many_releases_are_drawn(body: Mapping[str, Any], n: int) -> Non
     text = read(blocks(parts))
     assert f"{n} recorded release" in text
     assert not re.search(r"\b(?:nan|None(?! of)|NaT|inf)\b", text)
-    if n == 60:
-        assert "First 25 of 61." in text
+    if n == 120:
+        assert "First 100 of 121." in text
     assert sum(map(len, blocks(parts))) < 400_000
 
 

@@ -43,7 +43,7 @@ def test_rules_stand_in_their_order_with_choice_as_the_policy_orders_it(sample: 
     )
     assert told[:3] == [
         ["a", "1", "use_case = support or search", "aurora / small", "30 %"],
-        ["", "2", "all traffic", "aurora / small", "100 %"],
+        ["a", "2", "all traffic", "aurora / small", "100 %"],
         ["b", "–", "bounds only, no rules", "–", "–"],
     ]
 

@@ -44,6 +44,9 @@ def test_one_render_makes_the_site_the_pdf_and_the_sidecar(project: Path, review
     assert f"rose in {HOME}" not in page
     assert "$40 before and $60 after" in page
     assert "katex" not in page
+    assert '<script src="../release-review.js" defer></script>' in page
+    script = (project / "_extensions/release-review/release-review.js").read_bytes()
+    assert (site / "release-review.js").read_bytes() == script
     # What is there to be copied keeps its lines on the site, and is not in the PDF.
     assert "\n\n  c: 2</code></pre></details></div>" in page
 

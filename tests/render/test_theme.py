@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,22 @@ def test_quartos_schemes_have_the_colours_of_the_rules() -> None:
         assert (given["body-bg"], given["body-color"]) == (held["bg"], held["text"])
         assert given["link-color"] == held["link"]
         assert "$web-font-path: false;" in text
+
+
+def test_quarto_is_asked_to_load_the_script_as_a_file_of_the_site(tmp_path: Path) -> None:
+    import pypandoc
+
+    asked = tmp_path / "asked.lua"
+    asked.write_text(
+        "FORMAT = 'html'\n"
+        "quarto = { doc = { add_html_dependency = function(d) print(d.name, d.scripts[1], #d.scripts) end } }\n"
+        f"dofile('{EXTENSION / 'html.lua'}')[1].Meta()\n"
+        "FORMAT = 'typst'\n"
+        f"print(#dofile('{EXTENSION / 'html.lua'}'))\n"
+    )
+    done = subprocess.run(
+        [pypandoc.get_pandoc_path(), "lua", str(asked)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["release-review", "release-review.js", "1", "0"]
+    assert (EXTENSION / "release-review.js").is_file()
+    assert "- html.lua" in (EXTENSION / "_extension.yml").read_text(encoding="utf-8")
