@@ -98,7 +98,11 @@ def extremes(telemetry: Telemetry, policy: Policy) -> Extremes | None:
 def judge(
     at: Extremes | None, telemetry: Telemetry, policy: Policy, results: Results
 ) -> BoundsInfo | None:
-    """The bounds and decisions that follow of the extremes and of what the views found."""
+    """The bounds and decisions that follow of the extremes and of what the views found.
+
+    Worst case: what a figure would be if every row whose outcome is unknown, or that was set aside or lost,
+    had been good, or bad. Bounds, not chance: they hold whatever the truth is. Source: Manski 1989.
+    """
     if at is None:
         return None
     outcomes = {

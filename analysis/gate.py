@@ -108,6 +108,12 @@ def judge(
     any of them falsely fails. The policy's severities are applied here; in a first release there is
     nothing to regress from, and regression checks stay notes. A muted check is not judged, and leaves
     the family.
+
+    Outcome: pass, fail or inconclusive. Inconclusive means that the telemetry does not settle the check; it
+    is no quiet pass.
+
+    Passes at: the limit that the value must surely keep. Where the value keeps it and its interval does not,
+    the check is inconclusive.
     """
     rules = policy.gate
     family = [
@@ -167,6 +173,9 @@ def decide(
     nothing, and is told apart.
 
     now: what waivers are held against: the end of the candidate window; none is in force without it.
+
+    Severity: what a check can do. Block: a failure blocks the release, and an inconclusive one holds it.
+    Hold: a failure holds it. Note: it is shown, and changes nothing.
     """
     rules = rules or Gate()
     empty = _without_data(tests, rules, first_release)
@@ -239,7 +248,11 @@ def _waived(
 
 
 def waivers_check(rules: Gate, now: datetime) -> Check | None:
-    """Whether every waiver of the policy is still in force; None where there is none."""
+    """Whether every waiver of the policy is still in force; None where there is none.
+
+    gate.waivers: whether every waiver of the policy is still in force at the end of the candidate window; one
+    that has expired makes its check count again.
+    """
     if not rules.waivers:
         return None
     past = [w for w in rules.waivers if not in_force(w, now)]

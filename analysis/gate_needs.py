@@ -59,6 +59,9 @@ def check_needs(
 
     days, rows: length of the candidate window, and its interactions. known: further interactions and
     days by check id, where a view has worked them out. unusable: why a column cannot be used, or None.
+
+    What more traffic settles: the further interactions, and days at current traffic, after which an open
+    check is expected to be decided with a power of 80 %, at the rates seen so far.
     """
     by_id = {c.id: c for c in checks}
     tested = {t.id: t for t in tests}

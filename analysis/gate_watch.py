@@ -25,6 +25,9 @@ def watch_list(
     Health at the baseline's level plus what the gate accepted; burn of each budget, spend and the queue
     of reviews at what the policy affords. For as long as the candidate window was, a week at least: in
     less nobody would tell chance from a rise.
+
+    Roll back above: the level that a figure must not exceed after shipping: of rates and costs the baseline's
+    plus what the gate accepted, of budgets and the queue the policy's.
     """
     days = float(max(MIN_DAYS, round(candidate_days)))
     watch = []

@@ -152,7 +152,11 @@ def registration_of(
 
 
 def check(found: Registration | None, wanted: Literal["optional", "required"]) -> Check | None:
-    """Whether the policy is the one registered; None where none was, and none had to be."""
+    """Whether the policy is the one registered; None where none was, and none had to be.
+
+    gate.registration: whether the policy is, byte for byte, the one that was registered before the end
+    of the candidate window.
+    """
     if found is None and wanted == "optional":
         return None
     if found is None or found.registered_utc is None:

@@ -37,7 +37,7 @@
       for (const child of node.childNodes) {
         if (child.nodeType === Node.TEXT_NODE) out[out.length - 1] += child.nodeValue;
         else if (child.nodeName === "BR") out.push("");
-        else if (child.nodeName !== "BUTTON") walk(child);
+        else if (!child.matches("button, .rr-web")) walk(child);
       }
     };
     walk(cell);

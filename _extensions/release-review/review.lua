@@ -176,6 +176,7 @@ local plain = {
     return div.content
   end,
   Span = function(span)
+    if has_class(span, 'rr-web') then return {} end
     local mark = tone(span.classes)
     if not mark then return span.content end
     local inlines = pandoc.Inlines { typst_inline('#rr-mark("' .. mark .. '")[') }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.present import anchors
+from analysis.present import anchors, glossary
 from analysis.present.escape import ALT, SENTENCE, Html, escape, say
 from analysis.present.formats import NONE, Format, between, plural, sentence, typeset
 
@@ -123,6 +123,13 @@ def prose(text: object) -> Html:
     return say('<span class="rr-prose">{t}</span>', t=text)
 
 
+def defined(check_id: str) -> Html:
+    """A check's id as a link to the check's definition."""
+    shown = say("<code>{id}</code>", id=check_id)
+    term = glossary.of_check(check_id)
+    return shown if term is None else glossary.link(term, shown)
+
+
 # ── checks ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -183,7 +190,7 @@ def view_actions(body: Body, view: str, more: Sequence[object] = ()) -> tuple[Ht
         if check["action"] != NOTHING:
             seen.setdefault(check["action"], []).append(check["id"])
     items: list[object] = [
-        say("{action} <code>{ids}</code>", action=action, ids=", ".join(ids))
+        say("{action} {ids}", action=action, ids=joined(map(defined, ids), ", "))
         for action, ids in seen.items()
     ]
     items += more

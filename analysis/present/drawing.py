@@ -15,6 +15,7 @@ from analysis.present import (
     contract,
     decision,
     drift,
+    glossary_page,
     health,
     history,
     hotspots,
@@ -36,6 +37,7 @@ PAGES: Mapping[str, Callable[[Review], Parts]] = {
     "triage": triage.parts,
     "history": history.parts,
     "artifact": provenance.parts,
+    "glossary": glossary_page.parts,
 }
 
 

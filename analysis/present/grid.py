@@ -10,22 +10,32 @@ from typing import Literal
 import pandas as pd
 from great_tables import GT, html
 
-from analysis.present import anchors
+from analysis.present import anchors, glossary
 from analysis.present.blocks import link, say
 from analysis.present.escape import Html, escape
 from analysis.present.formats import NONE
 
 MAX_ROWS = 100
+_OF_FIGURES = ("Figure", "Measure")
 # Ids that great-tables makes: they would repeat over the page. Those of the report's cells are on a span.
 _IDS = re.compile(r'(<(?!span\b)[^>]*?) (?:id|headers|aria-labelledby)="[^"]*"')
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading, with the unit of its numbers; numbers stand right."""
+    """A column's heading, with the unit of its numbers; numbers stand right.
+
+    term: the heading by which the glossary knows it, where the label holds a name besides.
+    """
 
     label: str
     align: Literal["left", "right", "center"] = "right"
+    term: str | None = None
+
+    def headed(self, title: str) -> Html:
+        """The heading in a table of this title, as a link to the definition of what it names."""
+        term = glossary.of_heading(title, self.term or self.label, self.align == "left")
+        return escape(self.label) if term is None else glossary.link(term, self.label)
 
 
 def text(label: str) -> Column:
@@ -52,7 +62,7 @@ def table(
     at = anchors.place("table", name or title)
     names = [f"c{i}" for i in range(len(columns))]
     frame = pd.DataFrame(
-        [[NONE if cell is None else escape(cell) for cell in row] for row in shown],
+        [_cells(title, columns[0], row) for row in shown],
         columns=names,
         dtype=object,
     )
@@ -60,7 +70,7 @@ def table(
         GT(frame, id="t")
         .fmt(lambda cell: cell, columns=names)
         .tab_header(html(say('<span class="rr-source">{t}</span>', t=_headed(at, title))))
-        .cols_label({n: html(escape(c.label)) for n, c in zip(names, columns, strict=True)})
+        .cols_label({n: html(c.headed(title)) for n, c in zip(names, columns, strict=True)})
         .tab_source_note(html(_note(source, len(shown), total or len(rows), file)))
         .tab_options(quarto_disable_processing=True)
     )
@@ -77,6 +87,14 @@ def table(
         '<div class="rr-table" id="{at}" role="region" tabindex="0" aria-label="{title}">{inner}</div>',
         at=at, title=title, inner=Html(inner),
     )  # fmt: skip
+
+
+def _cells(title: str, first: Column, row: Sequence[object]) -> list[object]:
+    """The cells of a row; the name of a figure leads to its definition."""
+    cells: list[object] = [NONE if cell is None else escape(cell) for cell in row]
+    if first.label in _OF_FIGURES and isinstance(row[0], str) and not isinstance(row[0], Html):
+        cells[0] = glossary.explained(title, row[0])
+    return cells
 
 
 def _headed(at: str, title: str) -> Html:

@@ -157,7 +157,7 @@ def _releases(held: History, body: Body) -> tuple[Html, ...]:
         ),
         table(
             "Burn rates, hotspots and drift of the releases",
-            [text("Release"), *(Column(f"Burn rate, {slo}") for slo in slos), Column("Hotspots"),
+            [text("Release"), *(Column(f"Burn rate, {slo}", term="Burn rate") for slo in slos), Column("Hotspots"),
              Column("Columns that drift highly"), Column("Medium"), Column("Low")],
             [
                 [_named(line, held), *(_cell(line, "burn_rate", slo) for slo in slos),

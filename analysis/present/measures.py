@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.present import anchors
-from analysis.present.blocks import Body, link, mark, over
+from analysis.present import anchors, glossary
+from analysis.present.blocks import Body, joined, link, mark, over
 from analysis.present.escape import Html, escape, say
 from analysis.present.formats import (
     NONE,
@@ -118,12 +118,16 @@ def linked(check: Body) -> Html:
 
 
 def _placed(check: Body) -> Html:
-    """A check's id as a link to its evidence, at a place of its own."""
-    at = anchors.check_place(check["id"])
-    shown = say(
-        "{id} {link}", id=linked(check), link=anchors.itself(at, f"the check {check['id']}")
-    )
-    return anchors.named(at, shown)
+    """A check's id as a link to its evidence, at a place of its own; below it the way to its definition."""
+    at, name = anchors.check_place(check["id"]), check["id"]
+    shown = say("{id} {link}", id=linked(check), link=anchors.itself(at, f"the check {name}"))
+    term = glossary.of_check(name)
+    if term is None:
+        return anchors.named(at, shown)
+    means = glossary.link(term, "definition", f"definition of {name}")
+    # On a screen only: a print and the PDF have nowhere to lead.
+    below = say('<span class="rr-web rr-range"><br>{means}</span>', means=means)
+    return joined((anchors.named(at, shown), below))
 
 
 # Where the evidence of a check stands on its page: of a family of checks, by the id's beginning.

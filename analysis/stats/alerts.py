@@ -66,13 +66,20 @@ class Fired:
 
 
 def threshold(budget_share: float, period_days: float, long_hours: float) -> float:
-    """Burn rate at which `budget_share` of the period's budget goes in the long window."""
+    """Burn rate at which `budget_share` of the period's budget goes in the long window.
+
+    Alert threshold (×): the burn rate at which the long window spends its share of the period's budget: share
+    × period / long window.
+    """
     return budget_share * period_days * 24 / long_hours
 
 
 def detection_hours(threshold: float, target: float, error_rate: float, long_hours: float) -> float:
     """Hours from the start of an outage with this error rate until the long window's burn is at the
     threshold, nothing having failed before (Workbook, chapter 5: detection time); inf where it never is.
+
+    Detection (hours): how long a full outage lasts until the long window's burn is at the threshold; below
+    it, until the alert fires at this traffic.
     """
     share = threshold * (1 - target) / error_rate if error_rate > 0 else math.inf
     return share * long_hours if share <= 1 + _SLACK else math.inf

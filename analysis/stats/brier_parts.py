@@ -51,6 +51,9 @@ def brier_parts(
 
     The uncertainty's interval is that of the rate, symmetric on the logit scale; the other two's are of
     `_quadratic`. Without ten clusters of either label no interval is known.
+
+    Parts of the Brier score: reliability (how far risks are from what happens, 0 is best), resolution (what
+    the risks tell apart) and uncertainty (what no model can change), over ten groups. Source: Murphy 1973.
     """
     if not len(p):
         return NO_PARTS

@@ -47,7 +47,11 @@ class Reliability:
 
 
 def roc_auc(y: Bools, p: Floats, cluster: Ints | Units) -> Estimate:
-    """Area under the ROC curve, ties counted half; the interval is symmetric on the logit scale."""
+    """Area under the ROC curve, ties counted half; the interval is symmetric on the logit scale.
+
+    Area under the ROC curve: the probability that a failure has a higher risk than an interaction that did
+    not fail. 0.5 is chance, 1 perfect.
+    """
     return logit_interval(roc_auc_of(y, p), Units.of(y, cluster))
 
 
@@ -72,7 +76,11 @@ def roc_auc_of(y: Bools, p: Floats) -> Linear | None:
 
 
 def average_precision(y: Bools, p: Floats, cluster: Ints | Units) -> Estimate:
-    """Mean precision at the positives' scores: scikit-learn's definition, ties share a threshold."""
+    """Mean precision at the positives' scores: scikit-learn's definition, ties share a threshold.
+
+    Average precision: the mean, over all failures, of the precision of reviewing from that failure's risk on.
+    The share of failures is chance, 1 perfect.
+    """
     return logit_interval(average_precision_of(y, p), Units.of(y, cluster))
 
 
@@ -99,7 +107,10 @@ def average_precision_of(y: Bools, p: Floats) -> Linear | None:
 
 
 def brier(y: Bools, p: Floats, cluster: Ints | Units) -> Estimate:
-    """Mean squared error of the risks (Brier 1950)."""
+    """Mean squared error of the risks (Brier 1950).
+
+    Brier score: mean squared distance between risk and what happened; 0 is perfect. Source: Brier 1950.
+    """
     return plain_interval(brier_of(y, p), Units.of(y, cluster), floor=0.0)
 
 
@@ -116,6 +127,9 @@ def brier_skill(y: Bools, p: Floats, cluster: Ints | Units) -> Estimate:
     """1 − Brier score / that of the window's own rate, predicted for every row.
 
     1 is perfect, 0 no better than the rate; nan where every label is the same.
+
+    Brier skill: 1 − Brier score divided by that of predicting the window's own rate for every row; 0 is no
+    better than that.
     """
     return plain_interval(brier_skill_of(y, p), Units.of(y, cluster), ceiling=1.0)
 
@@ -149,6 +163,9 @@ def calibration_error(
     not explain, which is the debiased squared error of Kumar, Liang & Ma (2019, eq. 8). The upper
     limit starts from the plug-in sum; the lower is 0 unless a χ² test of all gaps rejects at 1 %.
     bins: those of `reliability` where they are known already.
+
+    Calibration error: mean distance between predicted risk and what happened, over ten equal groups, less
+    what chance alone makes of it.
     """
     units = Units.of(y, cluster)
     bins = reliability(y, p, units, n_bins) if bins is None else bins

@@ -291,7 +291,11 @@ def mean_interval(
 def difference_variance(
     m1: WindowMoments, m0: WindowMoments, cross: CrossMoments | None, weight: float = 1.0
 ) -> float:
-    """V = G/(G − 1) Σ e_c² of y₁/n₁ − weight·y₀/n₀, with clusters as units; exact until rounded."""
+    """V = G/(G − 1) Σ e_c² of y₁/n₁ − weight·y₀/n₀, with clusters as units; exact until rounded.
+
+    Cluster: the interactions of one user or one session. They are alike, so a variance counts clusters and
+    not rows; where windows follow each other, whole days too, and the larger variance holds.
+    """
     if not (m1.n and m0.n):
         return math.nan
     return float(_Parts.of(m1, m0, cross, m1.n, m0.n).combined(Fraction(weight)))

@@ -82,6 +82,9 @@ def fit(
     days: (n,) day numbers, ascending. old: whether a day lies before the newest era (a release),
     whose level is its own; weekday effects are those of all days. Weekdays from
     `MIN_DAYS_FOR_WEEKDAYS` days on: below, what they do is a part of the error.
+
+    Forecast (USD): the days to come at the candidate's level, by weekday from three weeks on, with a 95 %
+    prediction interval that counts how days hang together.
     """
     at, y = np.asarray(days, dtype=np.int64), np.array(values, dtype=float)
     era = np.zeros(len(at), bool) if old is None else np.asarray(old, bool)

@@ -79,7 +79,11 @@ class Reweighted:
 
 
 def decompose(cells: CellSums) -> Decomposition:
-    """The change of Σ y/Σ n between the windows, exactly. Needs rows in both windows."""
+    """The change of Σ y/Σ n between the windows, exactly. Needs rows in both windows.
+
+    Mix and within (pp or USD): a change of a rate or cost split exactly into what the new mix of traffic and
+    routing did (mix) and what changed at an equal mix (within). Source: Kitagawa 1955.
+    """
     n, y, of = cells.n, cells.y, cells.context
     size = _by_group(n, of)
     total = n.sum(axis=1, keepdims=True)

@@ -117,7 +117,12 @@ def psi(counts: np.ndarray) -> float:
 
 
 def total_variation(shares0: np.ndarray, shares1: np.ndarray) -> float:
-    """½ Σ_b |p₁b − p₀b|: the share of traffic that would have to change bin (0 to 1)."""
+    """½ Σ_b |p₁b − p₀b|: the share of traffic that would have to change bin (0 to 1).
+
+    Effect of drift (% or sd): of categories the share of traffic that would have to move; of numbers the
+    distance that values moved, in standard deviations of the baseline. Source: total variation; Wasserstein
+    distance, Vallender 1974.
+    """
     return float(0.5 * np.abs(shares1 - shares0).sum())
 
 

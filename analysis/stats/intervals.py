@@ -52,6 +52,9 @@ def rate_interval(
 
     rho: intraclass correlation pooled over the window; None takes it from `m`, which a slice must
     not do (STATISTICS section 1).
+
+    95 % interval: the range of values that the telemetry is compatible with. Of a rate: Clopper–Pearson at
+    the rows that its clusters are worth. Source: Korn and Graubard 1998.
     """
     if not m.n:
         return math.nan, math.nan, math.nan

@@ -82,6 +82,11 @@ def decompose(
     unseen, and one that is free in one window to price, or to tokens where it has none there.
     Amounts are rounded to integers, the remainder to the largest part, ties by name. With
     `tokens_known` false, tokens and price cannot be told apart, and both stand under price.
+
+    Driver (USD a day): what one cause adds to the change of spend: volume (first attempts a day), retries
+    (attempts per first attempt), mix (which models serve), tokens (per attempt), price (USD per token) and
+    unseen (share of attempts whose cost is known). The parts sum to the change exactly. Source: log-mean
+    Divisia index, Ang 2005.
     """
     names = sorted(set(candidate) | set(baseline))
     change = (

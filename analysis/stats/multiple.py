@@ -11,12 +11,20 @@ Array = npt.NDArray[np.float64]
 
 
 def benjamini_hochberg(p: npt.ArrayLike) -> Array:
-    """Adjusted p-values (q-values) of Benjamini & Hochberg (1995), shape of p; nan stays nan."""
+    """Adjusted p-values (q-values) of Benjamini & Hochberg (1995), shape of p; nan stays nan.
+
+    q: the p-value after correction for how many were looked at: what is listed up to a q of 5 % is false in 5
+    % of cases on average. Source: Benjamini and Hochberg 1995.
+    """
     return _adjusted(p, lambda s: np.minimum.accumulate((s * s.size / _ranks(s))[::-1])[::-1])
 
 
 def holm(p: npt.ArrayLike) -> Array:
-    """Adjusted p-values of Holm (1979), shape of p; nan stays nan."""
+    """Adjusted p-values of Holm (1979), shape of p; nan stays nan.
+
+    Error rate (%): the chance that any regression check fails though nothing got worse. All of them share it:
+    each p-value is held against it after Holm's correction for how many there are. Source: Holm 1979.
+    """
     return _adjusted(p, lambda s: np.maximum.accumulate(s * (s.size + 1.0 - _ranks(s))))
 
 

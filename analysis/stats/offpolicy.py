@@ -48,13 +48,18 @@ def importance_weights(matched: Floats, propensity: Floats) -> Floats:
     propensity: e(a | x) of the logged action, in (0, 1]; read where `matched` is above 0. Below
     `LEAST_PROPENSITY` it counts as that: no log is long enough to show such a choice, and the
     squares of larger weights leave the range of floats.
+
+    Largest weight (×): how many requests the one that counts most stands for.
     """
     known = np.maximum(np.where(matched > 0, propensity, 1.0), LEAST_PROPENSITY)
     return np.where(matched > 0, matched / known, 0.0)
 
 
 def direct_method_scores(y: Floats, q_target: Floats, stays: Floats) -> Floats:
-    """The outcome model alone. Its interval ignores that q̂ was fitted."""
+    """The outcome model alone. Its interval ignores that q̂ was fitted.
+
+    Outcome model (USD): the saving by the model of outcomes alone, without any correction by the log.
+    """
     return _left(y, stays) + q_target
 
 
@@ -66,6 +71,9 @@ def ips_scores(y: Floats, weights: Floats, stays: Floats) -> Floats:
 def snips_scores(y: Floats, weights: Floats, stays: Floats) -> Floats:
     """Self-normalised inverse propensity scoring, linearised: the mean is the ratio, and the
     variance is the ratio's. nan where something moves and nothing that moved was logged.
+
+    SNIPS (USD): the saving by weighted logged choices alone, the weights normalised by their own sum. Source:
+    Swaminathan and Joachims 2015.
     """
     moved = 1.0 - stays
     if not (moved > 0).any():
@@ -81,17 +89,28 @@ def snips_scores(y: Floats, weights: Floats, stays: Floats) -> Floats:
 def dr_scores(
     y: Floats, q_logged: Floats, q_target: Floats, weights: Floats, stays: Floats
 ) -> Floats:
-    """Doubly robust. With logged propensities unbiased for any q̂ fitted on other clusters."""
+    """Doubly robust. With logged propensities unbiased for any q̂ fitted on other clusters.
+
+    Doubly robust: the estimator that is judged: a model of outcomes, corrected by logged choices that agree
+    with the candidate, weighted by how probable they were. Source: Dudík, Langford and Li 2011.
+    """
     return _left(y, stays) + q_target + _column(weights, y) * (y - q_logged)
 
 
 def switched_weights(weights: Floats, tau: float) -> Floats:
-    """w where w ≤ τ, else 0: the outcome model alone speaks where weights are large."""
+    """w where w ≤ τ, else 0: the outcome model alone speaks where weights are large.
+
+    Switch-DR (USD): doubly robust, but where weights are large the model of outcomes alone speaks. Source:
+    Wang, Agarwal and Dudík 2017.
+    """
     return np.where(weights <= tau, weights, 0.0)
 
 
 def shrunken_weights(weights: Floats, lam: float) -> Floats:
-    """λ w / (w² + λ): optimistic shrinkage."""
+    """λ w / (w² + λ): optimistic shrinkage.
+
+    DRos (USD): doubly robust with large weights shrunk. Source: Su and others 2020.
+    """
     return lam * weights / (weights * weights + lam)
 
 

@@ -18,7 +18,11 @@ MIN_TAIL = 5
 
 
 def effective_sample_size(weights: Floats, cluster: Ints) -> float:
-    """(Σ_c w_c)² / Σ_c w_c² over cluster totals of the weights (Kish 1965); 0 without weight."""
+    """(Σ_c w_c)² / Σ_c w_c² over cluster totals of the weights (Kish 1965); 0 without weight.
+
+    Effective clusters (count): what the weighted log of a candidate is worth in clusters of equal weight;
+    below 200 nothing is settled. Source: Kish 1965.
+    """
     totals = np.bincount(cluster, weights=weights) if len(weights) else np.zeros(0)
     squares = total(totals * totals)
     return total(totals) ** 2 / squares if squares > 0 else 0.0
@@ -29,6 +33,9 @@ def pareto_k(weights: Floats) -> float:
 
     Vehtari, Simpson, Gelman, Yao & Gabry 2024, as ArviZ computes it: the largest min(n/5, 3√n).
     Above 0.7 a mean of the weights is not to be trusted.
+
+    Pareto k: how heavy the tail of the weights is. Above 0.7 a few requests carry the estimate. Source:
+    Vehtari and others 2024.
     """
     positive = np.sort(weights[weights > 0])
     size = int(3 * math.sqrt(len(positive)) if len(positive) > 225 else len(positive) / 5)
@@ -62,6 +69,9 @@ def balance(
 
     features: n rows; weights, moved: (n,); cluster: (n,) codes without gaps. With true propensities
     E[(w − moved) x] = 0 for every x that was known before the choice (Austin & Stuart 2015).
+
+    Balance (sd): how far the weighted requests differ from those that the candidate would change, in the
+    feature that differs most; within 0.10 standard deviations is due.
     """
     due = total(moved)
     off = weights - moved

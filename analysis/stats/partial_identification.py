@@ -14,6 +14,9 @@ def imbens_manski(
 
     low, high: estimated bounds with their standard errors. Eq. 7: the one-sided quantile where the
     bounds lie far apart, the two-sided one where they meet.
+
+    Bounds of saving (USD): the least and the most that a candidate may save where the log does not identify
+    it. Source: Imbens and Manski 2004.
     """
     largest = max(low_error, high_error)
     if not math.isfinite(largest):

@@ -44,6 +44,9 @@ def crossfit_propensity(
     `fold_of` of each row's cluster. cell: (n,) codes from 0. own: (p,) the features
     that a cell's fit reads. In a fold whose others never (always)
     took t it is 0 (1).
+
+    Propensity (%): the probability with which the log chose a model. Logged: the router wrote it down.
+    Estimated: worked out from what was known of each request, in folds of whole clusters.
     """
     features, out = Design.of(features), np.zeros(len(taken))
     for f in range(n_folds):

@@ -46,7 +46,14 @@ class Recalibration:
 
 
 def recalibration(y: Bools, p: Floats, cluster: Ints | Units) -> Recalibration:
-    """All three; nan where the labels are one, or separated by the risk. y, p, cluster: (n,)."""
+    """All three; nan where the labels are one, or separated by the risk. y, p, cluster: (n,).
+
+    Calibration slope: the factor by which the log-odds of the risks would have to be stretched to be right;
+    below 1 risks are too extreme. Source: Cox 1958.
+
+    Calibration in the large (log-odds): by how much the log-odds of all risks are off; above 0 they are too
+    low.
+    """
     units = Units.of(y, cluster)
     log_odds = logits(p)
     slope, intercept = slope_of(y, log_odds)

@@ -125,6 +125,9 @@ def flips_at(holds: Callable[[float], bool], most: float = MOST) -> float | None
     """The Γ up to which a conclusion holds, to 0.01 below; None where it does not hold at 1.
 
     holds: whether it does under Γ; true up to some Γ and false beyond. At most `most`.
+
+    Hidden confounding Γ: how strongly something unseen may have tilted the odds of the logged choices before
+    the recommendation would change; a Γ of 2 doubles or halves them. Source: Tan 2006; Dorn and Guo 2023.
     """
     if not holds(1.0):
         return None

@@ -128,6 +128,9 @@ def two_sample(
 
     columns: of n rows, coded by what the fitted half holds. late, cluster, day: (n,). fold: (n,), parts of
     the fitted half between which the classifier is tuned; parts that differ in clusters or days.
+
+    AUC of the windows: how well a classifier, learnt on half of the users or sessions, tells candidate from
+    baseline on the others by the context columns. 0.5 is chance.
     """
     fitted = np.flatnonzero(halves.fitted)
     places = np.unique(fold[fitted], return_inverse=True)[1]

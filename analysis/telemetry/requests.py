@@ -57,6 +57,9 @@ def logical_requests(
 
     Most requests are one row. Those that are not, and those whose first attempt is not in the data,
     are put together in a table of their own; all others are counted and read where they lie.
+
+    Logical request: a first attempt with the retries that follow it in its session, in the candidate window.
+    Costs are summed, the last outcome counts.
     """
     engine = telemetry.engine
     _put_together(engine, win, "f.retry_index" if telemetry.has("retry_index") else "0")

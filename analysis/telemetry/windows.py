@@ -130,6 +130,12 @@ def resolve(windows: Windows, data: DataRange, as_of: datetime | None) -> Resolv
     """Spans from the policy and the data; `comparison` is settled later, by `telemetry`.
 
     Raises WindowError when a window is empty by construction or outside the data.
+
+    Candidate: the traffic of the release that is judged: that of its release id, or of whole UTC days up to
+    the moment that the review is of. A window ends just before the moment called until.
+
+    Baseline: the traffic that the candidate is compared with: that of another release id, or of the whole
+    days before the candidate's. Incidents that the policy names are left out of both.
     """
     problems: list[str] = []
     last = midnight(as_of) if as_of is not None else _later(midnight(data.last_session), 1)

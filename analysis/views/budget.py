@@ -79,7 +79,11 @@ def assess(
 
 
 def metrics(telemetry: Telemetry) -> dict[str, Metric]:
-    """The share of bad events of each SLO whose column is there."""
+    """The share of bad events of each SLO whose column is there.
+
+    Bad: an interaction that an objective counts against its budget: a flag that is true, or a number beyond
+    the objective's limit.
+    """
     return {
         slo.name: Metric.rate(slo.name, telemetry.bad(slo.rule))
         for slo in telemetry.policy.slos

@@ -50,6 +50,9 @@ def alerts_of(telemetry: Telemetry, slo: Slo, rho: float, per_hour: float) -> tu
     """Every alert at the candidate's end.
 
     rho: intraclass correlation of the candidate window. per_hour: its labelled interactions an hour.
+
+    Burn alert: a rule that fires where a long and a short window both burn at a threshold or faster, and the
+    long one beyond chance. Source: Google SRE Workbook, chapter 5.
     """
     end, own = telemetry.windows.candidate.end, telemetry.windows.by_release
     error_budget = rounded(1 - slo.target)

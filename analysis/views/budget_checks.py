@@ -16,7 +16,14 @@ from analysis.views.health_checks import MAX_CLUSTER_SHARE, MAX_WINDOWS, MIN_EFF
 
 
 def burn_check(budget: SloBudget, m: Moments | None) -> Check:
-    """Whether the burn of the candidate window is sustainable."""
+    """Whether the burn of the candidate window is sustainable.
+
+    Burn rate (×): bad share of the candidate window divided by the error budget, which is one minus the
+    objective's target. At 1 the budget lasts exactly one period. Source: Google SRE Workbook, chapter 5.
+
+    budget.<slo>: the burn rate of an objective; it passes where the whole 95 % interval is at most 1, and
+    fails where all of it is above.
+    """
     burn = budget.burn_rate
     reason = budget.reason if burn.value is None else too_little(m)
     outcome: Outcome = "inconclusive"
@@ -133,7 +140,11 @@ def too_little(m: Moments | None) -> str | None:
 
 
 def alert_check(budget: SloBudget) -> Check:
-    """Whether any alert fires, or fired."""
+    """Whether any alert fires, or fired.
+
+    budget.<slo>.alerts: whether a burn alert of the objective fires at the end of the candidate window, or
+    fired in it.
+    """
     check_id = f"budget.{budget.name}.alerts"
     if not budget.alerts:
         return check_of(

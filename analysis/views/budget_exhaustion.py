@@ -41,6 +41,14 @@ def consumption(
 
     first: the first event of the telemetry. every: the period's timeline. own: that of the rows
     that the burn is of. forecast: False leaves out when.
+
+    Budget spent (%): bad events of the period that ends with the candidate window, as a share of what the
+    period allows.
+
+    Budget left (%): one minus the budget spent; below zero it is overspent.
+
+    Exhausted (UTC): when all of the budget is spent: that moment, or the one at the candidate's pace, with a
+    95 % prediction interval from how days differ.
     """
     end = telemetry.windows.candidate.end
     period = period_of(slo, end)

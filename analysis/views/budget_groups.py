@@ -164,7 +164,11 @@ def _group(
 
 
 def groups_check(budget: SloBudget, slo: Slo, telemetry: Telemetry) -> Check:
-    """Fails where any group burns too fast for sure, passes where every group surely does not."""
+    """Fails where any group burns too fast for sure, passes where every group surely does not.
+
+    At once for all groups (×): limits of the burn rates of all groups of an objective that hold together with
+    95 %. The objective fails where any group burns too fast for sure, and passes where none can.
+    """
     known = [g for g in budget.groups if g.burn_rate.value is not None]
     judged = [g for g in known if g.reason is None]
     by = ", ".join(slo.by)

@@ -26,6 +26,9 @@ def incidents_of(
 
     every: the period's timeline. known: whether it covers the period, so that its budget is known.
     Counts are those of the rows that alerts are about: of a canary its own.
+
+    Incident: the stretch of time in which the rate of bad interactions stands out most, beyond chance, from
+    what is nearby.
     """
     found = find_incidents(
         fired.n,

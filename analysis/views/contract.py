@@ -146,7 +146,11 @@ def unknown_info(unknown: Unknown) -> UnknownInfo:
 
 
 def errors_check(telemetry: Telemetry) -> Check | None:
-    """`contract.errors`: fails where rows were set aside; without quarantine there is no such check."""
+    """`contract.errors`: fails where rows were set aside; without quarantine there is no such check.
+
+    contract.errors: whether rows break the contract. Errors stop a review, unless the policy sets such rows
+    aside; then this check fails.
+    """
     aside = telemetry.aside
     if aside is None:
         return None
@@ -176,6 +180,9 @@ def bounds_check(bounds: BoundsInfo | None, telemetry: Telemetry) -> Check:
     """`contract.bounds`: whether the unknown rows could flip the decision.
 
     value: their share of all interactions of the windows, those that are not there included.
+
+    contract.bounds: the share of interactions that nobody knows the outcome, latency or cost of; it fails
+    where they could turn the decision.
     """
     sides = (telemetry.candidate, telemetry.baseline)
     n_there = sum(side.n_interactions for side in sides if side is not None)

@@ -19,7 +19,11 @@ FIRST_RELEASE = "there is no baseline: this is declared as a first release"
 def high_check(
     telemetry: Telemetry, policy: Policy, features: Sequence[Feature], floor: str | None
 ) -> RegressionTest | Check:
-    """Whether a counted feature is high. floor: why the windows are too small to tell, or None."""
+    """Whether a counted feature is high. floor: why the windows are too small to tell, or None.
+
+    drift.high: the number of columns that drift highly. It fails where one does beyond chance; prompts and
+    models are listed, and not counted.
+    """
     counted = [f for f in features if f.counted and f.p_value is not None]
     if not counted or telemetry.baseline is None:
         return unjudged("drift.high", NOTHING_TESTED)
@@ -87,7 +91,10 @@ def below_floors(telemetry: Telemetry) -> str | None:
 
 
 def medium_check(policy: Policy, features: Sequence[Feature], floor: str | None) -> Check:
-    """Whether a counted feature is medium or high."""
+    """Whether a counted feature is medium or high.
+
+    drift.medium: the number of columns whose drift is medium or high.
+    """
     counted = [f for f in features if f.counted and f.p_value is not None]
     if not counted or floor:
         return unjudged("drift.medium", floor or NOTHING_TESTED)

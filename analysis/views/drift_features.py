@@ -148,7 +148,17 @@ def _read_as(telemetry: Telemetry, names: Sequence[str]) -> dict[str, str]:
 
 
 def measure(telemetry: Telemetry, name: str, column: BinnedColumn) -> Feature:
-    """All but `q_value` and `severity`, which depend on the other features."""
+    """All but `q_value` and `severity`, which depend on the other features.
+
+    PSI: the population stability index: how far a column's distribution in the candidate window lies from the
+    baseline's; corrected for chance, so that it is about 0 without drift.
+
+    New values (%): the candidate's share of values that the baseline lacks.
+
+    Vanished (%): the baseline's share of values that the candidate lacks.
+
+    Missing (%): share of interactions without a value in the column.
+    """
     declared = telemetry.contract.column(name)
     untested = Feature(
         feature=name,
@@ -260,7 +270,11 @@ def judge(measured: Sequence[Feature], policy: Policy) -> tuple[Feature, ...]:
 
 
 def severity_of(value: float, q: float, policy: Policy) -> DriftSeverity:
-    """The severity of a stability index with a q-value: none unless it is large, and beyond chance."""
+    """The severity of a stability index with a q-value: none unless it is large, and beyond chance.
+
+    Drift severity: none unless the change is beyond chance (q) and the stability index in a band of the
+    policy: low, medium or high. Source: second-order test of Rao and Scott 1984.
+    """
     return "none" if rounded(q) > policy.drift.fdr else band_of(value, policy)
 
 

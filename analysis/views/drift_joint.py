@@ -89,7 +89,11 @@ class JointResult:
 def assess_joint(
     telemetry: Telemetry, policy: Policy, names: Sequence[str], floor: str | None
 ) -> JointResult:
-    """names: the columns that drift tests. floor: why the windows are too small, or None."""
+    """names: the columns that drift tests. floor: why the windows are too small, or None.
+
+    AUC of a column: by itself, or how far the AUC of all falls when the column's values are dealt out anew,
+    which also breaks what it says together with others. They rank columns, and have no interval.
+    """
     used = context_columns(telemetry, names)
     if floor or len(used) < 2:
         reason = floor or (
@@ -224,7 +228,10 @@ def _beyond_chance(auc: ClusteredAuc, policy: Policy) -> bool:
 
 def judged(joint: Joint, auc: ClusteredAuc, policy: Policy) -> Check:
     """Fails where the AUC is beyond chance and in the policy's band. Passes where it is below the
-    band, and its one-sided 95 % bound less than `MARGIN` above the band. Else it is not decided."""
+    band, and its one-sided 95 % bound less than `MARGIN` above the band. Else it is not decided.
+
+    drift.joint: the AUC of the windows, held against the policy's band.
+    """
     limit, p = policy.drift.joint.auc, float(auc.p_greater)
     value, beyond = rounded(auc.value), _beyond_chance(auc, policy)
     ruled_out = min(1.0, limit + MARGIN)

@@ -114,6 +114,9 @@ def changes_over_time(
 
     Arms that run side by side have no before and after: there the candidate's own rates are looked at, for a
     change within the window, and no column, whose drift is a difference between the arms from their first day.
+
+    Since when (UTC): the day on which a daily series changed its level, beside its weekdays, with the days on
+    which it may have (95 %). Before and after are levels of a usual week.
     """
     alone = telemetry.windows.comparison == "concurrent"
     days = whole_days(telemetry, candidate_only=alone)

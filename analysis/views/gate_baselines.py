@@ -48,7 +48,11 @@ class BaselineFigure:
 def compare(
     telemetry: Telemetry, policy: Policy, candidate: Figures
 ) -> tuple[tuple[BaselineFigure, ...], tuple[RegressionTest, ...]]:
-    """Each figure of `gate.baselines.allowed` with its check."""
+    """Each figure of `gate.baselines.allowed` with its check.
+
+    baseline.<figure>: whether a figure exceeds the mean of the last recorded releases by more than
+    gate.baselines allows, with the spread between these releases as the yardstick. Source: Student's t.
+    """
     rules = policy.gate.baselines
     if rules is None:
         return (), ()

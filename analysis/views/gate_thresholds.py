@@ -124,7 +124,12 @@ def check(threshold: Threshold, found: ThresholdFigure, support: int, floor: str
 def checks(
     telemetry: Telemetry, policy: Policy
 ) -> tuple[tuple[ThresholdFigure, ...], tuple[Check, ...]]:
-    """Every threshold's figure, and its check."""
+    """Every threshold's figure, and its check.
+
+    threshold.<name>: whether a figure of the candidate window keeps the level of gate.thresholds: of all
+    traffic, or of a slice. It passes where the whole 95 % interval keeps the limit, and fails where none of
+    it does.
+    """
     asked = [_asked(telemetry, policy, t) for t in policy.gate.thresholds]
     # All that is a rate or a mean in one reduction; what is measured once is remembered.
     every = [m for one in asked if isinstance(one, _Asked) for m in one.metrics]

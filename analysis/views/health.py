@@ -146,7 +146,18 @@ _KINDS = {
 
 
 def headline_metrics(telemetry: Telemetry, column: Callable[[str], str] = str) -> dict[str, Metric]:
-    """Rates and cost, by the name of their figure. column: what a column of `fact` goes by."""
+    """Rates and cost, by the name of their figure. column: what a column of `fact` goes by.
+
+    Interactions (count): the support: how many calls of a model a figure rests on. Those whose value is not
+    known are in no figure.
+
+    Failure rate (%): share of interactions with is_failure true, of those whose outcome is known.
+
+    Latency breach rate (%): share of interactions that break the policy's objective called latency, of those
+    whose latency is known.
+
+    Cost per interaction (USD): mean of cost_usd over the interactions whose cost is known.
+    """
     metrics = {"failure_rate": Metric.rate("failure_rate", column("failure"))}
     slo = telemetry.policy.latency_slo
     if slo is not None and telemetry.has(slo.rule.column):

@@ -37,6 +37,12 @@ def rate_check(
 
     name: failure_rate or latency_breach_rate. column: what it rests on, None where the policy names
     no such SLO. m: its moments, None where they cannot be had.
+
+    health.failure_rate: the change of the failure rate. It fails where the rise is beyond chance and at least
+    a quarter of the baseline's rate (0.3 points at the least), and passes where a rise beyond its limit is
+    ruled out.
+
+    health.latency_breach_rate: the change of the latency breach rate, judged as that of the failure rate.
     """
     check_id = f"health.{name}"
     subject = _SUBJECTS[name]
@@ -120,7 +126,11 @@ def rate_check(
 
 
 def cost_check(telemetry: Telemetry, policy: Policy, m: Moments | None) -> RegressionTest | Check:
-    """Whether the cost of an interaction rose: a ratio of means, at most its limit."""
+    """Whether the cost of an interaction rose: a ratio of means, at most its limit.
+
+    health.cost_usd: cost per interaction, candidate by baseline. It fails where the rise is beyond chance and
+    at least 5 %, and passes where a rise beyond its limit is ruled out.
+    """
     check_id, subject = "health.cost_usd", "Cost per interaction"
     reason = telemetry.unusable("cost_usd")
     if m is None or reason is not None:

@@ -32,6 +32,9 @@ def compared(telemetry: Telemetry, m: Moments, kind: str, whole: Moments | None 
 
     kind: rate (change: a difference of shares), ratio (of means), or difference (of means). whole: of
     a slice's rate, the same over the whole windows, which its intraclass correlation comes from.
+
+    Change: candidate minus baseline in percentage points (pp) for rates, and as it is for scores; candidate
+    divided by baseline (×) for cost, tokens and times.
     """
     days = m.days if telemetry.by_days else None
     support = m.support_candidate + m.support_baseline

@@ -116,6 +116,12 @@ def tails(telemetry: Telemetry, moments: Mapping[str, Moments]) -> Tails:
     """Who carries the cost, tokens a second, and what rests on one cluster.
 
     moments: of the figures, and of `tail_metrics`.
+
+    Share of cost (%): of all cost, the share of the dearest 1 % of interactions, and that of the one user or
+    session that costs most.
+
+    Tokens per second (tokens/s): the column's mean, or where there is none all completion tokens divided by
+    all of the latency.
     """
     more: dict[str, Compared] = {}
     notes: list[str] = []

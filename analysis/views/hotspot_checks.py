@@ -17,7 +17,13 @@ MIN_COVERAGE = 0.80
 def checks(
     telemetry: Telemetry, found: Sequence[Found], coverage: float | None, family: Family
 ) -> tuple[Check | RegressionTest, ...]:
-    """Regressions hold a release, levels are noted."""
+    """Regressions hold a release, levels are noted.
+
+    hotspots.regression: the number of slices that worsened by more than the rest. It fails where one did
+    beyond chance, and passes where none is found and the tested slices cover enough of the traffic.
+
+    hotspots.level: the number of slices that are worse than the rest of the candidate window.
+    """
     regressions = [f for f in found if f.kind == "regression"]
     levels = [f for f in found if f.kind == "level"]
     support = telemetry.candidate.n_interactions

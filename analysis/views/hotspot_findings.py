@@ -91,7 +91,23 @@ class Chosen:
 def describe(
     policy: Policy, family: Family, slices: Slices, parts: Sequence[Chosen]
 ) -> list[tuple[Found, ...]]:
-    """Findings of each part, ranked by the lower bound of shrunken excess."""
+    """Findings of each part, ranked by the lower bound of shrunken excess.
+
+    Hotspot: a slice that stands out beyond chance: worse than the rest of the candidate window (level), or
+    worse than its own past moved as the rest moved (regression). The list is held to the policy's
+    false-discovery rate.
+
+    Reference: the rate or cost that a slice is compared with.
+
+    Effect of a slice (pp or USD): the slice's value minus its reference, with an interval that holds over all
+    findings together. Source: Benjamini and Yekutieli 2005.
+
+    Ratio (×): the slice's value divided by its reference; of scores, that of their distances from the best
+    one. Shrunk: what is left of it after the luck of being found.
+
+    Excess: the effect times the slice's interactions: how many went wrong beyond the reference, or how many
+    USD were spent beyond it.
+    """
     members = np.concatenate([part.members for part in parts]).astype(int)
     n_clusters: dict[tuple[int, int], int] = {}
     rows = np.array([slices.denominator(m) for m in range(len(family.pooled))])

@@ -61,7 +61,10 @@ class HotspotsSection:
 
 
 def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[HotspotsSection]:
-    """Slices of every combination of dimensions, tested for level and for regression."""
+    """Slices of every combination of dimensions, tested for level and for regression.
+
+    Slice: a combination of values of up to three of the policy's dimensions.
+    """
     settings = policy.hotspots
     metrics, notes = metrics_of(telemetry, policy)
     binned, told = _binned(telemetry, policy)

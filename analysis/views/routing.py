@@ -62,7 +62,11 @@ NO_BASELINE = "it is learned on the baseline window, and this release has none"
 
 
 def assess(telemetry: Telemetry, policy: Policy) -> ViewResult[RoutingSection]:
-    """Every candidate's value, whether to adopt it, and one note of a check each."""
+    """Every candidate's value, whether to adopt it, and one note of a check each.
+
+    Frontier: whether nothing else here, today's routing included, is estimated cheaper in cash with fewer
+    failures and fewer latency breaches.
+    """
     reason = missing_for_routing(telemetry, policy)
     if reason is not None:
         return _without(telemetry, policy, reason)

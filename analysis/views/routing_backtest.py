@@ -132,7 +132,11 @@ class Scored:
 
 
 def scored(log: Log, chosen: Plan) -> Scored:
-    """Doubly robust scores of every outcome. Where a part has no support they are guesses."""
+    """Doubly robust scores of every outcome. Where a part has no support they are guesses.
+
+    Overlap (%): share of the changed requests whose new choice was ever logged in their cell of
+    routing.context; below 100 % only bounds are known.
+    """
     chosen = _with_chances(log, chosen)
     matched = chosen.moved_to(log.action)
     weights = importance_weights(matched, _propensity(log, chosen, matched))
@@ -142,7 +146,24 @@ def scored(log: Log, chosen: Plan) -> Scored:
 
 
 def backtest(log: Log, policy: Policy, chosen: Plan) -> Backtest:
-    """The estimates for a plan."""
+    """The estimates for a plan.
+
+    Unit cost (USD): cost of a logical request with the policy's prices of a failure and of a latency breach
+    added.
+
+    Cash cost (USD): cost of a logical request without these prices.
+
+    Saving (USD): unit cost of today's routing minus the candidate's; above zero the candidate is cheaper.
+
+    Matched failures (count): failed requests whose logged choice agrees with the candidate's where it changes
+    something; below fifty nothing is settled.
+
+    Change of failures (pp): failure rate of a part of the traffic under the candidate minus that under today's
+    routing.
+
+    Group means (USD): the plain difference between requests that got the candidate's choice and those that
+    did not, as a dashboard would show it. It decides nothing: it shows how far that misleads.
+    """
     found = scored(log, chosen)
     chosen, weights, phi = found.plan, found.weights, found.scores
     y, changed, stays = log.outcomes, chosen.changed, chosen.stays

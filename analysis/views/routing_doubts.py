@@ -55,7 +55,12 @@ class Doubts:
 
 
 def doubts(log: Log, result: Backtest) -> Doubts:
-    """All of a backtest's diagnostics; call where something moves, with support."""
+    """All of a backtest's diagnostics; call where something moves, with support.
+
+    Negative control: what the request before, in the same session, had more of where the log took the
+    candidate's choice. Nothing can have caused it: an interval without 0 says that the propensities hide
+    something.
+    """
     moved = 1.0 - result.plan.stays
     rows = moved > 0
     cluster = without_gaps(log.cluster[rows])

@@ -70,7 +70,11 @@ def needs(log: Log, policy: Policy, candidate: RoutingCandidate, result: Backtes
 
 def exploration(log: Log, result: Backtest, verdict: Verdict,
                 days: float | None) -> Exploration | None:  # fmt: skip
-    """The smallest trial that would show a rise of failures by the limit, and what it costs."""
+    """The smallest trial that would show a rise of failures by the limit, and what it costs.
+
+    Trial: the smallest randomised test that would settle a candidate: the share of requests to send its way,
+    for how many days, how many an arm, and what it costs a day.
+    """
     if verdict.recommendation != "insufficient_evidence" or not result.n_changed:
         return None
     rate, deff = float(log.outcomes[:, FAILURE].mean()), _design_effect(log)

@@ -103,6 +103,9 @@ def plan(log: Log, policy: Policy, rules: Sequence[RoutingRule]) -> Plan:
     """Rules in order: each takes its `share` of what it matches and no earlier rule took.
 
     What none takes keeps its logged choice.
+
+    Requests changed (%): share of logical requests that the candidate's rules would have sent elsewhere; a
+    rule's share sends that part of what it matches, at random.
     """
     n = len(log.frame)
     left = np.ones(n)

@@ -52,7 +52,14 @@ class SpendSection:
 def assess_spend(
     telemetry: Telemetry, policy: Policy
 ) -> ViewResult[tuple[SpendSection, DriversSection]]:
-    """Spend a day with its interval and forecast, its check, and the drivers of its change."""
+    """Spend a day with its interval and forecast, its check, and the drivers of its change.
+
+    Spend (USD a day): what all traffic of the candidate's days cost a day, as far as its cost is known, with
+    a 95 % interval between days.
+
+    budget.spend: spend divided by the policy's budget a day. It passes only if it also would with all that
+    the log cannot see, at its upper bound.
+    """
     keys, prices = model_keys(telemetry), price_list(policy)
     library = open_library(policy, telemetry.windows)
     moments = prices.moments if library is None else library.moments

@@ -35,7 +35,11 @@ class UnseenCause:
 def unseen_spend(
     pieces: Sequence[Piece], prices: PriceList, keys: Sequence[str], cap_usd: float | None
 ) -> tuple[UnseenCause, ...]:
-    """Each cause that there is, in the order of `CAUSES`; every row counts under one."""
+    """Each cause that there is, in the order of `CAUSES`; every row counts under one.
+
+    Unseen spend (USD): what interactions without a known cost may have cost: neither zero nor the mean, but
+    bounds: the list price, the model's mean, or the policy's cap.
+    """
     own = [p for p in pieces if p.window == 1]
     n_all = sum(p.n for p in own)
     means = _mean_costs(own)

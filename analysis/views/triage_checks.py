@@ -29,7 +29,11 @@ _WORK = {
 def queue_check(
     support: int, ahead: Forecast, mode: Mode, costs: Costs, unusable: str | None
 ) -> Check:
-    """`triage.queue`: the predicted 90th percentile against the guard."""
+    """`triage.queue`: the predicted 90th percentile against the guard.
+
+    triage.queue: the predicted 90th percentile of reviews due a day. It passes where the whole interval is at
+    most the policy's guard, and fails where none of it is.
+    """
     guard, reason = costs.guard_p90, unusable
     story = (
         f"On one day in ten at least {ahead.p90:.0f} reviews are due in {_WORK[mode]}"
@@ -69,7 +73,11 @@ def mode_check(
     unusable: str | None,
     implausible: tuple[str, ...],
 ) -> Check:
-    """`triage.mode`: the saving in the window against the cheapest rival there."""
+    """`triage.mode`: the saving in the window against the cheapest rival there.
+
+    triage.mode: what the chosen way of reviewing saved in the window against the cheapest one without a
+    model.
+    """
     support = int(window.known.sum())
     value = low = high = None
     reason = unusable

@@ -220,7 +220,23 @@ def row_costs(queue: Queue, costs: Costs, reviewed: Floats) -> Floats:
 
 
 def outcome(queue: Queue, costs: Costs, name: str, reviewed: Floats) -> PolicyResult:
-    """Counts, precision, recall and cost of a policy that reviews with these probabilities."""
+    """Counts, precision, recall and cost of a policy that reviews with these probabilities.
+
+    Reviewed (count): interactions with a known label that a way of reviewing sends to people in the window,
+    within capacity.
+
+    Failures found (count): failures among the reviewed; of a day to come, what the capacity leaves times the
+    precision.
+
+    Failures missed (count): failures that nobody reviewed.
+
+    Precision (%): share of reviews that find a failure.
+
+    Recall (%): share of failures that are reviewed.
+
+    Cost of reviewing (USD): reviews at their price plus missed failures at theirs, over the window; what
+    exceeds the day's capacity is not reviewed.
+    """
     known, bad = queue.known, queue.bad
     support = int(known.sum())
     if not support:
@@ -268,7 +284,11 @@ def total_error(queue: Queue, values: Floats) -> tuple[float, float]:
 def saving(
     queue: Queue, costs: Costs, than: Floats, reviewed: Floats
 ) -> tuple[float, float, float]:
-    """(USD saved, standard error, degrees of freedom) of `reviewed` against `than`, paired by row."""
+    """(USD saved, standard error, degrees of freedom) of `reviewed` against `than`, paired by row.
+
+    Saving of reviewing (USD): cost of a way of reviewing without the model minus the cost with it, paired by
+    row, on data that neither fitted nor calibrated the model.
+    """
     difference = row_costs(queue, costs, than) - row_costs(queue, costs, reviewed)
     return (float(difference.sum()), *total_error(queue, difference))
 
@@ -280,7 +300,11 @@ def limits(saved: tuple[float, float, float]) -> tuple[float, float]:
 
 
 def lower_bound(saved: tuple[float, float, float], level: float = 0.95) -> float:
-    """The one-sided lower bound of a saving."""
+    """The one-sided lower bound of a saving.
+
+    Lower bound (USD): the saving that is exceeded with a confidence of 95 %; above 0 the model surely beats
+    doing without.
+    """
     return saved[0] - t_quantile(level, saved[2]) * saved[1]
 
 

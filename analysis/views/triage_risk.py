@@ -111,6 +111,11 @@ def calibrated(
     scorers: the simplest first, which stays where nothing is better. frame, y, ts_us: (n,) rows that no
     fit saw, sorted by key. Between calibrations of one model the simpler one stays within one standard error
     of the paired difference (Breiman et al. 1984, section 3.4.3).
+
+    Risk (%): a model's calibrated probability that an interaction has the policy's label, by what is known
+    when one decides.
+
+    Log loss: mean of −log of the probability that the model gave to what happened; less is better.
     """
     frame = prior.added(frame)
     scores = [np.round(scorer.log_odds(frame), RISK_DIGITS) for scorer in scorers]

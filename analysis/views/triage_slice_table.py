@@ -105,7 +105,13 @@ class Slice:
 
 
 def findings(slices: Sequence[Slice], window: float) -> tuple[SliceFinding, ...]:
-    """The slices that stand out, the most serious first. window: its own calibration intercept."""
+    """The slices that stand out, the most serious first. window: its own calibration intercept.
+
+    How far risks are off: in a slice, the calibration in the large, or by how much its ranking is worse than
+    elsewhere, with an interval that counts how many slices were looked at.
+
+    Failed (%): share of a slice's interactions that have the policy's label.
+    """
     n_tested = sum(not math.isnan(t.p_value) for s in slices for t in (s.level, s.rank))
     level = [s for s in slices if s.level.q_value <= FDR]
     rank = [s for s in slices if s.rank.q_value <= FDR]

@@ -62,7 +62,11 @@ def stability(
     choosing: Queue, window: Queue | Labelled, shared: tuple[Ints, Ints] | None = None
 ) -> Stability:
     """Both parts by their own labelled rows. shared: cluster codes of the rows of `choosing` and of `window` that
-    mean the same cluster in both; without them see above."""
+    mean the same cluster in both; without them see above.
+
+    Stability: a figure of the part of the history that chose, which neither fitted nor calibrated the model,
+    beside that of the candidate window, and how far it moved.
+    """
     old, new = _Part.of(choosing, shared and shared[0]), _Part.of(window, shared and shared[1])
     paired = shared is not None
     return Stability(_changes(old, new, paired), *_moved(old, new, paired))

@@ -73,6 +73,11 @@ def by_weekday(
     Catches are E[risk reviewed] of the weekday, times the precision over the mean risk of the rows
     reviewed. Limits: the precision's by Clopper & Pearson at effective counts (clusters and days),
     and those of the demand's level by Student's t, combined (Zou & Donner 2008).
+
+    Reviews due (reviews a day): what the mode asks for on a weekday to come, before capacity: the median, and
+    the 90th percentile that the queue's guard is held against.
+
+    Above capacity (%): the probability that more reviews are due than the day has room for.
     """
     wanted = queue.risk >= threshold
     daily = queue.daily(wanted)[queue.full_days]

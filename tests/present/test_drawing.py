@@ -35,7 +35,7 @@ TAGS = frozenset(
         "figcaption",
     )
     + ("img", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption", "colgroup", "col")
-    + ("details", "summary", "pre")
+    + ("details", "summary", "pre", "h3", "dl", "dt", "dd")
 )
 ATTRIBUTES = frozenset(
     (
