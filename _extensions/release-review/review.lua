@@ -71,7 +71,7 @@ local function each_row(tbl, visit)
   end
 end
 
--- great-tables: title rows become the caption, source notes a paragraph below, classes alignments.
+-- great-tables: title rows join the caption, source notes a paragraph below, classes alignments.
 local function table_blocks(tbl)
   local caption, notes = pandoc.List(), pandoc.List()
   local heads = pandoc.List()
@@ -94,8 +94,9 @@ local function table_blocks(tbl)
   -- A line break in a cell makes pandoc give all columns the same width: Typst fits them better.
   tbl.colspecs = tbl.colspecs:map(function(spec) return { spec[1], nil } end)
   for _, block in ipairs(tbl.caption.long) do
-    if #caption > 0 then caption:insert(pandoc.LineBreak()) end
-    caption:extend(pandoc.utils.blocks_to_inlines({ block }))
+    local inlines = pandoc.utils.blocks_to_inlines({ block })
+    if #caption > 0 then caption:insert(pandoc.LineBreak()) else inlines = { pandoc.Strong(inlines) } end
+    caption:extend(inlines)
   end
   tbl.caption.long = pandoc.Blocks {}
   for _, row in ipairs(tbl.head.rows) do

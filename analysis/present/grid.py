@@ -19,6 +19,8 @@ MAX_ROWS = 100
 _OF_FIGURES = ("Figure", "Measure")
 # Ids that great-tables makes: they would repeat over the page. Those of the report's cells are on a span.
 _IDS = re.compile(r'(<(?!span\b)[^>]*?) (?:id|headers|aria-labelledby)="[^"]*"')
+# great-tables' title is a row of the head: a caption is what names a table for a screen reader.
+_TITLE = re.compile(r'<tr class="gt_heading">\s*<td[^>]*>(.*?)</td>\s*</tr>', re.S)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def table(
     inner = raw[raw.index("<table") : raw.rindex("</table>") + len("</table>")]
     while (bare := _IDS.sub(r"\1", inner)) != inner:
         inner = bare
+    inner = _captioned(inner)
     return say(
         '<div class="rr-table" id="{at}" role="region" tabindex="0" aria-label="{title}">{inner}</div>',
         at=at, title=title, inner=Html(inner),
@@ -99,6 +102,14 @@ def _cells(title: str, first: Column, row: Sequence[object]) -> list[object]:
 
 def _headed(at: str, title: str) -> Html:
     return say("{title} {link}", title=title, link=anchors.itself(at, f"the table: {title}"))
+
+
+def _captioned(markup: str) -> str:
+    found = _TITLE.search(markup)
+    assert found is not None
+    start = markup.index(">") + 1
+    caption = f'<caption class="gt_title">{found[1]}</caption>'
+    return markup[:start] + caption + markup[start : found.start()] + markup[found.end() :]
 
 
 def _note(source: object, shown: int, total: int, file: str | None) -> Html:

@@ -133,9 +133,9 @@ def tried(section: Body) -> tuple[Html, ...]:
     return (
         table(
             "Which model was chosen, and why",
-            [text("Model"), text("Calibration"), Column("Log loss"), text("")],
+            [text("Model"), text("Calibration"), Column("Log loss"), text("Chosen")],
             [[_MODELS[t["kind"]], _CALIBRATIONS[t["calibration"]], number(t["log_loss"], 5),
-              "chosen" if (t["kind"], t["calibration"]) == (card["kind"], card["calibration"]) else ""]
+              "yes" if (t["kind"], t["calibration"]) == (card["kind"], card["calibration"]) else ""]
              for t in rows],
             "Fitted on the oldest part of the history; calibrated on one half of the next part and judged on the "
             "other, both ways. The sigmoid stays unless isotonic regression is better by more than one standard "

@@ -11,6 +11,7 @@ import yaml
 
 from analysis.errors import RenderError
 from analysis.render.notebooks import ExecutedPage, write_notebook
+from analysis.render.page_markup import mended
 from analysis.render.project import EXTENSION, SiteProject
 
 _STYLE = "release-review.css"
@@ -42,7 +43,10 @@ def build_website(
         Site(load(folder), quiet=True).build()
     except (BuildError, ConfigError, OSError, ValueError) as error:
         raise RenderError(f"the website could not be laid out: {error}") from error
-    shutil.copytree(folder / "_site", site, dirs_exist_ok=True)
+    built = folder / "_site"
+    for path in sorted((built / "report").glob("*.html")):
+        path.write_text(mended(path.read_text(encoding="utf-8")), encoding="utf-8")
+    shutil.copytree(built, site, dirs_exist_ok=True)
 
 
 def _load_script(folder: Path, parent: PurePosixPath) -> None:

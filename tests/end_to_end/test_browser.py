@@ -19,14 +19,6 @@ WORKING = [p for p in PAYLOADS if p.tries in (
 
 
 @pytest.fixture(scope="module")
-def chromium() -> str:
-    found = browser.chromium()
-    if found is None:
-        pytest.skip(browser.ABSENT)
-    return found
-
-
-@pytest.fixture(scope="module")
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Server]:
     """A server that nobody should ask."""
     with browser.serving(tmp_path_factory.mktemp("canary")) as server:

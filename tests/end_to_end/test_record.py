@@ -19,21 +19,10 @@ from analysis.render.site_check import check_site
 from analysis.review import PROJECT
 from analysis.tables import FILES, OF_ROWS, TABLES
 from tests.end_to_end.children import Place, content
+from tests.end_to_end.conftest import RELEASE
 
 SAMPLE = PROJECT / "data" / "sample"
 ENGINE = ("--engine", "embedded")
-RELEASE = "2026.11.2"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A project whose release is rendered, recorded, and rendered again."""
-    place = Place.make(tmp_path_factory.mktemp("record"))
-    assert place.run("render", "--data", SAMPLE, *ENGINE)[0] == 0
-    code, out, err = place.run("record", "_site/decision_artifact.json", *ENGINE)
-    assert (code, out) == (0, f"recorded release {RELEASE}: data/releases/{RELEASE}\n"), err
-    assert place.run("render", "--data", SAMPLE, *ENGINE)[0] == 0
-    return place
 
 
 @pytest.fixture(scope="module")
