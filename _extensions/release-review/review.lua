@@ -44,6 +44,8 @@ local function image(img)
     local mime, contents = pandoc.mediabag.fetch(path)
     local extension = extensions[(mime or ''):match('^[^;]+')]
     assert(extension and contents, 'review.lua: a figure is not SVG, PNG, JPEG or GIF: ' .. tostring(mime))
+    -- Paper is light, whatever a figure would be on a dark screen.
+    contents = contents:gsub('<style>@media %(prefers%-color%-scheme:dark%).-</style>', '')
     local name = pandoc.utils.sha1(contents) .. '.' .. extension
     pandoc.system.make_directory(media_dir, true)
     local file = assert(io.open(media_dir .. '/' .. name, 'wb'))

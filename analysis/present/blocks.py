@@ -89,14 +89,14 @@ def link(target: str, text: object) -> Html:
 
 
 def figure(svg: bytes, alt: object, caption: object, *, name: str) -> Html:
-    """A figure as an image; its alt text carries the finding's numbers.
+    """A figure of both schemes as an image; its alt text carries the finding's numbers.
 
     name: its title, from which its permanent id is made: no text from telemetry or policy.
     """
     data = base64.b64encode(svg).decode()
     at = anchors.place("figure", name)
     return say(
-        '<figure class="rr-figure" id="{at}"><img src="data:image/svg+xml;base64,{data}" alt="{alt}">'
+        '<figure class="rr-figure rr-schemes" id="{at}"><img src="data:image/svg+xml;base64,{data}" alt="{alt}">'
         "<figcaption>{caption} {link}</figcaption></figure>",
         at=at,
         data=Html(data),

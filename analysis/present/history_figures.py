@@ -37,6 +37,7 @@ from analysis.present.theme import (
     MUTED,
     NOTE,
     ORANGE,
+    PALE,
     VERMILLION,
     heading,
     label,
@@ -182,7 +183,7 @@ def _story(held: History, lines: Sequence[Line], panel: tuple[Kind, str | None])
 
 # ── drift ────────────────────────────────────────────────────────────────────────────────
 
-_SEVERITIES = {"low": "#9ec9e2", "medium": ORANGE, "high": VERMILLION}
+_SEVERITIES = {"low": PALE, "medium": ORANGE, "high": VERMILLION}
 
 
 def drift(held: History) -> tuple[Html, ...]:

@@ -22,11 +22,36 @@ from plotnine import (
 from plotnine.exceptions import PlotnineWarning
 
 from analysis.present.escape import visible
+from analysis.present.palette import (
+    BLUE,
+    GREEN,
+    GROUND,
+    INK,
+    LINE,
+    MUTED,
+    ORANGE,
+    PALE,
+    PURPLE,
+    VERMILLION,
+    in_both_schemes,
+)
 from analysis.present.small_svg import smaller
 
-# Okabe & Ito (2008): told apart also by colour-blind readers.
-BLUE, ORANGE, GREEN, VERMILLION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
-INK, MUTED, LINE, SHADE = "#1d2430", "#56606e", "#d5dae1", "#eef2f6"
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "INK",
+    "LINE",
+    "MUTED",
+    "ORANGE",
+    "PALE",
+    "PURPLE",
+    "VERMILLION",
+    "heading",
+    "label",
+    "look",
+    "svg",
+]
 OUTCOMES = {"pass": GREEN, "fail": VERMILLION, "inconclusive": ORANGE}
 SHAPES = {"pass": "o", "fail": "X", "inconclusive": "D"}
 # Of lines in one figure, in their order: colour and stroke, so that print without colours tells them too.
@@ -61,7 +86,7 @@ def look(grid: str = "x") -> theme:
         panel_grid_major_x=lines if "x" in grid else element_blank(),
         panel_grid_major_y=lines if "y" in grid else element_blank(),
         strip_text=element_text(ha="left", weight="bold", size=SIZE - 0.5),
-        plot_background=element_rect(fill="white", color="white"),
+        plot_background=element_rect(fill=GROUND, color=GROUND),
         legend_position="none",
     )
 
@@ -98,7 +123,9 @@ def _letters() -> frozenset[int]:
 
 
 def svg(plot: ggplot, height: float, width: float = WIDTH) -> bytes:
-    """The plot as SVG of `width` × `height` inches, lettering as paths; the same bytes every time."""
+    """The plot as SVG of `width` × `height` inches, lettering as paths; the same bytes every time.
+
+    It has both schemes (`in_both_schemes`)."""
     buffer = io.BytesIO()
     with (
         mpl.rc_context({"svg.hashsalt": "release-review", "svg.fonttype": "path"}),
@@ -109,7 +136,7 @@ def svg(plot: ggplot, height: float, width: float = WIDTH) -> bytes:
         plot.save(
             buffer, format="svg", width=width, height=height, verbose=False, metadata={"Date": None}
         )
-    return smaller(buffer.getvalue().decode("utf-8")).encode()
+    return in_both_schemes(smaller(buffer.getvalue().decode("utf-8"))).encode()
 
 
 def ordered(values: list[str]) -> pd.CategoricalDtype:

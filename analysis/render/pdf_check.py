@@ -1,10 +1,11 @@
-"""Checks the PDF: it opens, has its pages, carries its fonts, and is tagged for screen readers."""
+"""Checks the PDF: it opens, is small, has its pages and bookmarks, carries its fonts, and is tagged."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+MAX_PDF_BYTES = 5_000_000
 _FONT_FILES = ("/FontFile", "/FontFile2", "/FontFile3")
 
 
@@ -18,6 +19,9 @@ def check_pdf(path: Path, min_pages: int) -> list[str]:
     try:
         reader = PdfReader(path)
         faults: list[str] = []
+        n_bytes = path.stat().st_size
+        if n_bytes > MAX_PDF_BYTES:
+            faults.append(f"{n_bytes:,} bytes, more than {MAX_PDF_BYTES:,}")
         if len(reader.pages) < min_pages:
             faults.append(f"{len(reader.pages)} page(s), expected at least {min_pages}")
         bare = sorted({name for page in reader.pages for name in _fonts_not_embedded(page)})
@@ -26,6 +30,8 @@ def check_pdf(path: Path, min_pages: int) -> list[str]:
             faults.append("no title")
         if not str(reader.root_object.get("/Lang", "")).strip():
             faults.append("no language")
+        if not reader.outline:
+            faults.append("no bookmarks")
         marked = reader.root_object.get("/MarkInfo")
         if marked is None or not marked.get_object().get("/Marked"):
             faults.append("not tagged")

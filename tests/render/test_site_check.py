@@ -20,10 +20,10 @@ def write_page(site: Path, main_html: str = "", head: str = "", name: str = "ind
     (site / "report" / f"{name}.html").write_text(page, encoding="utf-8")
 
 
-def write_pdf(site: Path, n_pages: int = 2, settings: str = "") -> None:
+def write_pdf(site: Path, n_pages: int = 2, settings: str = "", page: str = "= Page\n\n") -> None:
     text = '#set document(title: "Review")\n#set text(lang: "en")\n' + settings
     source = site.parent / "review.typ"
-    source.write_text(text + "\n#pagebreak()\n".join(["Some words"] * n_pages))
+    source.write_text(text + "\n#pagebreak()\n".join([f"{page}Some words"] * n_pages))
     compiler = typst.Compiler(str(source), ignore_system_fonts=True)
     (site / "review.pdf").write_bytes(compiler.compile(format="pdf"))
 
@@ -146,6 +146,7 @@ def font_from_elsewhere(site: Path) -> None:
         (lambda site: (site / "review.pdf").unlink(), "review.pdf: absent"),
         (lambda site: (site / "review.pdf").write_bytes(b"%PDF-1.7 no"), "cannot be read"),
         (lambda site: write_pdf(site, n_pages=1), "review.pdf: 1 page(s), expected at least 2"),
+        (lambda site: write_pdf(site, page=""), "review.pdf: no bookmarks"),
         (lambda site: (site / "decision_artifact.json").unlink(), "decision_artifact.json: absent"),
         (lambda site: (site / "tables").rmdir(), "tables/: absent"),
     ],
@@ -165,6 +166,13 @@ def test_a_sidecar_that_does_not_agree_is_a_fault(
         "analysis.render.site_check.verify_sidecar", lambda path: ["digest: differs"]
     )
     assert check_site(site) == ["decision_artifact.json: digest: differs"]
+
+
+def test_a_pdf_that_is_too_large_is_a_fault(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.render.pdf_check.MAX_PDF_BYTES", 999)
+    (fault,) = check_site(site)
+    assert fault.startswith("review.pdf: ")
+    assert fault.endswith(" bytes, more than 999")
 
 
 def test_a_font_that_the_pdf_does_not_carry_is_a_fault(site: Path) -> None:
