@@ -25,6 +25,7 @@ from analysis.errors import RenderError
 from analysis.in_place import put_in_place, staging
 from analysis.present import draw_ledger
 from analysis.render import embedded, quarto
+from analysis.render.page_markup import put_skip_links
 from analysis.render.project import load_project
 from analysis.render.publish import check_target
 from analysis.render.releases import Shelf, put_beside
@@ -107,6 +108,7 @@ def render_site(
             name, version = "embedded", embedded.version()
             report(f"embedded engine ({version})")
             embedded.render(site_project, review_dir, site, scratch, report)
+        put_skip_links(site)
         put_beside(project, site, review_dir, shelf)
         complete_site(site, review_dir, site_project.pages[0])
         attest_site(site)

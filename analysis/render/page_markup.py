@@ -1,12 +1,13 @@
-"""What smalldocs' pages lack for keyboards and screen readers, put in after they are laid out.
+"""What laid-out pages lack for keyboards and screen readers, put in after the engine.
 
-Quarto's own pages have it: a section of the sidebar is a button there, and so on. Each change is an exact
-one, so that a page of another make stays as it is.
+A link past the navigation is in the pages of neither engine (quarto-dev/quarto-cli, issue 14684). The rest
+Quarto's own pages have: a section of the sidebar is a button there, and so on.
 """
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 _BODY = re.compile(r"<body\b[^>]*>")
 _SKIP = '<a class="rr-skip" href="#quarto-document-content">Skip to the content</a>'
@@ -53,11 +54,19 @@ if(event.key==='Escape'&&menu&&pages&&pages.classList.contains('show')){menu.cli
 """
 
 
+def put_skip_links(site: Path) -> None:
+    """A link to the content, first on every page of the report; once, however often a site is completed."""
+    for path in sorted((site / "report").glob("*.html")):
+        page = path.read_text(encoding="utf-8")
+        if _SKIP not in page:
+            linked = _BODY.sub(lambda m: m.group() + _SKIP, page, count=1)
+            path.write_text(linked, encoding="utf-8")
+
+
 def mended(page: str) -> str:
-    """The page with a skip link, named landmarks, and buttons where links stood for them."""
+    """smalldocs' page with named landmarks, and buttons where links without an address stood for them."""
     for old, new in _NAMES:
         page = page.replace(old, new, 1)
-    page = _BODY.sub(lambda m: m.group() + _SKIP, page, count=1)
     page = _SECTION.sub(_section, page)
     page = _SCHEME.sub(
         r'<button type="button" class="quarto-color-scheme-toggle nav-link" aria-label="Dark colours" '

@@ -20,6 +20,7 @@ def main() -> int:
         return 0
     from analysis.errors import ReviewError
     from analysis.ledger import RELEASES, read
+    from analysis.render.page_markup import put_skip_links
     from analysis.render.project import load_project
     from analysis.render.releases import Shelf, put_beside
     from analysis.render.sidecar import attest_site, complete_site
@@ -29,6 +30,7 @@ def main() -> int:
     site = ROOT / os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_site")
     try:
         review_dir = _review_dir()
+        put_skip_links(site)
         put_beside(ROOT, site, review_dir, Shelf(read(ROOT / RELEASES)))
         complete_site(site, review_dir, load_project(ROOT).pages[0])
         attest_site(site)
