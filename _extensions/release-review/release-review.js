@@ -186,8 +186,11 @@
       if (!body || !heads.length) continue;
       const title = box.getAttribute("aria-label") || "";
       const groups = groupsOf(body);
-      sortable(heads, body, groups, say);
-      filterable(box, groups, title, say);
+      // One in small type is a summary: all of it is seen at once, and its own order is the news.
+      if (!box.closest(".rr-compact")) {
+        sortable(heads, body, groups, say);
+        filterable(box, groups, title, say);
+      }
       const get = () => save(`${box.id}.csv`, "text/csv;charset=utf-8", csv(heads, body));
       table.tFoot?.querySelector(".rr-source")?.append(" ", button("rr-get", "Download CSV", `Download CSV: ${title}`, get));
     }
