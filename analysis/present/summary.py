@@ -21,13 +21,13 @@ from analysis.present.blocks import (
     link,
     mark,
     paragraph,
-    told,
 )
 from analysis.present.escape import Html, escape, say
 from analysis.present.formats import (
     NONE,
     between,
     count,
+    moment,
     percent,
     plural,
     points,
@@ -150,11 +150,16 @@ def _decision(body: Body) -> Html:
 
 
 def _reasons(outcome: str, shown: Sequence[Body], n_more: int) -> tuple[Html, ...]:
+    """Reasons beside the headline's. Their support stands in the table: in a sentence on slices, that of the
+    window would pass for the slice's."""
     if not shown:
         return ()
-    lead = "What lets it ship:" if outcome == "ship" else "Further reasons:"
-    more = f" {n_more:,} more in the table below." if n_more else ""
-    return (paragraph(f"{lead}{more}", note=True), bullets([told(c) for c in shown]))
+    lead = "What lets it ship:" if outcome == "ship" else "And:"
+    lines = [
+        say("{m} {sentence}", m=mark(c["outcome"]), sentence=typeset(c["sentence"])) for c in shown
+    ]
+    more = f"{plural(n_more, 'more reason')} in the table below."
+    return (paragraph(lead, note=True), bullets([*lines, *([more] if n_more else [])]))
 
 
 # ── the three columns ────────────────────────────────────────────────────────────────────
@@ -194,19 +199,24 @@ def _done(decision: Body) -> str:
 
 def _since(body: Body, before: Last | None) -> Html:
     """The figures that a release is known by, and which checks came out otherwise than the last time."""
-    lead = (
-        paragraph("None is recorded: compared is the baseline window.", note=True)
-        if before is None
-        else say("<p>{id}, recorded: {badge}</p>", id=before.release_id, badge=badge(before.outcome))
-    )  # fmt: skip
+    if before is None:
+        baseline = body["windows"]["baseline"]
+        span = () if baseline is None else (paragraph(_span(baseline), note=True),)
+        lines = [*_moved(body), escape("No earlier release is recorded.")]
+        return _column("Against the baseline window", [*span, bullets(lines)])
+    lead = say("<p>{id}: {badge}</p>", id=before.release_id, badge=badge(before.outcome))
+    against = paragraph("Against the baseline window:", note=True)
+    turned = _turned(body, before) or [escape("Every deciding check came out as then.")]
     return _column(
-        "Since the last release", [lead, bullets([*_moved(body), *_turned(body, before)])]
+        "Since the last release", [lead, bullets(turned), against, bullets(_moved(body))]
     )
 
 
-def _turned(body: Body, before: Last | None) -> list[Html]:
-    if before is None:
-        return []
+def _span(window: Body) -> str:
+    return f"{moment(window['start_utc'])} to {moment(window['end_utc'])}"
+
+
+def _turned(body: Body, before: Last) -> list[Html]:
     now = {c["id"]: c["outcome"] for c in body["checks"] if c["severity"] != "note"}
     words = {"fail": "Fails now", "inconclusive": "Undecided now", "pass": "Passes again"}
     turned = {outcome: before.turned(now, outcome) for outcome in words}
@@ -252,7 +262,8 @@ def _listed(body: Body, ids: Sequence[str]) -> Html:
 def _unjudged(body: Body) -> Html:
     open_ = [c for c in measures.by_weight(body["checks"]) if c["outcome"] == "inconclusive"]
     lines = [
-        say('{id} <span class="rr-range">({severity})</span>', id=measures.linked(c), severity=c["severity"])
+        say('{id} <span class="rr-range">({why})</span>', id=measures.linked(c),
+            why=c["reason"] if len(open_) == 1 and c["reason"] else c["severity"])
         for c in open_[:MAX_NAMED]
     ]  # fmt: skip
     content = bullets(lines) if lines else paragraph("Every check could be judged.")
@@ -267,7 +278,7 @@ def _checks(body: Body) -> Html:
     if not deciding:
         return Html("")
     rows = [
-        [say("{m} {s}", m=mark(c["outcome"]), s=c["severity"]), measures.linked(c), measures.value(c),
+        [mark(c["outcome"]), measures.linked(c), f"{c['severity']}s", measures.value(c),
          measures.interval(c), measures.limit(c), count(c["support"]) if c["support"] else NONE]
         for c in deciding
     ]  # fmt: skip
@@ -275,7 +286,7 @@ def _checks(body: Body) -> Html:
         '<div class="rr-compact">{table}</div>',
         table=table(
             "Checks that decide",
-            [text("Outcome"), text("Check"), Column("Value"), Column("95 % interval"),
+            [text("Outcome"), text("Check"), text("A failure"), Column("Value"), Column("95 % interval"),
              Column("Passes at"), Column("Interactions")],
             rows,
             "Notes, which decide nothing, stand in the full table below.",

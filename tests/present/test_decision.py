@@ -46,13 +46,13 @@ def test_the_evidence_says_what_else_the_windows_may_differ_by(review: Review) -
 
 def test_at_most_three_reasons_carry_it_and_the_rest_is_counted(review: Review) -> None:
     text = told(review, "answer").split('<div class="rr-columns">')[0]
-    # The headline is the first reason.
-    assert text.count("<li>") == 2
+    # The headline is the first reason; the last line counts those that are not told.
+    assert text.count("<li>") == 3
     assert text.count("the failure rate went from") == 1
     decision = review.body["decision"]
     more = len(decision["blocking"]) + len(decision["holding"]) - 3
     assert more > 0
-    assert f"{more} more in the table below" in text
+    assert f"<li>{more} more reasons in the table below.</li>" in text
 
 
 def test_the_slice_that_broke_is_the_first_reason_after_the_headline(review: Review) -> None:
@@ -126,7 +126,7 @@ def test_what_turned_since_the_last_recorded_release_is_said(review: Review) -> 
     again = earlier(body, body["release"]["id"], "2026-11-10T00:00:00Z")
     text = "".join(decision.parts_of(body, Ledger((older, newest, again, later))).answer)
     since = text.split("Since the last release")[1].split('<div class="rr-column">')[0]
-    assert "&lt;newest&gt;, recorded: " in since
+    assert "<p>&lt;newest&gt;: " in since
     assert "older" not in since
     failing = since.split("Fails now: ")[1].split("</li>")[0]
     assert "health.<wbr>failure_<wbr>rate" in failing
@@ -141,8 +141,10 @@ def test_a_recorded_release_that_cannot_be_read_is_passed_over(review: Review) -
     broken = earlier(body, "broken", "2026-11-09T00:00:00Z")
     del broken.body["decision"]  # type: ignore[attr-defined]
     held = earlier(body, "held", "2026-10-01T00:00:00Z")
-    assert "held, recorded:" in "".join(decision.parts_of(body, Ledger((held, broken))).answer)
-    assert "None is recorded" in "".join(decision.parts_of(body, Ledger((broken,))).answer)
+    assert "<p>held: " in "".join(decision.parts_of(body, Ledger((held, broken))).answer)
+    alone = "".join(decision.parts_of(body, Ledger((broken,))).answer)
+    assert "No earlier release is recorded." in alone
+    assert "Since the last release" not in alone
 
 
 def test_each_action_stands_once_with_links_to_its_evidence(review: Review) -> None:
