@@ -104,7 +104,7 @@ def suppressed(
 
     counts: true counts, at least 0. sums: what adds up to a known total. The smallest count that stands in
     a sum with one that is not safe is hidden next, so that little is lost. A count stays unsafe only
-    where all beside it are hidden too.
+    where all that hangs together with it is hidden too.
     """
     hide = [is_small(c, min_cell) for c in counts]
     small = [i for i, hidden in enumerate(hide) if hidden]
@@ -112,13 +112,23 @@ def suppressed(
         shown = [None if h else rounded(c, step) for h, c in zip(hide, counts, strict=True)]
         known = attack(shown, sums, step)
         unsafe = {i for i in small if known[i][1] - known[i][0] < min_cell}
-        beside = {
-            cell for one in sums if unsafe & set(one.cells) for cell in one.cells if not hide[cell]
-        }
+        beside = _beside(unsafe, hide, sums)
         if not beside:
             break
         hide[min(beside, key=lambda i: (counts[i], i))] = True
     return hide
+
+
+def _beside(unsafe: set[int], hide: Sequence[bool], sums: Sequence[Sum]) -> set[int]:
+    """Counts that are shown in a sum with an unsafe one; where all there are hidden, in a sum with those."""
+    reached = set(unsafe)
+    while reached:
+        met = {cell for one in sums if reached & set(one.cells) for cell in one.cells}
+        beside = {cell for cell in met if not hide[cell]}
+        if beside or met <= reached:
+            return beside
+        reached |= met
+    return reached
 
 
 def of_one_total(counts: Sequence[float], min_cell: int = MIN_CELL, step: int = STEP) -> list[bool]:
