@@ -38,6 +38,7 @@ from analysis.artifact_schema import (
     schema_text,
 )
 from analysis.check import Check
+from analysis.disclosure import Publication
 from analysis.errors import ArtifactError
 from analysis.gate import Decision
 from analysis.in_place import write_text
@@ -168,7 +169,9 @@ class MigratedFrom:
 class DecisionArtifact:
     """Everything that a release's decision rests on; `to_json` adds the digests.
 
-    A key that is added needs a null or a default: older artifacts are brought here by `migrate`.
+    publication: what was hidden and masked; None where the policy is not share-safe. In a share-safe
+    artifact a count may be null. A key that is added needs a null or a default: older artifacts are
+    brought here by `migrate`.
     """
 
     schema: Literal["decision-artifact/1"]
@@ -182,6 +185,7 @@ class DecisionArtifact:
     producer: Producer
     revision: Literal[2] = 2
     migrated_from: MigratedFrom | None = None
+    publication: Publication | None = None
     evidence_digest: str = ""
     digest: str = ""
 
@@ -281,6 +285,7 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of the artifact, from its dataclasses."""
     schema = TypeAdapter(DecisionArtifact).json_schema(mode="serialization")
     _close(schema)
+    _let_counts_be_hidden(schema)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["$id"] = schema_id(REVISION)
     schema["title"] = f"DecisionArtifact ({SCHEMA}, revision {REVISION})"
@@ -290,6 +295,25 @@ def json_schema() -> dict[str, Any]:
 def publish_schema() -> None:
     """`make schemas`: writes the file of the current revision's schema."""
     write_text(schema_file(REVISION), schema_text(json_schema()))
+
+
+_SHOWN_WHOLE = frozenset(
+    ("WindowInfo", "InputFile", "MigratedFrom", "Registration", "Publication", "Hidden", "Masked")
+)
+
+
+def _let_counts_be_hidden(schema: dict[str, Any]) -> None:
+    """A count of a share-safe artifact is null where it is too small to be shown."""
+    for name, model in schema["$defs"].items():
+        for held in () if name in _SHOWN_WHOLE else model.get("properties", {}).values():
+            for node in (held, held.get("additionalProperties")):
+                if (
+                    isinstance(node, dict)
+                    and node.get("type") == "integer"
+                    and "default" not in node
+                ):
+                    del node["type"]
+                    node["anyOf"] = [{"type": "integer"}, {"type": "null"}]
 
 
 def _close(node: Any) -> None:

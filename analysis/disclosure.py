@@ -18,8 +18,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 MIN_CELL = 10
 STEP = 5
 
@@ -74,7 +72,8 @@ def attack(
     hidden = [i for i, s in enumerate(shown) if s is None]
     if not sums or not hidden:
         return known
-    # A second to import, and only needed where something is hidden.
+    # Half a second to import, and only needed where something is hidden.
+    import numpy as np
     from scipy.optimize import linprog
 
     matrix = np.zeros((len(sums), len(shown)))
@@ -141,7 +140,51 @@ def of_one_total(counts: Sequence[float], min_cell: int = MIN_CELL, step: int = 
 
 def margins(rows: int, columns: int, counts: Sequence[float]) -> list[Sum]:
     """The totals of a table's rows and columns; counts row by row."""
-    cells = np.arange(rows * columns).reshape(rows, columns)
-    held = np.asarray(counts, dtype=float)
-    lines = [*cells, *cells.T]
-    return [Sum(tuple(map(int, line)), round(float(held[line].sum()))) for line in lines]
+    lines = [
+        *(tuple(range(row * columns, (row + 1) * columns)) for row in range(rows)),
+        *(tuple(range(column, rows * columns, columns)) for column in range(columns)),
+    ]
+    return [Sum(line, round(sum(counts[cell] for cell in line))) for line in lines]
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What is hidden at one place of the artifact, or in one table or figure.
+
+    n_rows: rows that are left out, or emptied. n_values: single values that are null.
+    """
+
+    where: str
+    n_rows: int
+    n_values: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """A table, a figure or a file that is left out as a whole."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Masked:
+    """How many values of a column go by another name, such as “value 7 of channel”."""
+
+    column: str
+    n_values: int
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was done to a share-safe review before anybody saw it.
+
+    rounded_to: what counts are shown to, and of what the counts behind rates are multiples.
+    """
+
+    min_cell: int
+    rounded_to: int
+    hidden: tuple[Hidden, ...] = ()
+    left_out: tuple[Withheld, ...] = ()
+    masked: tuple[Masked, ...] = ()

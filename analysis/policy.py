@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from analysis import openslo, strict_yaml
+from analysis.disclosure import MIN_CELL
 from analysis.errors import PolicyError, UsageError
 from analysis.policy_drift import Reference
 from analysis.policy_gate import Gate as Gate
@@ -133,9 +134,12 @@ class Drift(Model):
 
 
 class Publish(Model):
-    """share_safe: ids are hashed with the team's key, or left out (`analysis.share_safe`)."""
+    """share_safe: ids are hashed with the team's key, or left out (`analysis.share_safe`), names that give
+    somebody away are masked, and small counts are hidden (`analysis.publication`). min_cell: what a count
+    has to reach to be shown; 10 as in ACRO, of which OpenSAFELY's 7 is the lower neighbour."""
 
     share_safe: bool = False
+    min_cell: Annotated[int, Field(ge=2, le=1000)] = MIN_CELL
 
 
 class Retain(Model):

@@ -36,8 +36,10 @@ from analysis.errors import PolicyError, UsageError
 from analysis.gate_flips import Evidence, flips
 from analysis.gate_needs import check_needs
 from analysis.gate_watch import watch_list
+from analysis.masking import names_of, plain_settings
 from analysis.policy import LoadedPolicy, Policy, utc
 from analysis.progress import SILENT, Progress
+from analysis.publication import published
 from analysis.recorded import recorded_baseline, recorded_releases
 from analysis.recorded_figures import recorded_figures
 from analysis.share_safe import shown
@@ -218,6 +220,10 @@ def compute(wanted: Request, progress: Progress = SILENT, store: Store | None = 
     try:
         results, extremes = _assessed(telemetry, policy, progress)
         body = artifacts.to_json(_artifact(telemetry, wanted, results, extremes))
+        if policy.publish.share_safe:
+            names = names_of(telemetry, policy.settings(), [c["id"] for c in body["checks"]])
+            made, results = published(body, results, policy, names)
+            body = artifacts.sealed(artifacts.rounded_tree(made))
     finally:
         telemetry.close()
     return Review(body=body, results=results, warnings=telemetry.warnings)
@@ -354,8 +360,11 @@ def _explained(
 
 
 def shown_settings(policy: Policy) -> dict[str, Any]:
-    """The policy as the artifact holds it: an address in it without credentials."""
+    """The policy as the artifact holds it: an address in it without credentials; share-safe, no address, no
+    place of data and nobody's name."""
     settings = policy.settings()
+    if policy.publish.share_safe:
+        return plain_settings(settings)
     if policy.data is not None and is_address(policy.data):
         settings["data"] = address(policy.data).shown
     return settings

@@ -24,6 +24,7 @@ from analysis.errors import ArtifactError, ContractError, PolicyError, WindowErr
 from analysis.policy import LoadedPolicy, Policy
 from analysis.policy_problems import Checked
 from analysis.progress import SILENT, Progress
+from analysis.publication import file_names
 from analysis.safe_text import line
 from analysis.telemetry.files import digest_inputs
 
@@ -115,6 +116,10 @@ def verify(path: Path, inputs: Inputs = Inputs(), progress: Progress = SILENT) -
 
 def _input_problems(body: Body, found: Sequence[tuple[str, str]]) -> list[str]:
     """Input files that are missing or changed; those of recorded releases come with the review."""
+    if body.get("publication"):
+        tables = [next((t for t in TABLES if name.startswith(t)), "") for name, _ in found]
+        shown = file_names([(t, name) for t, (name, _) in zip(tables, found, strict=True)])
+        found = [(name, sha256) for name, (_, sha256) in zip(shown, found, strict=True)]
     now = dict(found)
     problems = []
     for one in body["inputs"]:

@@ -156,8 +156,10 @@ def size(n_bytes: float | None) -> str:
     return f"{n_bytes:.1f} GB"
 
 
-def plural(n: int, one: str, many: str | None = None) -> str:
-    """A count with its noun."""
+def plural(n: int | None, one: str, many: str | None = None) -> str:
+    """A count with its noun; a count that is hidden is said to be few."""
+    if n is None:
+        return f"few {many or one + 's'} (suppressed)"
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
