@@ -162,8 +162,9 @@ class Hidden:
 
 @dataclass(frozen=True)
 class Withheld:
-    """A table, a figure or a file that is left out as a whole."""
+    """A table, a figure or a file of a view that is left out as a whole."""
 
+    view: str
     what: str
     reason: str
 

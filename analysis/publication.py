@@ -45,7 +45,6 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
 """Tables whose rows are cells; within which columns the rows are parts of one total."""
 _SERIES: Mapping[str, tuple[str, ...]] = {
     "days": ("window", "metric"),
-    "latency": ("window",),
     "found": ("slice", "metric", "kind"),
     "drift_distributions": ("feature",),
     "triage_curve": ("part", "threshold"),
@@ -224,28 +223,33 @@ def _result(
         elif name == "slo_burn.csv":
             tables[name] = _alerts(masked, views["budget"]["slos"])
         elif name in _TABLES:
-            tables[name] = _table(name, masked, publisher, left)
+            tables[name] = _table(view, name, masked, publisher, left)
         else:
-            left.append(Withheld(f"tables/{name}", _WHY.get(name, "it may hold small cells")))
+            left.append(Withheld(view, f"tables/{name}", _WHY.get(name, "it may hold small cells")))
             tables[name] = frame.iloc[0:0]
     files = {}
     for name in result.files:
         why = _WHY.get(name, "it may hold small cells")
-        left.append(Withheld(f"tables/{name}", why))
+        left.append(Withheld(view, f"tables/{name}", why))
         files[name] = json.dumps({"left_out": f"The review is share-safe: {why}."}, indent=1) + "\n"
     days = _enough_a_day(result, publisher.min_cell)
     series = {}
     for name, frame in result.series.items():
         masked = _masked(frame, names)
         if (view == "hotspots" and name == "days") or not (
-            name in _SERIES or name in _AS_THEY_ARE or (name in _BY_DAY and days)
+            name in _SERIES
+            or name in _AS_THEY_ARE
+            or name == "latency"
+            or (name in _BY_DAY and days)
         ):
             what = "the days of each hotspot" if view == "hotspots" else _FIGURES.get(name, name)
             why = _WHY.get(name, "the counts behind it are too small, or not known")
-            left.append(Withheld(f"figure: {what}", why))
+            left.append(Withheld(view, f"figure: {what}", why))
             series[name] = frame.iloc[0:0]
+        elif name == "latency":
+            series[name] = _latency(masked, publisher, left)
         elif name in _SERIES:
-            series[name] = _drawn(name, masked, publisher, left)
+            series[name] = _drawn(view, name, masked, publisher, left)
         else:
             series[name] = _texts(masked, publisher)
     notes = tuple(publisher.text(names.text(note)) for note in result.notes)
@@ -285,17 +289,17 @@ def _plain(value: Any) -> Any:
 
 
 def _table(
-    name: str, frame: pd.DataFrame, publisher: Publisher, left: list[Withheld]
+    view: str, name: str, frame: pd.DataFrame, publisher: Publisher, left: list[Withheld]
 ) -> pd.DataFrame:
     """The table with the numbers of hidden rows emptied, and a column that says where."""
     if frame.empty:
         return frame
     rows = _records(frame, {})
-    made = publisher.frame_rows(name, rows, _TABLES[name])
+    made = publisher.frame_rows(view, name, rows, _TABLES[name])
     kept = sum(one is not None for one in made)
     if (name in DAILY and 4 * kept < 3 * len(made)) or not kept:
-        publisher.rows.pop(name, None)
-        left.append(Withheld(f"tables/{name}", "most of its counts are too small"))
+        publisher.forget(view, name)
+        left.append(Withheld(view, f"tables/{name}", "most of its counts are too small"))
         return frame.iloc[0:0]
     shown = [
         {**(_labels(row, _TABLES[name]) if one is None else one), "suppressed": one is None}
@@ -312,24 +316,22 @@ def _labels(row: Row, parts: Sequence[str]) -> Row:
 
 
 def _drawn(
-    name: str, frame: pd.DataFrame, publisher: Publisher, left: list[Withheld]
+    view: str, name: str, frame: pd.DataFrame, publisher: Publisher, left: list[Withheld]
 ) -> pd.DataFrame:
     """The series without the rows that are hidden; nothing of it where too little would be left."""
     if frame.empty:
         return frame
     renamed = _NAMES.get(name, {})
-    before = publisher.rows[name]
-    made = publisher.frame_rows(name, _records(frame, renamed), _parts(name, renamed))
+    made = publisher.frame_rows(view, name, _records(frame, renamed), _parts(name, renamed))
     kept = [one for one in made if one is not None and one.get("bad_rate", 0) is not None]
     if 4 * len(kept) < 3 * len(made):
-        publisher.rows[name] = before
-        publisher.values.pop(f"{name}.bad_rate", None)
+        publisher.forget(view, name)
         left.append(
-            Withheld(f"figure: {_FIGURES.get(name, name)}", "most of its counts are too small")
+            Withheld(
+                view, f"figure: {_FIGURES.get(name, name)}", "most of its counts are too small"
+            )
         )
         kept = []
-    if not publisher.rows[name]:
-        del publisher.rows[name]
     back = {new: old for old, new in renamed.items()}
     shown = pd.DataFrame(kept, columns=[renamed.get(str(c), str(c)) for c in frame.columns])
     shown = shown.rename(columns=back)
@@ -339,6 +341,19 @@ def _drawn(
         elif pd.api.types.is_datetime64_any_dtype(frame[column]):
             shown[column] = shown[column].astype(frame[column].dtype)
     return shown.reset_index(drop=True)
+
+
+def _latency(frame: pd.DataFrame, publisher: Publisher, left: list[Withheld]) -> pd.DataFrame:
+    """The cumulative distribution without its ends, which few interactions make up, in steps of 1 %."""
+    sizes = [publisher.sizes.get(name, 0) for name in ("baseline", "candidate")]
+    rows = frame["window"].map(lambda window: sizes[int(window)]).astype(float)
+    if frame.empty or (rows < 20 * publisher.min_cell).any():
+        left.append(Withheld("health", f"figure: {_FIGURES['latency']}", "too few interactions"))
+        return frame.iloc[0:0]
+    least = rows.rdiv(publisher.min_cell).clip(lower=0.01)
+    inner = frame[(frame["share"] >= least) & (frame["share"] <= 1 - least)]
+    shown = inner.assign(share=(inner["share"] / least[inner.index]).round() * least[inner.index])
+    return shown.drop_duplicates(["window", "share"]).reset_index(drop=True)
 
 
 def _parts(name: str, renamed: Mapping[str, str]) -> tuple[str, ...]:

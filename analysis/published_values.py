@@ -113,15 +113,22 @@ _INTERVAL = frozenset({"value", "low", "high", "support"})
 @dataclass(frozen=True)
 class Context:
     """Where a value stands. names: the keys that lead to it. support: the smallest count around it.
-    error_budget: of the objective that it belongs to."""
+    error_budget: of the objective that it belongs to. outer: how many of the names are those of the view,
+    and of a table or figure."""
 
     names: tuple[str, ...]
     support: float
     error_budget: float | None = None
+    outer: int = 1
 
     @property
     def place(self) -> str:
         return ".".join(self.names)
+
+    @property
+    def is_no_rate(self) -> bool:
+        """Whether a name says that the number is no share of interactions."""
+        return any(_NO_RATE.search(name) for name in self.names[self.outer :])
 
     def under(self, name: str) -> Context:
         return replace(self, names=(*self.names, name))
@@ -160,13 +167,19 @@ class Publisher:
         return self._object(dict(section), Context((name,), self.smallest))
 
     def frame_rows(
-        self, name: str, rows: Sequence[Row], parts: Sequence[str] = ()
+        self, view: str, name: str, rows: Sequence[Row], parts: Sequence[str] = ()
     ) -> list[Row | None]:
         """Rows of a table or of a figure's series, None where one is hidden.
 
         parts: columns within whose values the rows are parts of one total; empty: of the whole table.
         """
-        return self._rows(list(rows), Context((name,), self.smallest), parts)
+        return self._rows(list(rows), Context((view, name), self.smallest, outer=2), parts)
+
+    def forget(self, view: str, name: str) -> None:
+        """Takes back what was told of a table or a figure: it is left out as a whole."""
+        for told in (self.rows, self.values):
+            for where in [w for w in told if w.split(".")[:2] == [view, name.split(".")[0]]]:
+                del told[where]
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────
 
@@ -323,7 +336,7 @@ class Publisher:
         """What makes a share of interactions of a number; None where it is none."""
         if any("burn" in name for name in at.names):
             return at.error_budget
-        if any(_NO_RATE.search(name) for name in at.names[1:]) or not -1 <= value <= 1:
+        if at.is_no_rate or not -1 <= value <= 1:
             return None
         return 1.0
 
@@ -343,9 +356,20 @@ class Publisher:
             return self._usd(held)
         if "per_day" in name and "usd" not in name:
             return float(math.floor(held + 0.5))
-        if abs(held) > 1 or any(_NO_RATE.search(n) for n in at.names[1:]):
+        if abs(held) > 1 or at.is_no_rate:
             return _digits(held)
-        step = max(0.01, self.min_cell / max(at.support, 1.0))
+        return self._share(held, max(at.support, 1.0))
+
+    def _share(self, held: float, support: float) -> float:
+        """A share of at least `support` interactions, on steps of a hundredth or of 5 of them.
+
+        One that few make up is shown as 0, as ehrQL does, and one that few are missing from as 1.
+        """
+        if abs(held) * support < self.min_cell:
+            return 0.0
+        if 0 < (1 - abs(held)) * support < self.min_cell:
+            return math.copysign(1.0, held)
+        step = max(0.01, STEP / support)
         return _clean(min(1.0, max(-1.0, step * math.floor(held / step + 0.5))))
 
     def _usd(self, value: float) -> float:

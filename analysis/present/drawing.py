@@ -14,6 +14,7 @@ from analysis.present import (
     budget,
     contract,
     decision,
+    disclosed,
     drift,
     glossary_page,
     health,
@@ -48,7 +49,10 @@ def write_pages(review: Review, directory: Path) -> None:
     """
     folder = directory / "pages"
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = {name: _placed(draw(review)) for name, draw in PAGES.items()}
+    drawn = {
+        name: _placed(disclosed.told(review.body, name, draw(review)))
+        for name, draw in PAGES.items()
+    }
     known = {name: anchors.places([*chain(*parts.values())]) for name, parts in drawn.items()}
     for name, parts in drawn.items():
         (folder / f"{name}.json").write_text(_text(_resolved(parts, known)), encoding="utf-8")
@@ -65,7 +69,10 @@ FROM_LEDGER: Mapping[str, Callable[[Body, Ledger], Parts]] = {
 def ledger_pages(directory: Path, ledger: Ledger) -> dict[str, str]:
     """Page → its text, of those of the review in `directory` that tell of the ledger, with its digest."""
     body = artifacts.read(directory / artifacts.FILE_NAME)
-    drawn = {name: _placed(draw(body, ledger)) for name, draw in FROM_LEDGER.items()}
+    drawn = {
+        name: _placed(disclosed.told(body, name, draw(body, ledger)))
+        for name, draw in FROM_LEDGER.items()
+    }
     known = {
         path.stem: anchors.places([b for part in _PARTS for b in held[part]])
         for path in sorted((directory / "pages").glob("*.json"))

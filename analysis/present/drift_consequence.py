@@ -225,6 +225,8 @@ def _added(part: Body, form: Format) -> str:
 def _estimated(e: Body | None) -> tuple[Html, ...]:
     if e is None:
         return ()
+    if e["n_labelled"] is None or e["n_unlabelled"] is None:
+        return (paragraph("How many failure labels are missing is suppressed: they are few."),)
     n = e["n_labelled"] + e["n_unlabelled"]
     if not e["n_unlabelled"]:
         lead = f"No failure label is missing in the candidate ({plural(n, 'interaction')})."
