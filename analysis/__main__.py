@@ -111,6 +111,12 @@ def parser() -> argparse.ArgumentParser:
 
     p = _command(sub, "render", commands.render, "review, and render site, PDF and sidecar")
     _renderer(p)
+    p.add_argument(
+        "--profile",
+        choices=["internal", "public"],
+        help="whom it is for, a profile of Quarto (default: QUARTO_PROFILE, else internal); public shows "
+        "share-safe reviews alone",
+    )
     _review_options(p)
 
     p = _command(

@@ -146,7 +146,7 @@ def names_of(telemetry: Telemetry, settings: Mapping[str, Any], checks: Iterable
 
     settings: the policy's: what stands there is no secret, but who is. checks: ids, which stay.
     """
-    named = set(_texts(settings))
+    named = set(texts_in(settings))
     secret = {}
     for column in telemetry.columns:
         if telemetry.types.get(column) != "VARCHAR" or column in _IDS:
@@ -190,12 +190,13 @@ def _values(telemetry: Telemetry, column: str) -> list[str]:
     return sorted(str(row[0]) for row in rows)
 
 
-def _texts(held: Any) -> Iterator[str]:
+def texts_in(held: Any) -> Iterator[str]:
+    """Every text in JSON values; keys are none."""
     if isinstance(held, str):
         yield held
     elif isinstance(held, Mapping):
         for value in held.values():
-            yield from _texts(value)
+            yield from texts_in(value)
     elif isinstance(held, list | tuple):
         for value in held:
-            yield from _texts(value)
+            yield from texts_in(value)

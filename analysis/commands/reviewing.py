@@ -50,7 +50,8 @@ def render(a: Namespace) -> int:
     """Review, site, PDF and sidecar."""
     from analysis import review as reviews
     from analysis.present import draw
-    from analysis.render import render_site
+    from analysis.render import audience, render_site
+    from analysis.render.scan import Known
 
     out = a.out if a.out is not None else reviews.PROJECT / "_site"
     with (
@@ -59,11 +60,20 @@ def render(a: Namespace) -> int:
     ):
         told.expect(1)
         wanted = request(a)
+        audience.check_policy(audience.profiles(a.profile), wanted.loaded.policy)
         _prune(wanted)
         set_aside(a, wanted, out, told)
         finished = reviews.cached(wanted, draw, project=reviews.PROJECT, progress=told, spare=spare)
         told.step("rendering")
-        result = render_site(reviews.PROJECT, finished, out, engine=a.engine, report=told.detail)
+        result = render_site(
+            reviews.PROJECT,
+            finished,
+            out,
+            engine=a.engine,
+            report=told.detail,
+            profile=a.profile,
+            telemetry=Known(wanted.data, wanted.contract_path),
+        )
         told.close()
         say(a, f"rendered with {result.engine} {result.version}")
         _show_decision(

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 
+OF_ROWS = '<div class="rr-of-rows">'
+"""How a block begins that names single rows (`blocks.of_rows`): readers outside do not see it."""
 _BACKTICKS = re.compile(r"`+")
 
 
@@ -23,6 +25,7 @@ class Page:
     """The drawn blocks of one page, by part."""
 
     parts: Mapping[str, Sequence[str]]
+    public: bool = False
 
     def answer(self) -> None:
         """Shows the page's answer."""
@@ -38,6 +41,8 @@ class Page:
 
     def _show(self, part: str) -> None:
         for block in self.parts[part]:
+            if self.public and block.startswith(OF_ROWS):
+                continue
             display(Markdown(raw_block(block)))
 
 
@@ -52,14 +57,25 @@ def page(name: str, project: Path | None = None) -> Page:
     """The page `name` of the review at hand.
 
     It lies in `$RELEASE_REVIEW_DIR`, else in the folder that `.cache/review/current` names.
-    Raises FileNotFoundError, saying how to compute one.
+    Raises FileNotFoundError, saying how to compute one, and PermissionError where the profile is `public`
+    and the review is not share-safe.
     """
     handed = os.environ.get("RELEASE_REVIEW_DIR")
     directory = Path(handed) if handed else _current(project or Path.cwd())
     path = directory / "pages" / f"{name}.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is absent: run `python -m analysis render` first")
-    return Page(json.loads(path.read_text(encoding="utf-8")))
+    public = "public" in os.environ.get("QUARTO_PROFILE", "").split(",")
+    if public and not _share_safe(directory):
+        raise PermissionError(
+            "profile public: the review is not share-safe; nothing of it is shown"
+        )
+    return Page(json.loads(path.read_text(encoding="utf-8")), public)
+
+
+def _share_safe(directory: Path) -> bool:
+    artifact = json.loads((directory / "decision_artifact.json").read_text(encoding="utf-8"))
+    return artifact.get("publication") is not None
 
 
 def _current(project: Path) -> Path:

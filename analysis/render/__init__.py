@@ -17,19 +17,23 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from analysis import artifact_bytes as artifacts
 from analysis import ledger as ledgers
 from analysis import leftovers
 from analysis.errors import RenderError
 from analysis.in_place import put_in_place, staging
 from analysis.present import draw_ledger
-from analysis.render import embedded, quarto
+from analysis.render import audience, embedded, quarto
 from analysis.render.page_markup import put_skip_links
 from analysis.render.project import load_project
 from analysis.render.publish import check_target
 from analysis.render.releases import Shelf, put_beside
-from analysis.render.sidecar import attest_site, check_review, complete_site
+from analysis.render.sidecar import ARTIFACT, attest_site, check_review, complete_site
+
+if TYPE_CHECKING:
+    from analysis.render.scan import Known
 
 __all__ = ["Engine", "Progress", "RenderResult", "render_site"]
 
@@ -59,6 +63,8 @@ def render_site(
     engine: Engine = "auto",
     report: Progress = _silent,
     entry_of: Path | None = None,
+    profile: str | None = None,
+    telemetry: Known | None = None,
 ) -> RenderResult:
     """Render the pages of `project` over one finished review, and publish the site at `out`.
 
@@ -72,26 +78,32 @@ def render_site(
         report: called with one short line a step.
         entry_of: the ledger that the site becomes a part of; without it the site is the current one,
             and the releases of the project's own ledger are published beside it.
+        profile: whom it is for, `internal` or `public`; without it that of QUARTO_PROFILE.
+        telemetry: what the site of a share-safe review is scanned for, besides addresses and paths.
 
     Raises:
-        RenderError: a page's cell fails, the site has a fault, the engine is not to be had, or
-            `out` holds something else than a site.
+        RenderError: a page's cell fails, the site has a fault, the engine is not to be had, the review is
+            not for this audience, or shows what a share-safe one must not, or `out` holds something else
+            than a site.
         UsageError: the ledger cannot be read.
     """
     # Imported here, so that `python -m analysis.render.site_check` runs the one module.
+    from analysis.render.scan import refusal, scan_site
     from analysis.render.site_check import check_site
 
     project, review_dir = project.resolve(), review_dir.resolve()
     out = (out or project / "_site").resolve()
     check_target(out, keep=(project, review_dir))
-    site_project = load_project(project)
+    names = audience.profiles(profile)
+    site_project = load_project(project, names)
     check_review(review_dir)
+    body = artifacts.read(review_dir / ARTIFACT)
+    audience.check(names, body)
     found = None if engine == "embedded" else quarto.find()
     if engine == "quarto" and found is None:
         raise RenderError(quarto.explain_absence())
-    shelf = Shelf(
-        ledgers.read(entry_of or project / ledgers.RELEASES), is_entry=entry_of is not None
-    )
+    ledger = audience.beside(ledgers.read(entry_of or project / ledgers.RELEASES), body)
+    shelf = Shelf(ledger, is_entry=entry_of is not None)
     draw_ledger(review_dir, shelf.ledger)
 
     leftovers.clean(Path(tempfile.gettempdir()), _SCRATCH)
@@ -119,6 +131,13 @@ def render_site(
             raise RenderError(
                 f"the site has {len(problems)} fault(s), nothing published:\n{listed}"
             )
+        if audience.is_share_safe(body):
+            report("scanning the site")
+            places = (project, review_dir, site, scratch)
+            settings = body["policy"]["settings"]
+            findings = scan_site(site, telemetry, settings=settings, places=places)
+            if findings:
+                raise RenderError(refusal(findings))
         put_in_place(site, out)
     pages = tuple(out / page.with_suffix(".html") for page in site_project.pages)
     report(f"site at {out}")

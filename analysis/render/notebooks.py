@@ -104,13 +104,14 @@ def _kernel() -> dict[str, str]:
     return {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
-def _environment(root: Path, review_dir: Path, scratch: Path) -> dict[str, str]:
+def _environment(project: SiteProject, review_dir: Path, scratch: Path) -> dict[str, str]:
     """The kernel's environment: this code first on the path, nothing read from a user's profile."""
-    paths = [str(root), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(project.root), str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(path for path in paths if path)),
         "RELEASE_REVIEW_DIR": str(review_dir),
+        "QUARTO_PROFILE": ",".join(project.profiles),
         "IPYTHONDIR": str(scratch / "ipython"),
         "JUPYTER_CONFIG_DIR": str(scratch / "jupyter"),
     }
@@ -142,7 +143,7 @@ def _execute(
     )
     client.folder = scratch
     try:
-        _run(client, _environment(project.root, review_dir, scratch))
+        _run(client, _environment(project, review_dir, scratch))
     except CellExecutionError as error:
         failed = next(
             (cell for cell in together.cells if any(_is_error(out) for out in _outputs(cell))), None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -46,10 +46,13 @@ class SiteProject:
     config: Mapping[str, Any]
     pages: tuple[PurePosixPath, ...]
     document: Document
+    profiles: tuple[str, ...] = ()
 
 
-def load_project(root: Path) -> SiteProject:
+def load_project(root: Path, profiles: Sequence[str] = ()) -> SiteProject:
     """Read `_quarto.yml`, its `render:` list and `report/review.qmd`.
+
+    profiles: of which `_quarto-<name>.yml` is merged over it where there is one, the first one last.
 
     Raises:
         RenderError: a file is absent or not readable, with every such file named.
@@ -59,6 +62,8 @@ def load_project(root: Path) -> SiteProject:
         config = yaml.safe_load(_read(path))
     except yaml.YAMLError as error:
         raise RenderError(f"{path}: not YAML: {error}") from error
+    for name in reversed(profiles):
+        config = _merged(config, _profile(root, name))
     listed = config.get("project", {}).get("render") if isinstance(config, dict) else None
     if not isinstance(listed, list) or not listed:
         raise RenderError(f"{path}: project.render must list the pages, report/index.qmd first")
@@ -70,7 +75,37 @@ def load_project(root: Path) -> SiteProject:
     if absent or not pages:
         raise RenderError(f"{root} cannot be rendered; absent: {', '.join(absent) or 'any page'}")
     document = _document(_read(root / _DOCUMENT), [str(page) for page in pages])
-    return SiteProject(root=root, config=config, pages=pages, document=document)
+    return SiteProject(
+        root=root, config=config, pages=pages, document=document, profiles=tuple(profiles)
+    )
+
+
+def profile_file(root: Path, name: str) -> Path | None:
+    """The configuration of a profile; None where there is none, as Quarto has it."""
+    if re.fullmatch(r"[\w-]+", name) is None:
+        raise RenderError(f"profile {name!r}: expected letters, digits, - and _")
+    path = root / f"_quarto-{name}.yml"
+    return path if path.is_file() else None
+
+
+def _profile(root: Path, name: str) -> Any:
+    path = profile_file(root, name)
+    try:
+        return {} if path is None else yaml.safe_load(_read(path))
+    except yaml.YAMLError as error:
+        raise RenderError(f"{path}: not YAML: {error}") from error
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """Quarto's merging: keys of both, lists one after the other, else what is above."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        return {
+            **below,
+            **{key: _merged(below[key], v) if key in below else v for key, v in above.items()},
+        }
+    if isinstance(below, list) and isinstance(above, list):
+        return [*below, *(one for one in above if one not in below)]
+    return below if above is None else above
 
 
 def split_page(text: str) -> tuple[Part, ...]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.errors import RenderError
-from analysis.render.project import PACKAGE, SiteProject
+from analysis.render.project import PACKAGE, SiteProject, profile_file
 
 MINIMUM = (1, 9)
 _COPIED = ("_quarto.yml", "report", "_extensions")
@@ -73,7 +73,8 @@ def render(
     """
     copy = scratch / "project"
     copy.mkdir()
-    for name in _COPIED:
+    configured = [profile_file(project.root, name) for name in project.profiles]
+    for name in (*_COPIED, *(path.name for path in configured if path is not None)):
         source = project.root / name
         if source.is_dir():
             ignored = shutil.ignore_patterns("*_files", "__pycache__", ".*")
@@ -85,6 +86,7 @@ def render(
     env = {
         **os.environ,
         "RELEASE_REVIEW_DIR": str(review_dir),
+        "QUARTO_PROFILE": ",".join(project.profiles),
         "QUARTO_PYTHON": sys.executable,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(path for path in python_path if path)),
     }

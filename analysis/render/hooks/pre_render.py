@@ -16,18 +16,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 def main() -> int:
     """Return the exit code; a reason goes to stderr."""
+    from analysis.artifact_bytes import read
     from analysis.errors import ReviewError
-    from analysis.render.sidecar import check_review
+    from analysis.render import audience
+    from analysis.render.sidecar import ARTIFACT, check_review
     from analysis.telemetry.violations import clean
 
     try:
         handed = os.environ.get("RELEASE_REVIEW_DIR")
         if handed:
-            check_review(Path(handed))
+            place = Path(handed)
         else:
             from analysis.render.current import current
 
-            check_review(current(ROOT))
+            place = current(ROOT)
+        check_review(place)
+        names = audience.profiles()
+        if audience.PUBLIC in names:
+            audience.check(names, read(place / ARTIFACT))
     except ReviewError as error:
         print(f"release review: {clean(str(error), limit=None)}", file=sys.stderr)
         return error.exit_code
