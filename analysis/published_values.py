@@ -79,6 +79,10 @@ EXPECTED = frozenset(
     )
 )
 """Counts that may be no whole numbers."""
+OF_EVENTS = frozenset({"contributors", "failure_types"})
+"""Lists whose shares are of the bad interactions around them."""
+OF_THE_REST = frozenset({"share_of_rest", "reference_share"})
+"""Shares of what is around a slice, of which it is not known how few they are."""
 EXACT = frozenset(
     ("target", "threshold", "error_budget", "budget_share", "long_hours", "short_hours", "alpha")
     + (
@@ -106,20 +110,28 @@ _SHARES = re.compile(r"(\d+(?:\.\d+)?) %")
 _FEW = re.compile(
     r"\b([0-9])(?= (?:\w+ )?(?:interaction|session|user|request|failure|review|row|label|outcome)s?\b)"
 )
+_MANY = re.compile(
+    r"(?<![\d.,:-])(\d{1,3}(?:,\d{3})+|\d{2,})(?= (?:\w+ )?(?:interaction|session|user|request|failure|row|label)"
+    r"s?\b| were bad)"
+)
+_COARSE = 0.05
 _DIGITS = 3
 _INTERVAL = frozenset({"value", "low", "high", "support"})
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where a value stands. names: the keys that lead to it. support: the smallest count around it.
+    """Where a value stands. names: the keys that lead to it. support: interactions around it, the fewest
+    that are known. events: the bad ones among them, of which causes are shares.
     error_budget: of the objective that it belongs to. outer: how many of the names are those of the view,
-    and of a table or figure."""
+    and of a table or figure. is_other: whether the unit is no share."""
 
     names: tuple[str, ...]
     support: float
     error_budget: float | None = None
+    events: float | None = None
     outer: int = 1
+    is_other: bool = False
 
     @property
     def place(self) -> str:
@@ -127,8 +139,8 @@ class Context:
 
     @property
     def is_no_rate(self) -> bool:
-        """Whether a name says that the number is no share of interactions."""
-        return any(_NO_RATE.search(name) for name in self.names[self.outer :])
+        """Whether a name, or the unit beside it, says that the number is no share of interactions."""
+        return self.is_other or any(_NO_RATE.search(name) for name in self.names[self.outer :])
 
     def under(self, name: str) -> Context:
         return replace(self, names=(*self.names, name))
@@ -198,6 +210,8 @@ class Publisher:
 
     def _rows(self, rows: list[Row], at: Context, parts: Sequence[str]) -> list[Row | None]:
         """Rows that are cells: hidden where a count of theirs is, or would be given away by the others."""
+        if at.names[-1] in OF_EVENTS and at.events:
+            at = replace(at, support=at.events)
         groups: dict[tuple[Any, ...], list[int]] = {}
         for place, row in enumerate(rows):
             groups.setdefault(tuple(row.get(p) for p in parts), []).append(place)
@@ -277,6 +291,8 @@ class Publisher:
         inner = self._inside(held, at)
         if isinstance(held.get("measure"), str):
             inner = inner.under(held["measure"])
+        elif held.get("unit", "rate") not in ("rate", "share", None):
+            inner = replace(inner, is_other=True)
         made = {}
         for name, value in held.items():
             below = inner.under(name)
@@ -295,14 +311,16 @@ class Publisher:
         return made
 
     def _inside(self, held: Row, at: Context) -> Context:
-        counts = [
+        whole = held.get("support")
+        counts = [float(whole)] if _is_number(whole) and whole else [
             float(v) for name, v in held.items()
             if _is_number(v) and _is_count(name, v) and v >= 1 and name not in EVENTS
         ]  # fmt: skip
         budget = held.get("error_budget")
         return replace(
             at,
-            support=min([at.support, *counts]),
+            support=at.support if at.names[-1] in OF_EVENTS else min([at.support, *counts]),
+            events=held["value"] * held["support"] if _is_rate_of_row(held) else at.events,
             error_budget=at.error_budget if budget is None else float(budget),
         )
 
@@ -356,8 +374,15 @@ class Publisher:
             return self._usd(held)
         if "per_day" in name and "usd" not in name:
             return float(math.floor(held + 0.5))
+        step = max(0.01, STEP / max(at.support, 1.0))
+        if name in OF_THE_REST:
+            return _on_steps(held, _COARSE)
+        if name == "share":
+            return _on_steps(held, step)
         if abs(held) > 1 or at.is_no_rate:
             return _digits(held)
+        if _CHANGES.search(name) or name in ("low", "high", "excess"):
+            return _on_steps(held, step)
         return self._share(held, max(at.support, 1.0))
 
     def _share(self, held: float, support: float) -> float:
@@ -369,8 +394,7 @@ class Publisher:
             return 0.0
         if 0 < (1 - abs(held)) * support < self.min_cell:
             return math.copysign(1.0, held)
-        step = max(0.01, STEP / support)
-        return _clean(min(1.0, max(-1.0, step * math.floor(held / step + 0.5))))
+        return _on_steps(held, max(0.01, STEP / support))
 
     def _usd(self, value: float) -> float:
         if self.usd_step <= 0:
@@ -419,9 +443,9 @@ class Publisher:
     def _rate_of_row(self, held: Row, made: Row, at: Context) -> None:
         """A row's own rate, as one of rounded counts of its support."""
         support = held.get("support")
-        named = {name for name in ("value", "bad_rate") if _is_number(held.get(name))}
-        if not support or (held.get("unit", "rate") != "rate") or held.get("measure"):
-            named &= {"bad_rate"}
+        named = {"bad_rate"} if _is_number(held.get("bad_rate")) else set()
+        if _is_rate_of_row(held):
+            named |= {"value"}
         for name in named:
             if 0 <= held[name] <= 1 and support:
                 small = is_small(held[name] * support, self.min_cell)
@@ -453,7 +477,8 @@ class Publisher:
         few = _FEW.sub(
             lambda m: m.group(0) if m.group(1) == "0" else f"fewer than {self.min_cell}", words
         )
-        return _SHARES.sub(share, few)
+        many = _MANY.sub(lambda m: f"{rounded(float(m.group(1).replace(',', ''))):,}", few)
+        return _SHARES.sub(share, many)
 
 
 def _intervals(row: Row, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Row]]:
@@ -508,6 +533,24 @@ def _is_count(name: str, held: float) -> bool:
     if name in NOT_COUNTS or name in EXACT or "nano_usd" in name or held < 0:
         return False
     return isinstance(held, int) or name in EXPECTED
+
+
+def _is_rate_of_row(held: Row) -> bool:
+    """Whether a row's `value` is a rate of its `support`."""
+    value = held.get("value")
+    return (
+        bool(held.get("support"))
+        and _is_number(value)
+        and value is not None
+        and 0 <= value <= 1
+        and held.get("unit") == "rate"
+        and "low" in held
+        and not held.get("measure")
+    )
+
+
+def _on_steps(value: float, step: float) -> float:
+    return _clean(min(1.0, max(-1.0, step * math.floor(value / step + 0.5))))
 
 
 def _digits(value: float | None) -> float | None:
