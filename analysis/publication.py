@@ -117,7 +117,7 @@ def published(
     }
     if views["drift"].get("distributions_sha256") is not None:
         views["drift"]["distributions_sha256"] = None
-    _contract(views["contract"], k)
+    _contract(views["contract"])
     checks, flips = _checks(masked["checks"], masked["decision"]["flips"], publisher)
     said = Publication(k, STEP, publisher.told(), tuple(left), names.masked)
     return {
@@ -192,13 +192,11 @@ def _tells_a_cell(check: Mapping[str, Any], min_cell: int) -> bool:
     return share and check["comparison"] is not None and is_small(value * support, min_cell)
 
 
-def _contract(section: Row, min_cell: int) -> None:
-    """Violations without examples; what few unknown rows could hide tells how many they are."""
+def _contract(section: Row) -> None:
+    """Violations without examples; how far few unknown rows move a figure tells how many they are."""
     for name in ("violations", "below"):
         for one in section[name]:
             one["examples"] = []
-            if one["n_rows"] is None:
-                one["share"] = None
     bounds = section["bounds"]
     if bounds is not None and bounds["n_interactions"] is None:
         bounds["figures"] = []

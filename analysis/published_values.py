@@ -27,6 +27,7 @@ Row = dict[str, Any]
 
 WHOLE = frozenset(
     ("health.baseline", "health.candidate", "health.change", "contract.rules")
+    + ("contract.bounds.figures",)
     + ("budget.spend", "routing.on_policy", "budget.drivers.effects")
     + ("budget.slos.burn_rate", "budget.slos.exhausts_utc", "budget.slos.needs")
     + ("budget.slos.budget_consumed", "budget.slos.budget_remaining")
@@ -304,6 +305,9 @@ class Publisher:
                 made[name] = self._list(value, below)
             else:
                 made[name] = self._leaf(value, below)
+        if held.get("n_rows") and "share" in held:
+            few = made["n_rows"] is None
+            made["share"] = 0.0 if few else _digits(held["share"] * made["n_rows"] / held["n_rows"])
         self._confusion(held, made, at)
         self._burn(held, made)
         self._rate_of_row(held, made, at)

@@ -144,6 +144,8 @@ def _remaining(
     """What is left of each budget at each day's end, and when incidents were."""
     slos = [s for s in section["slos"] if s["budget_remaining"] is not None][:MAX_LINES]
     frame = burn[burn["slo"].isin([s["name"] for s in slos])].copy()
+    if burn.empty and slos:
+        return ()  # left out of what is published, as the page says
     if frame.empty:
         return (paragraph("No budget can be followed over its period.", note=True),)
     frame["day"] = frame["day"].dt.tz_localize(None)

@@ -105,6 +105,8 @@ def _where(v: Body) -> Html:
 
 
 def _rows(v: Body) -> Html:
+    if v["n_rows"] is None:
+        return Html("suppressed")
     if not v["n_rows"]:
         return Html("the table")
     return over(count(v["n_rows"]), percent(v["share"]))

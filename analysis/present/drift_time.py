@@ -77,7 +77,7 @@ def changes(body: Body, days: pd.DataFrame) -> tuple[Html, ...]:
         told = f"No daily series changes its level beyond chance ({tested} looked at)."
         return (paragraph(told, note=True),)
     return (
-        _figure(body, found, days),
+        *(() if days.empty else (_figure(body, found, days),)),
         bullets([_sentence(change) for change in found]),
         _table(body, found, tested),
     )
