@@ -21,7 +21,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ MIN_NUMBER = 9
 _START = 40
 """Of a longer text its start is looked for: pages cut what is long."""
 _MAX_LISTED = 20
+_NAME = "its name"
 _IDS = {
     "interaction_id": "interaction id",
     "session_id": "session id",
@@ -108,7 +109,15 @@ def scan_site(
     found = [*_of_form(pieces), *_of_machine(pieces, places)]
     if telemetry is not None:
         found += _of_telemetry(pieces, telemetry, settings or {})
+    named = {f.file for f in found if f.place == _NAME}
+    found = [replace(f, file=_unnamed(f.file)) if f.file in named else f for f in found]
     return sorted(set(found), key=lambda f: (f.file, f.kind, f.place))
+
+
+def _unnamed(file: str) -> str:
+    """A file whose name is itself what must not be shown."""
+    folder = file.rpartition("/")[0]
+    return f"a file of {folder or 'the site'}"
 
 
 def refusal(findings: list[Finding]) -> str:
@@ -129,7 +138,7 @@ def pieces_of(site: Path) -> Iterator[Piece]:
     """All text in the site's files: markup with its entities read, images within it, PDF, JSON, tables."""
     for path in sorted(p for p in site.rglob("*") if p.is_file()):
         name = path.relative_to(site).as_posix()
-        yield Piece(name, "its name", name)
+        yield Piece(name, _NAME, name)
         suffix = path.suffix.lower()
         if suffix == ".pdf":
             yield from _pdf(path, name)
