@@ -193,7 +193,10 @@ def explain(body: Body, check_id: str) -> str:
     ]
     if c["value"] is not None and c["limit"] is not None:
         lines.append(f"distance    {abs(c['limit'] - c['value']):.4g} {unit} from the limit")
-    lines.append(f"support     {c['support']:,} interactions")
+    few = c["support"] is None
+    lines.append(
+        f"support     {'suppressed: few' if few else format(c['support'], ',')} interactions"
+    )
     columns = ", ".join(_text(name) for name in _columns(body, check_id))
     if columns:
         lines.append(f"from        {columns} of the interactions")

@@ -105,7 +105,9 @@ def _read(reference: Reference, folder: Path) -> RecordedRelease:
             "review that release again"
         ) from None
     if said is None:
-        raise Unusable("that review had no baseline and kept no distributions; record one that has")
+        raise Unusable(
+            "that review had no baseline, or is share-safe, and kept no distributions; record one that has"
+        )
     if said != digest(table):
         raise Unusable(f"tables/{FILE} is not the one that its artifact names ({str(said)[:80]})")
     columns = _columns(table)

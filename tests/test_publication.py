@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import artifact as artifacts
+from analysis import gate_report
 from analysis import review as reviews
 from analysis.disclosure import Sum, attack, rounded
 from analysis.masking import Names, is_sensitive, plain_settings
@@ -175,6 +176,26 @@ def test_policy_settings_and_inputs_name_no_place(safe: Review, raw: Review) -> 
     assert file_names([("t", "t/user=1/part-0.parquet"), ("t", "t/b.parquet"), ("s", "s.csv")]) == [
         "part 1", "part 2", "s.csv",
     ]  # fmt: skip
+
+
+def test_a_check_of_a_slice_that_is_too_small_tells_no_figure(raw: Review, tmp_path: Path) -> None:
+    few = {**raw.body["checks"][1], "id": "threshold.rare", "view": "gate", "support": 4,
+           "sentence": "3 of 4 interactions failed: 75 %.", "unit": "rate", "value": 0.75}  # fmt: skip
+    flips = [{**raw.body["decision"]["flips"][0], "check": "threshold.rare"}]
+    body = {
+        **raw.body,
+        "checks": [*raw.body["checks"], few],
+        "decision": {**raw.body["decision"], "flips": [*raw.body["decision"]["flips"], *flips]},
+    }
+    made = artifacts.sealed(artifacts.rounded_tree(published(body, raw.results, SAFE, Names())[0]))
+    shown = made["checks"][-1]
+    assert (shown["outcome"], shown["severity"]) == (few["outcome"], few["severity"])
+    assert [shown[k] for k in ("value", "low", "high", "support")] == [None] * 4
+    assert "75" not in shown["sentence"]
+    assert made["decision"]["flips"] == raw.body["decision"]["flips"]
+    assert artifacts.verify(made) == []
+    assert "suppressed: few interactions" in gate_report.explain(made, "threshold.rare")
+    assert "suppressed" in gate_report.FORMATS["markdown"](made)
 
 
 # ── what can be told from it ─────────────────────────────────────────────────────────────
