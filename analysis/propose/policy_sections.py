@@ -365,8 +365,8 @@ def _triage(seen: Seen) -> list[str]:
 def _publish() -> list[str]:
     return [
         *comment(
-            "share_safe: true hashes the ids of the review queue with the key in RELEASE_REVIEW_ID_KEY, or leaves "
-            "them out where there is none."
+            "share_safe: true hashes ids with the key in RELEASE_REVIEW_ID_KEY, or leaves them out where there "
+            "is none, masks names that tell too much, and suppresses counts below min_cell (10)."
         ),
         "publish: {share_safe: false}",
         *comment(

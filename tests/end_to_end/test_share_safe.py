@@ -68,4 +68,7 @@ def test_pages_say_for_whom_they_are_and_what_is_suppressed(site: Path) -> None:
 def test_no_day_or_hour_with_few_interactions_is_told(site: Path) -> None:
     assert (site / "tables" / "spend_by_hour.csv").read_text().count("\n") == 1
     body = json.loads((site / artifacts.FILE_NAME).read_text())
-    assert all(not f["detail"]["days"] for f in body["views"]["hotspots"]["found"] if f["detail"])
+    found = [f for f in body["views"]["hotspots"]["found"] if f["detail"]]
+    days = [day for f in found for day in f["detail"]["days"]]
+    assert all(day["n"] >= 10 and (day["bad"] is None or day["bad"] >= 10) for day in days)
+    assert {f["metric"] for f in found if f["detail"]["days"]} == {"cost"}
