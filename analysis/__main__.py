@@ -111,12 +111,7 @@ def parser() -> argparse.ArgumentParser:
 
     p = _command(sub, "render", commands.render, "review, and render site, PDF and sidecar")
     _renderer(p)
-    p.add_argument(
-        "--profile",
-        choices=["internal", "public"],
-        help="whom it is for, a profile of Quarto (default: QUARTO_PROFILE, else internal); public shows "
-        "share-safe reviews alone",
-    )
+    _profile(p)
     _review_options(p)
 
     p = _command(
@@ -126,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
         "serve the site on this machine, and render it again whenever a page, the policy or the data is saved",
     )
     _renderer(p)
+    _profile(p)
     _review_options(p, quarantine=False)
     p.add_argument(
         "--port",
@@ -385,6 +381,15 @@ def _renderer(p: argparse.ArgumentParser) -> None:
         choices=["auto", "quarto", "embedded"],
         default="auto",
         help="auto: Quarto ≥ 1.9 where it is on PATH, else the embedded engine",
+    )
+
+
+def _profile(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--profile",
+        choices=["internal", "public"],
+        help="whom it is for, a profile of Quarto (default: QUARTO_PROFILE, else internal); public shows "
+        "share-safe reviews alone",
     )
 
 

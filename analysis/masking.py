@@ -172,12 +172,20 @@ def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         "data": None,
         "release": written(settings["release"], "title"),
         "windows": {**windows, "exclude": [written(e, "reason") for e in windows["exclude"]]},
-        "gate": {**gate, "waivers": [written(w, "owner", "reason") for w in gate["waivers"]]},
+        "gate": {
+            **gate,
+            "waivers": [written(w, "owner", "reason") for w in gate["waivers"]],
+            "owners": {name: names.text(who) for name, who in gate["owners"].items()},
+        },
     }
 
 
 def _owners(settings: Mapping[str, Any]) -> list[str]:
-    return [str(waiver["owner"]) for waiver in settings["gate"]["waivers"]]
+    gate = settings["gate"]
+    return [
+        *(str(waiver["owner"]) for waiver in gate["waivers"]),
+        *(str(who) for who in gate["owners"].values()),
+    ]
 
 
 def _values(telemetry: Telemetry, column: str) -> list[str]:

@@ -106,6 +106,7 @@ def preview(a: Namespace) -> int:
             "threads",
             "memory_limit",
             "engine",
+            "profile",
         )
         if (value := getattr(a, name)) is not None
         for text in (f"--{name.replace('_', '-')}", str(value))
