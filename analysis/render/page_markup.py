@@ -31,6 +31,11 @@ _SCHEME = re.compile(
     r'onclick="window\.smalldocsToggleScheme\(\); return false;">(.*?)</a>',
     re.S,
 )
+# The menu of a narrow page: an icon alone says little.
+_MENU = re.compile(
+    r'(<button type="button" class="quarto-btn-toggle btn" aria-controls="quarto-sidebar") '
+    r'aria-label="[^"]*">(<i [^>]*></i>)</button>'
+)
 _ICON = re.compile(r'<i class="(bi[^"]*)">')
 # The two buttons say their state, and Escape folds the menu: smalldocs' script only changes classes. It reads
 # the scheme from the page's colours, which are ours and follow the scheme: so the scheme is told first.
@@ -73,6 +78,7 @@ def mended(page: str) -> str:
         r'aria-pressed="false" onclick="window.smalldocsToggleScheme();">\1</button>',
         page,
     )
+    page = _MENU.sub(r'\1 aria-expanded="false">\2 Pages</button>', page)
     page = _ICON.sub(r'<i class="\1" aria-hidden="true">', page)
     at = page.rfind("</body>")
     return page if at < 0 else page[:at] + _STATES + page[at:]

@@ -39,6 +39,15 @@ def test_links_without_an_address_become_buttons_and_text_stays() -> None:
     assert told in found
 
 
+def test_the_menu_of_a_narrow_page_has_a_name_that_is_seen() -> None:
+    menu = (
+        '<button type="button" class="quarto-btn-toggle btn" aria-controls="quarto-sidebar" '
+        'aria-label="Toggle sidebar navigation"><i class="bi bi-layout"></i></button>'
+    )
+    found = mended(f"<body>{menu}</body>")
+    assert 'aria-expanded="false"><i class="bi bi-layout" aria-hidden="true"></i> Pages<' in found
+
+
 def test_a_page_of_another_make_is_only_given_the_script_that_finds_nothing_there() -> None:
     found = mended(QUARTO)
     at = found.index("<script>")
