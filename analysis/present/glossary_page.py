@@ -44,15 +44,15 @@ def _group(group: Group) -> Html:
 def _term(term: Term) -> Html:
     told = definition(term)
     at = anchors.term_place(term.name)
-    source = say("Source: {s}. ", s=told.source) if told.source else Html("")
+    source = say('<br><span class="rr-range">Source: {s}.</span>', s=told.source)
     return say(
-        '<dt id="{at}">{name}{unit} {link}</dt><dd>{text}<br><span class="rr-range">{source}'
+        '<dt id="{at}">{name}{unit} {link}</dt><dd>{text}{source}<span class="rr-web rr-range"><br>'
         "Computed by <code>analysis.{code}</code></span></dd>",
         at=at,
         name=term.name,
-        unit=say(' <span class="rr-range">{u}</span>', u=told.unit) if told.unit else Html(""),
+        unit=say(' <span class="rr-range">({u})</span>', u=told.unit) if told.unit else Html(""),
         link=anchors.itself(at, f"the term {term.name}"),
         text=f"{told.text[:1].upper()}{told.text[1:]}",
-        source=source,
+        source=source if told.source else Html(""),
         code=term.defined.replace(":", "."),
     )

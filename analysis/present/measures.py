@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from analysis.present import anchors, glossary
-from analysis.present.blocks import Body, joined, link, mark, over
+from analysis.present.blocks import Body, link, mark, over
 from analysis.present.escape import Html, escape, say
 from analysis.present.formats import (
     NONE,
@@ -106,9 +106,16 @@ def check_table(checks: Sequence[Body], title: str, source: str) -> Html:
 
 
 def _judged(check: Body) -> Html:
+    """Outcome and severity; on a screen, which can lead there, also what the check is."""
+    term = glossary.of_check(check["id"])
+    means = Html("")
+    if term is not None:
+        link_ = glossary.link(term, "definition", f"definition of {check['id']}")
+        means = say('<span class="rr-web rr-means"> {link}</span>', link=link_)
     return say(
-        '{m}<br><span class="rr-range">{s}</span>', m=mark(check["outcome"]), s=check["severity"]
-    )
+        '{m}<br><span class="rr-range">{s}{means}</span>',
+        m=mark(check["outcome"]), s=check["severity"], means=means,
+    )  # fmt: skip
 
 
 def linked(check: Body) -> Html:
@@ -118,16 +125,10 @@ def linked(check: Body) -> Html:
 
 
 def _placed(check: Body) -> Html:
-    """A check's id as a link to its evidence, at a place of its own; below it the way to its definition."""
-    at, name = anchors.check_place(check["id"]), check["id"]
-    shown = say("{id} {link}", id=linked(check), link=anchors.itself(at, f"the check {name}"))
-    term = glossary.of_check(name)
-    if term is None:
-        return anchors.named(at, shown)
-    means = glossary.link(term, "definition", f"definition of {name}")
-    # On a screen only: a print and the PDF have nowhere to lead.
-    below = say('<span class="rr-web rr-range"><br>{means}</span>', means=means)
-    return joined((anchors.named(at, shown), below))
+    """A check's id as a link to its evidence, at a place of its own."""
+    at = anchors.check_place(check["id"])
+    itself = anchors.itself(at, f"the check {check['id']}")
+    return anchors.named(at, say("{id} {itself}", id=linked(check), itself=itself))
 
 
 # Where the evidence of a check stands on its page: of a family of checks, by the id's beginning.

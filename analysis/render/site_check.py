@@ -27,10 +27,11 @@ def check_site(site: Path, entry_of: Path | None = None) -> list[str]:
     """Return every fault of the site, each with the file it is in; empty when there is none.
 
     Pages: links, fragments, images and files resolve; nothing loads from elsewhere; no unresolved
-    shortcode or reference; title, answer and alt text are there; no script inside the content.
-    Beside them: the PDF (pages, fonts, tags) and the sidecar (schema and digests). Of recorded releases
-    only the index is read: each was checked when it was recorded, and its links into this site and out of
-    it resolve. entry_of: the ledger that the site lies in, or will; links to its other releases count.
+    shortcode or reference; title, answer and alt text are there; no script inside the content; no permanent
+    id stands at two places. Beside them: the PDF (pages, fonts, tags) and the sidecar (schema and digests). Of
+    recorded releases only the index is read: each was checked when it was recorded, and its links into this
+    site and out of it resolve. entry_of: the ledger that the site lies in, or will; links to its other
+    releases count.
     """
     if not site.is_dir():
         return [f"{site}: no such folder"]
@@ -119,6 +120,7 @@ def _report_faults(facts: PageFacts) -> list[str]:
     faults: list[str] = []
     if not facts.answer.strip():
         faults.append("no answer (an element of class rr-answer with text)")
+    faults += [f"the id of two places: {place[:80]}" for place in facts.repeated_ids]
     if facts.n_figures_without_alt:
         faults.append(f"{facts.n_figures_without_alt} figure(s) without alt text")
     if facts.n_scripts_in_main:

@@ -24,6 +24,8 @@ _LOADING_LINKS = frozenset(
         "preconnect",
     }
 )
+# The report's permanent addresses (`present.anchors`).
+_PLACE = re.compile(r"(?:table|figure|check|term)-")
 _ELSEWHERE = re.compile(r"^\s*(?:[a-z][a-z0-9+.-]*:)?//|^\s*(?:https?|ftp|file):", re.I)
 _CSS_LOADS = re.compile(
     r"@import\s+(?:url\()?\s*['\"]?([^'\")\s;]+)|url\(\s*['\"]?([^'\")]+)", re.I
@@ -37,6 +39,7 @@ class PageFacts:
     title: str = ""
     lang: str = ""
     ids: set[str] = field(default_factory=set)
+    repeated_ids: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
@@ -119,6 +122,8 @@ class _Reader(HTMLParser):
             facts.lang = given.get("lang", "")
         for name in ("id", "name") if tag == "a" else ("id",):
             if given.get(name):
+                if name == "id" and given[name] in facts.ids and _PLACE.match(given[name]):
+                    facts.repeated_ids.append(given[name])
                 facts.ids.add(given[name])
         if tag == "figure":
             self._figures.append(False)

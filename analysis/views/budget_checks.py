@@ -21,7 +21,7 @@ def burn_check(budget: SloBudget, m: Moments | None) -> Check:
     Burn rate (×): bad share of the candidate window divided by the error budget, which is one minus the
     objective's target. At 1 the budget lasts exactly one period. Source: Google SRE Workbook, chapter 5.
 
-    budget.<slo>: the burn rate of an objective; it passes where the whole 95 % interval is at most 1, and
+    budget.SLO: the burn rate of an objective; it passes where the whole 95 % interval is at most 1, and
     fails where all of it is above.
     """
     burn = budget.burn_rate
@@ -142,7 +142,7 @@ def too_little(m: Moments | None) -> str | None:
 def alert_check(budget: SloBudget) -> Check:
     """Whether any alert fires, or fired.
 
-    budget.<slo>.alerts: whether a burn alert of the objective fires at the end of the candidate window, or
+    budget.SLO.alerts: whether a burn alert of the objective fires at the end of the candidate window, or
     fired in it.
     """
     check_id = f"budget.{budget.name}.alerts"

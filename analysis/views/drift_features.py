@@ -272,8 +272,8 @@ def judge(measured: Sequence[Feature], policy: Policy) -> tuple[Feature, ...]:
 def severity_of(value: float, q: float, policy: Policy) -> DriftSeverity:
     """The severity of a stability index with a q-value: none unless it is large, and beyond chance.
 
-    Drift severity: none unless the change is beyond chance (q) and the stability index in a band of the
-    policy: low, medium or high. Source: second-order test of Rao and Scott 1984.
+    Drift severity: low, medium or high by the policy's band of the stability index, where the change is beyond
+    chance (q); none where it is not. Source: second-order test of Rao and Scott 1984.
     """
     return "none" if rounded(q) > policy.drift.fdr else band_of(value, policy)
 

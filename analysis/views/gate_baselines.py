@@ -50,7 +50,7 @@ def compare(
 ) -> tuple[tuple[BaselineFigure, ...], tuple[RegressionTest, ...]]:
     """Each figure of `gate.baselines.allowed` with its check.
 
-    baseline.<figure>: whether a figure exceeds the mean of the last recorded releases by more than
+    baseline.FIGURE: whether a figure exceeds the mean of the last recorded releases by more than
     gate.baselines allows, with the spread between these releases as the yardstick. Source: Student's t.
     """
     rules = policy.gate.baselines

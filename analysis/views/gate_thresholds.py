@@ -126,7 +126,7 @@ def checks(
 ) -> tuple[tuple[ThresholdFigure, ...], tuple[Check, ...]]:
     """Every threshold's figure, and its check.
 
-    threshold.<name>: whether a figure of the candidate window keeps the level of gate.thresholds: of all
+    threshold.NAME: whether a figure of the candidate window keeps the level of gate.thresholds: of all
     traffic, or of a slice. It passes where the whole 95 % interval keeps the limit, and fails where none of
     it does.
     """

@@ -48,7 +48,7 @@ def recommend(
     """adjusted: the saving's one-sided p-value after Holm over the candidates. fault: a doubt about
     the estimate that diagnostics raise, or None.
 
-    routing.<candidate>: the saving of a routing candidate. Adopt needs a saving that is sure over all
+    routing.CANDIDATE: the saving of a routing candidate. Adopt needs a saving that is sure over all
     candidates and no more failures, in protected groups too; keep is shown harm or no gain. It advises, and
     never holds a release.
     """

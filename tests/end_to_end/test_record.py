@@ -102,7 +102,7 @@ def test_every_page_has_the_switcher_and_its_links_lead_somewhere(
     place: Place, entry: Path
 ) -> None:
     pages = sorted((place.project / "_site" / "report").glob("*.html"))
-    assert len(pages) == 10
+    assert len(pages) == 11
     for page in [*pages, *sorted((entry / ledger.SITE / "report").glob("*.html"))]:
         text = page.read_text()
         assert text.count('<nav class="rr-releases"') == 1

@@ -126,7 +126,7 @@ def test_every_check_and_every_metric_of_a_policy_has_a_term(sample: Review) -> 
     alerts, burn = of_check("budget.latency.alerts"), of_check("budget.latency")
     assert alerts is not None
     assert burn is not None
-    assert (alerts.name, burn.name) == ("budget.<slo>.alerts", "budget.<slo>")
+    assert (alerts.name, burn.name) == ("budget.SLO.alerts", "budget.SLO")
     assert of_check("unknown.check") is None
 
 
@@ -171,3 +171,20 @@ def test_looking_a_term_up_imports_nothing_that_computes() -> None:
     source = Path(glossary.__file__).read_text(encoding="utf-8")
     imported = re.findall(r"^from (analysis[\w.]*) import", source, re.M)
     assert all(name.startswith("analysis.present") for name in imported)
+
+
+def test_a_check_leads_to_its_definition_wherever_its_id_stands(sample: Review) -> None:
+    def shown(page: str) -> str:
+        parts = PAGES[page](sample)
+        return "".join([*parts.answer, *parts.evidence, *parts.actions])
+
+    table_of_checks = shown("index")
+    for check in sample.body["checks"]:
+        term = of_check(check["id"])
+        assert term is not None
+        named = f'{term_place(term.name)}" aria-label="definition of {check["id"]}"'
+        assert f'href="glossary.html#{named}' in table_of_checks
+    assert (
+        '<a class="rr-term" href="glossary.html#term-triage-queue"><code>triage.queue</code></a>'
+        in shown("triage")
+    )

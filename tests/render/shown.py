@@ -86,6 +86,6 @@ def figure() -> None:
     show(figure_html)
     words = ("pass", "fail", "inconclusive")
     marks = " ".join(f'<span class="rr-{word}">{word}</span>' for word in words)
-    show(f'<div class="rr-note">Checks: {marks}</div>')
+    show(f'<div class="rr-note">Checks: {marks}<span class="rr-web"> onscreen</span></div>')
     copied = "<details><summary>Copy</summary><pre><code>a: &#123;b: 1&#125;\n\n  c: 2</code></pre></details>"
     show(f'<div class="rr-web">{copied}</div>')

@@ -61,6 +61,8 @@ def test_one_render_makes_the_site_the_pdf_and_the_sidecar(project: Path, review
     assert "#pagebreak() @ref" in text
     assert "c: 2" not in text
     assert "Copy" not in text
+    assert "onscreen" in page
+    assert "onscreen" not in text
     assert "Candidate window, 1 to 15 November." in text
     # A table of 120 rows breaks over pages, and repeats its header on each.
     last = next(page.extract_text() for page in pdf.pages if "eu-119" in page.extract_text())

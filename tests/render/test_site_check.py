@@ -83,6 +83,7 @@ def test_content_that_is_right_is_no_fault(site: Path, main_html: str) -> None:
         ('<img srcset="//example.org/x.png 2x" src="x" alt="x">', "loads from elsewhere"),
         ('<p style="background: url(https://example.org/x)">x</p>', "loads from elsewhere"),
         ('<iframe src="https://example.org/"></iframe>', "loads from elsewhere"),
+        ('<p id="table-a">a</p><p id="table-a">b</p>', "the id of two places: table-a"),
         ("<script>alert(1)</script>", "1 script(s) inside the content"),
         ('<b onclick="alert(1)">x</b>', "event handler inside the content: onclick"),
         ("<p>see {{&lt; unknown thing &gt;}}</p>", "unresolved in the text"),
