@@ -21,7 +21,8 @@ from analysis.disclosure import Sum, attack, rounded
 from analysis.masking import Names, is_sensitive, plain_settings
 from analysis.policy import Policy, Publish
 from analysis.publication import file_names, published
-from analysis.published_values import EVENTS, NOT_COUNTS, WHOLE, Publisher
+from analysis.published_names import EVENTS, NOT_COUNTS, WHOLE
+from analysis.published_values import Publisher
 from analysis.review import Review
 from analysis.sample import generate, write
 from analysis.tables import csv_bytes
