@@ -22,6 +22,7 @@ from tests.end_to_end.browser import OPTIONS
 
 _ONE_PAGE = ("--virtual-time-budget", "--timeout", "--dump-dom", "--host-resolver-rules")
 _SECONDS = 60.0
+_CODES = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowRight": 39}
 
 
 @dataclass
@@ -35,6 +36,8 @@ class Tab:
     _read: bytes = b""
     _sent: int = 0
     _events: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    """The addresses of what pages asked the network for."""
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """What the browser answers to one command; raises AssertionError where it refuses it."""
@@ -86,13 +89,42 @@ class Tab:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
-    def press(self, key: str, code: int) -> None:
-        """A key is pressed and let go; code: its virtual key code."""
-        same = {"key": key, "code": key.replace(" ", "Space"), "windowsVirtualKeyCode": code}
+    def until(self, script: str) -> None:
+        """Waits until a script's last expression is true."""
+        end = time.monotonic() + _SECONDS
+        while not self.run(script):
+            assert time.monotonic() < end, f"never came true: {script}"
+            time.sleep(0.05)
+
+    def press(self, key: str) -> None:
+        """A key is pressed and let go."""
+        code = {"key": key, "code": key.replace(" ", "Space")}
+        same = {**code, "windowsVirtualKeyCode": _CODES[key]}
         typed = {"Enter": "\r", " ": " "}.get(key)
         text = {} if typed is None else {"text": typed}
         self.call("Input.dispatchKeyEvent", type="keyDown", **same, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **same)
+
+    def write(self, text: str) -> None:
+        """Text into what has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def downloaded(self, script: str, name: str, folder: Path) -> bytes:
+        """The file that a script downloads, as if a person had asked for it."""
+        # Of the browser, not of the tab.
+        session, self.session = self.session, None
+        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self.session = session
+        self.call("Runtime.evaluate", expression=script, userGesture=True)
+        end, file = time.monotonic() + _SECONDS, folder / name
+        while not file.is_file():
+            assert time.monotonic() < end, f"{name} never came: {os.listdir(folder)}"
+            time.sleep(0.05)
+        return file.read_bytes()
+
+    def printed(self) -> bytes:
+        """The page as PDF, as it would be printed now."""
+        return base64.b64decode(self.call("Page.printToPDF")["data"])
 
     def picture(self) -> bytes:
         """What is on the screen, as PNG."""
@@ -107,7 +139,10 @@ class Tab:
             assert data, f"the browser {'ended' if ready else 'is silent'}"
             self._read += data
         message, self._read = self._read.split(b"\0", 1)
-        return dict(json.loads(message))
+        got = dict(json.loads(message))
+        if got.get("method") == "Network.requestWillBeSent":
+            self.asked.append(got["params"]["request"]["url"])
+        return got
 
 
 @contextmanager
@@ -133,6 +168,7 @@ def tab(browser: str, folder: Path) -> Iterator[Tab]:
         attached = opened.call("Target.attachToTarget", targetId=target, flatten=True)
         opened.session = attached["sessionId"]
         opened.call("Page.enable")
+        opened.call("Network.enable")
         yield opened
     finally:
         os.close(to_browser)

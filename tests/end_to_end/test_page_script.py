@@ -20,7 +20,7 @@ from analysis.render.project import EXTENSION
 from analysis.review import PROJECT
 from analysis.tables import safe_cell
 from tests.end_to_end import browser
-from tests.end_to_end.browser_tab import Tab, tab
+from tests.end_to_end.devtools import Tab, tab
 from tests.end_to_end.hostile import MARK, PAYLOADS, TITLE
 
 SCRIPT = PROJECT / EXTENSION / "release-review.js"
@@ -67,14 +67,14 @@ def long(n: int = 40) -> Html:
 
 
 def column(one: Tab, table_id: str, place: int) -> list[str]:
-    return list(one.value(
+    return list(one.run(
         f"[...document.querySelectorAll('#{table_id} tbody tr')].filter(r => !r.hidden)"
         f".map(r => r.cells[{place}].innerText.split('\\n')[0])"
     ))  # fmt: skip
 
 
 def click(one: Tab, selector: str) -> None:
-    one.value(f"document.querySelector({selector!r}).click()")
+    one.run(f"document.querySelector({selector!r}).click()")
 
 
 def test_numbers_sort_as_numbers_and_what_is_not_known_stands_last(
@@ -86,7 +86,7 @@ def test_numbers_sort_as_numbers_and_what_is_not_known_stands_last(
     seen = []
     for _ in range(3):
         click(opened, button)
-        seen.append((opened.value(state), column(opened, "table-mixed", 1)))
+        seen.append((opened.run(state), column(opened, "table-mixed", 1)))
     assert seen == [
         ("ascending", SORTED),
         ("descending", [*SORTED[4::-1], "–"]),
@@ -107,7 +107,7 @@ def test_words_dates_and_stretches_of_time_sort_as_what_they_are(
     opened.open(made(tmp_path, [mixed()]))
     click(opened, f"#table-mixed th:nth-child({place + 1}) button")
     assert column(opened, "table-mixed", place) == expected
-    assert "ascending" in opened.value("document.querySelector('.rr-told').textContent")
+    assert "ascending" in opened.run("document.querySelector('.rr-told').textContent")
 
 
 def test_rows_are_sorted_below_the_heading_of_their_group(opened: Tab, tmp_path: Path) -> None:
@@ -127,20 +127,20 @@ def test_rows_are_sorted_below_the_heading_of_their_group(opened: Tab, tmp_path:
 def test_by_keyboard_alone_a_table_is_filtered_and_sorted(opened: Tab, tmp_path: Path) -> None:
     opened.open(made(tmp_path, [long()]))
     opened.press("Tab")
-    assert opened.value("document.activeElement.type") == "search"
-    assert opened.value("document.activeElement.getAttribute('aria-label')") == "Filter rows: Long"
+    assert opened.run("document.activeElement.type") == "search"
+    assert opened.run("document.activeElement.getAttribute('aria-label')") == "Filter rows: Long"
     opened.write("CODING row 1")
     told = "document.querySelector('.rr-count').textContent"
-    assert opened.value(told) == "2 of 40 rows"
+    assert opened.run(told) == "2 of 40 rows"
     assert column(opened, "table-long", 0) == ["row 12", "row 16"]
-    while opened.value("document.activeElement.getAttribute('aria-label')") != "Sort by n":
+    while opened.run("document.activeElement.getAttribute('aria-label')") != "Sort by n":
         opened.press("Tab")
     opened.press("Enter")
     opened.press(" ")
     assert column(opened, "table-long", 0) == ["row 16", "row 12"]
-    opened.value("document.querySelector('input').focus()")
+    opened.run("document.querySelector('input').focus()")
     opened.press("Escape")
-    assert opened.value(told) == "40 rows"
+    assert opened.run(told) == "40 rows"
     assert len(column(opened, "table-long", 0)) == 40
 
 
@@ -148,7 +148,7 @@ def test_a_filtered_table_is_printed_whole_and_without_what_works_on_a_screen_on
     opened: Tab, tmp_path: Path
 ) -> None:
     opened.open(made(tmp_path, [long()]))
-    opened.value("document.querySelector('input').focus()")
+    opened.run("document.querySelector('input').focus()")
     opened.write("row 07")
     assert column(opened, "table-long", 0) == ["row 07"]
     pdf = PdfReader(io.BytesIO(opened.printed()))
@@ -170,7 +170,9 @@ def test_a_download_holds_what_is_shown_and_nothing_that_a_spreadsheet_runs(
     columns = [text("Slice"), Column("Change"), Column("n"), Column("Long")]
     opened.open(made(tmp_path, [table("Taken", columns, rows, "A window.", most=500)]))
     click(opened, "#table-taken th:nth-child(1) button")
-    raw = opened.downloaded("document.querySelector('.rr-get').click()", "table-taken.csv")
+    raw = opened.downloaded(
+        "document.querySelector('.rr-get').click()", "table-taken.csv", tmp_path
+    )
     held = list(csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
     assert held[0] == ["Slice", "Change", "n", "Long"]
     # The tables beside the artifact are kept from a spreadsheet in the same way.
@@ -188,7 +190,10 @@ def test_a_download_holds_what_is_shown_and_nothing_that_a_spreadsheet_runs(
 def test_a_figure_is_downloaded_as_it_was_drawn(opened: Tab, tmp_path: Path) -> None:
     opened.open(made(tmp_path, [figure(SVG, "A line.", "A caption.", name="A line")]))
     assert (
-        opened.downloaded("document.querySelector('.rr-get').click()", "figure-a-line.svg") == SVG
+        opened.downloaded(
+            "document.querySelector('.rr-get').click()", "figure-a-line.svg", tmp_path
+        )
+        == SVG
     )
 
 
@@ -207,7 +212,7 @@ def test_no_text_of_a_page_becomes_markup_and_no_request_leaves(
         ] + [figure(SVG, p.text, p.text, name="A line") for p in PAYLOADS[:3]]
         before = len(opened.asked)
         opened.open(made(tmp_path, content, canary.address))
-        opened.value(
+        opened.run(
             "document.querySelectorAll('.rr-sort').forEach(b => b.click());"
             "document.querySelectorAll('input').forEach(i => {i.value = '<img src=x onerror=alert(1)>';"
             "i.dispatchEvent(new Event('input'))})"
@@ -215,10 +220,10 @@ def test_no_text_of_a_page_becomes_markup_and_no_request_leaves(
         assert canary.asked == []
     asked = {url.rpartition("/")[2] for url in opened.asked[before:] if not url.startswith("data:")}
     assert asked == {"page.html", "release-review.css", "release-review.js"}
-    assert opened.value("document.title") == "Calm" != TITLE
-    assert opened.value(f"document.getElementById({MARK!r})") is None
-    assert opened.value("document.querySelectorAll('.rr-sort').length") == 2 * len(PAYLOADS)
-    assert opened.value("document.querySelectorAll('img:not(.rr-figure img), script').length") == 1
+    assert opened.run("document.title") == "Calm" != TITLE
+    assert opened.run(f"document.getElementById({MARK!r})") is None
+    assert opened.run("document.querySelectorAll('.rr-sort').length") == 2 * len(PAYLOADS)
+    assert opened.run("document.querySelectorAll('img:not(.rr-figure img), script').length") == 1
 
 
 def test_the_script_is_small_and_names_no_address() -> None:
