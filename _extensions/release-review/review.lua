@@ -207,6 +207,11 @@ local function link(el)
   return el.content
 end
 
+-- Quarto's boxes around a cell and what it displays: without them both engines set the same document.
+local function unboxed(div)
+  if has_class(div, 'cell') or has_class(div, 'cell-output') then return div.content end
+end
+
 local function raw_block(raw)
   if not raw.format:match('html') then return nil end
   local html = raw.text:gsub('<style.->.-</style>', ''):gsub('<script.->.-</script>', '')
@@ -226,4 +231,4 @@ local function meta(m)
 end
 
 if not FORMAT:match('typst') then return {} end
-return { { Meta = meta }, { RawBlock = raw_block, Link = link } }
+return { { Meta = meta }, { RawBlock = raw_block, Link = link, Div = unboxed } }
