@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,9 +90,28 @@ def render(
         "QUARTO_PYTHON": sys.executable,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(path for path in python_path if path)),
     }
+    # Accessible where the content allows it, as the embedded engine does: Quarto stops at what it forbids.
+    standard = {} if "QUARTO_PDF_STANDARD" in env else {"QUARTO_PDF_STANDARD": "ua-1"}
+    code, lines = _run(quarto, copy, {**env, **standard}, report)
+    if code != 0 and standard and any("PDF/UA" in line for line in lines):
+        report("the PDF is tagged, and not PDF/UA: rendering again without")
+        code, lines = _run(quarto, copy, env, report)
+    if code != 0:
+        shown = "\n".join(f"  {line}" for line in lines[-_LINES_SHOWN:])
+        raise RenderError(f"quarto render ended with {code}:\n{shown}")
+    built = copy / str(project.config.get("project", {}).get("output-dir") or "_site")
+    if not built.is_dir():
+        raise RenderError("quarto render ended well and wrote no site")
+    shutil.copytree(built, site, dirs_exist_ok=True)
+
+
+def _run(
+    quarto: Quarto, project: Path, env: Mapping[str, str], report: Callable[[str], None]
+) -> tuple[int, list[str]]:
+    """Run `quarto render` in `project` to its end: its exit code, and what it said."""
     process = subprocess.Popen(
         [quarto.path, "render", "--no-execute-daemon"],
-        cwd=copy,
+        cwd=project,
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -117,10 +136,4 @@ def render(
             with suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise
-    if process.returncode != 0:
-        shown = "\n".join(f"  {line}" for line in lines[-_LINES_SHOWN:])
-        raise RenderError(f"quarto render ended with {process.returncode}:\n{shown}")
-    built = copy / str(project.config.get("project", {}).get("output-dir") or "_site")
-    if not built.is_dir():
-        raise RenderError("quarto render ended well and wrote no site")
-    shutil.copytree(built, site, dirs_exist_ok=True)
+    return process.returncode, lines

@@ -98,6 +98,29 @@ def test_a_failing_quarto_is_reported_in_its_own_words_and_publishes_nothing(
     assert not (project / "_site").exists()
 
 
+@pytest.mark.parametrize(("said", "calls"), [("error: PDF/UA-1 error: no text", 2), ("no view", 1)])
+def test_a_pdf_that_may_not_be_pdf_ua_is_made_once_more_without(
+    project: Path,
+    review_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    calls: int,
+) -> None:
+    record = tmp_path / "calls"
+    program = tmp_path / "quarto"
+    program.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo 1.9.1 && exit 0\n'
+        f'echo "standard: $QUARTO_PDF_STANDARD" >> {record}; echo "{said}"; exit 1\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("QUARTO_PDF_STANDARD", raising=False)
+    with pytest.raises(RenderError, match="quarto render ended with 1"):
+        render_site(project, review_dir, engine="quarto")
+    assert record.read_text().splitlines() == ["standard: ua-1", "standard: "][:calls]
+
+
 def run_hook(name: str, project: Path, **env: str) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("QUARTO_")}
     clean.pop("RELEASE_REVIEW_DIR", None)
