@@ -13,6 +13,7 @@ from analysis.errors import RenderError
 from analysis.render.notebooks import ExecutedPage, write_notebook
 from analysis.render.page_markup import mended
 from analysis.render.project import EXTENSION, SiteProject
+from analysis.render.search import write_index
 
 _STYLE = "release-review.css"
 _SCRIPT = "release-review.js"
@@ -46,6 +47,7 @@ def build_website(
     built = folder / "_site"
     for path in sorted((built / "report").glob("*.html")):
         path.write_text(mended(path.read_text(encoding="utf-8")), encoding="utf-8")
+    write_index(built, [page.source.with_suffix(".html") for page in pages])
     shutil.copytree(built, site, dirs_exist_ok=True)
 
 
