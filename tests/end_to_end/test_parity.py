@@ -40,7 +40,7 @@ PAGES = sorted(
 # An engine's own: pages and PDF are compared by content; styles and scripts differ; the statement holds
 # the digests of all of these.
 OWN = re.compile(
-    r"site_libs/.*|report/[^/]+\.html|[^/]+\.css|review\.pdf|search\.json|decision\.intoto\.json"
+    r"site_libs/.*|report/[^/]+\.html|[^/]+\.(?:css|js)|review\.pdf|search\.json|decision\.intoto\.json"
 )
 
 

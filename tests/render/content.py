@@ -173,7 +173,9 @@ def read_page(site: Path, name: str) -> Page:
         figures=tuple(_figure(n, name) for n in figures),
         links=_links(content, name),
         marks=tuple((c, n.text) for n in inside for c in n.classes if c.startswith("rr-")),
-        places=frozenset(n.given["id"] for n in inside if n.tag == "section" and "id" in n.given),
+        places=frozenset(
+            n.given["id"] for n in inside if "id" in n.given and "cell" not in n.classes
+        ),
         menus=tuple(_links(menu, name) if menu else () for menu in (*menus, bar, *turning)),
     )
 
