@@ -110,12 +110,12 @@ def test_each_kind_of_content_is_read(embedded: Path) -> None:
     for name, page in pages.items():
         assert page.title.endswith("– LLM release review"), name
         assert len(page.lines) > 10, name
-        assert page.tables, name
         assert page.links, name
         assert page.marks, name
         assert len(page.menus) > 3, name
         assert all(page.menus), name
         assert all(table.label and table.head and table.body for table in page.tables), name
+    assert sum(len(page.tables) for page in pages.values()) > 40
     health = pages["report/health.html"]
     assert len(health.figures) > 2
     assert all(one.alt and one.caption and one.image.startswith(b"<") for one in health.figures)
