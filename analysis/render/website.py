@@ -45,9 +45,9 @@ def build_website(
     except (BuildError, ConfigError, OSError, ValueError) as error:
         raise RenderError(f"the website could not be laid out: {error}") from error
     built = folder / "_site"
+    write_index(built, [page.source.with_suffix(".html") for page in pages])
     for path in sorted((built / "report").glob("*.html")):
         path.write_text(mended(path.read_text(encoding="utf-8")), encoding="utf-8")
-    write_index(built, [page.source.with_suffix(".html") for page in pages])
     shutil.copytree(built, site, dirs_exist_ok=True)
 
 
