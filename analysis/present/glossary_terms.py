@@ -36,7 +36,7 @@ GROUPS = (
             Term("Candidate", "telemetry.windows:resolve", headings=("Candidate", "In the window")),
             Term("Baseline", "telemetry.windows:resolve", headings=("Baseline",)),
             Term("Interactions", "views.health:headline_metrics", headings=("Interactions",)),
-            Term("95 % interval", "stats.intervals:rate_interval", headings=("Value, 95 % interval",)),
+            Term("95 % interval", "stats.intervals:rate_interval", headings=("Value, 95 % interval", "95 % interval")),
             Term("Change", "views.health_compared:compared", headings=("Change", "Change, 95 % interval")),
             Term("Cluster", "stats.clusters:difference_variance"),
             Term("q", "stats.multiple:benjamini_hochberg", headings=("q",)),

@@ -29,7 +29,7 @@ SOURCES = sorted(Path(present.__file__).parent.glob("*.py"))
 # Headings of numbers that say all there is to say: counts of what they name, times, ranks.
 PLAIN = {
     "Rows", "Size", "Sessions", "Users", "From, UTC", "Until, UTC", "From, until, UTC", "Rank", "Order",
-    "For, days",
+    "For, days", "Value",
 }  # fmt: skip
 # What means something of its own in each table: told apart by the table's title.
 BY_TABLE = {"Share", "Before", "After", "Days"}
