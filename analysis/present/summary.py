@@ -154,12 +154,12 @@ def _reasons(outcome: str, shown: Sequence[Body], n_more: int) -> tuple[Html, ..
     window would pass for the slice's."""
     if not shown:
         return ()
-    lead = "What lets it ship:" if outcome == "ship" else "And:"
+    lead = (paragraph("What lets it ship:", note=True),) if outcome == "ship" else ()
     lines = [
         say("{m} {sentence}", m=mark(c["outcome"]), sentence=typeset(c["sentence"])) for c in shown
     ]
     more = f"{plural(n_more, 'more reason')} in the table below."
-    return (paragraph(lead, note=True), bullets([*lines, *([more] if n_more else [])]))
+    return (*lead, bullets([*lines, *([more] if n_more else [])]))
 
 
 # ── the three columns ────────────────────────────────────────────────────────────────────
@@ -278,7 +278,7 @@ def _checks(body: Body) -> Html:
     if not deciding:
         return Html("")
     rows = [
-        [mark(c["outcome"]), measures.linked(c), f"{c['severity']}s", measures.value(c),
+        [say("{m}, {s}", m=mark(c["outcome"]), s=_effect(c)), measures.linked(c), measures.value(c),
          measures.interval(c), measures.limit(c), count(c["support"]) if c["support"] else NONE]
         for c in deciding
     ]  # fmt: skip
@@ -286,7 +286,7 @@ def _checks(body: Body) -> Html:
         '<div class="rr-compact">{table}</div>',
         table=table(
             "Checks that decide",
-            [text("Outcome"), text("Check"), text("A failure"), Column("Value"), Column("95 % interval"),
+            [text("Outcome"), text("Check"), Column("Value"), Column("95 % interval"),
              Column("Passes at"), Column("Interactions")],
             rows,
             "Notes, which decide nothing, stand in the full table below.",
@@ -294,3 +294,10 @@ def _checks(body: Body) -> Html:
             most=MAX_CHECKS,
         ),
     )  # fmt: skip
+
+
+def _effect(check: Body) -> str:
+    """What the check does to the decision, or could: block checks that are open hold."""
+    if check["outcome"] == "pass":
+        return f"can {check['severity']}"
+    return "holds" if check["outcome"] == "inconclusive" else f"{check['severity']}s"

@@ -160,7 +160,7 @@ PLANTED = {
     "a cell more": (swap(r'(<td class="gt_row gt_right">)', r"\1x</td><td>"), "row"),
     "a row fewer": (cut(r'(?<=<tbody class="gt_table_body">)\s*<tr>.*?</tr>'), "row"),
     "another heading of a column": (swap(r'(scope="col">)[^<]+', r"\1Other"), "head"),
-    "another title of a table": (swap(r'(gt_title[^>]*><span[^>]*>)', r"\1Not "), "head"),
+    "another title of a table": (swap(r'(gt_title[^>]*><span[^>]*>)', r"\1Not "), "caption"),
     "another note below a table": (swap(r'(gt_sourcenote"[^>]*>(?:<span[^>]*>)?)', r"\1Not "), "foot"),
     "a table fewer": (cut(r'<div class="rr-table".*?</table></div>'), "table 1"),
     "a figure fewer": (cut(r"<figure.*?</figure>"), "figure 1"),
@@ -193,7 +193,7 @@ EVENED_OUT = {
     "white space": swap(r"(Did) (failures)", "\\1\n   \\2"),
     "ids of cells": swap(r'id="cell-\d+"', 'id="12ab34cd"'),
     "an address by the folder": anywhere('href="contract.html"', 'href="../report/contract.html"'),
-    "classes of an engine": swap(r'class="rr-figure"', 'class="rr-figure figure"'),
+    "classes of an engine": swap(r'class="rr-figure', 'class="figure rr-figure'),
 }
 
 
