@@ -278,8 +278,8 @@ def _checks(body: Body) -> Html:
     if not deciding:
         return Html("")
     rows = [
-        [say("{m}, {s}", m=mark(c["outcome"]), s=_effect(c)), measures.linked(c), measures.value(c),
-         measures.interval(c), measures.limit(c), count(c["support"]) if c["support"] else NONE]
+        [say("{m}, {s}", m=mark(c["outcome"]), s=_effect(body["decision"], c)), measures.linked(c),
+         measures.value(c), measures.interval(c), measures.limit(c), count(c["support"]) if c["support"] else NONE]
         for c in deciding
     ]  # fmt: skip
     return say(
@@ -296,8 +296,13 @@ def _checks(body: Body) -> Html:
     )  # fmt: skip
 
 
-def _effect(check: Body) -> str:
-    """What the check does to the decision, or could: block checks that are open hold."""
-    if check["outcome"] == "pass":
-        return f"can {check['severity']}"
-    return "holds" if check["outcome"] == "inconclusive" else f"{check['severity']}s"
+def _effect(decision: Body, check: Body) -> str:
+    """What the check does to this decision, or could do to one."""
+    name = check["id"]
+    if name in decision["blocking"]:
+        return "blocks"
+    if name in decision["holding"]:
+        return "holds"
+    if name in {w["check"] for w in decision["waived"]}:
+        return "waived"
+    return f"can {check['severity']}" if check["outcome"] == "pass" else "stops nothing"

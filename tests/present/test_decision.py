@@ -74,6 +74,37 @@ def test_the_first_screen_has_the_deciding_checks_with_value_interval_and_limit(
     assert "drift.<wbr>medium" not in table
 
 
+def test_each_deciding_check_says_what_it_does_to_the_decision(review: Review) -> None:
+    checks = {c["id"]: c for c in review.body["checks"]}
+    checks["health.latency_breach_rate"]["outcome"] = "inconclusive"
+    checks["budget.latency"]["outcome"] = "inconclusive"
+    checks["budget.spend"]["outcome"] = "pass"
+    waiver = {"check": "drift.high", "outcome": "fail", "owner": "a", "reason": "b",
+              "expires_utc": "2027-01-01T00:00:00Z"}  # fmt: skip
+    decide(
+        review,
+        outcome="block",
+        blocking=["health.failure_rate"],
+        holding=["health.latency_breach_rate"],
+        waived=[waiver],
+    )
+    text = told(review, "answer").split('<div class="rr-compact">')[1]
+    rows = text.split("<tr>")
+    told_of = {
+        name: next(row for row in rows if measures.linked(checks[name]) in row)
+        for name in ("health.failure_rate", "health.latency_breach_rate", "drift.high",
+                     "budget.latency", "budget.spend")
+    }  # fmt: skip
+    said = {name: row.split("</span>, ")[1].split("<")[0] for name, row in told_of.items()}
+    assert said == {
+        "health.failure_rate": "blocks",
+        "health.latency_breach_rate": "holds",
+        "drift.high": "waived",
+        "budget.latency": "stops nothing",
+        "budget.spend": "can hold",
+    }
+
+
 @pytest.mark.parametrize(
     ("owners", "who"),
     [
