@@ -34,6 +34,7 @@ PAGES = [
     "triage",
     "history",
     "artifact",
+    "glossary",
 ]
 
 
