@@ -16,8 +16,10 @@ from pathlib import Path
 
 from analysis import commands, disk
 from analysis.errors import DiskError, ReviewError
+from analysis.profiles import PROFILES
 
 MAX_THREADS = 1024
+PORT = 4848
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,9 +128,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--port",
         type=_port,
-        default=4848,
+        default=PORT,
         metavar="N",
-        help="of 127.0.0.1; 0 takes any free one (default: 4848)",
+        help="of 127.0.0.1; 0 takes any free one (default: %(default)s)",
     )
 
     p = _command(
@@ -387,7 +389,7 @@ def _renderer(p: argparse.ArgumentParser) -> None:
 def _profile(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--profile",
-        choices=["internal", "public"],
+        choices=PROFILES,
         help="whom it is for, a profile of Quarto (default: QUARTO_PROFILE, else internal); public shows "
         "share-safe reviews alone",
     )

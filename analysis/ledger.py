@@ -23,6 +23,7 @@ from analysis import disk, leftovers, stopping
 from analysis.errors import ArtifactError, UsageError
 from analysis.ledger_names import RELEASES as RELEASES
 from analysis.ledger_names import folder_name, is_folder_name
+from analysis.profiles import is_share_safe
 
 SITE = "site"
 TABLES = "tables"
@@ -73,6 +74,12 @@ class Ledger:
         told = [(e.folder, e.digest) for e in self.entries]
         told += [(f.folder, f.problem) for f in self.faults]
         return f"sha256:{hashlib.sha256(artifacts.canonical([list(t) for t in told])).hexdigest()}"
+
+    def beside(self, body: Mapping[str, Any]) -> Ledger:
+        """What may be told beside a review: beside a share-safe one only releases that are, and no faults."""
+        if not is_share_safe(body):
+            return self
+        return Ledger(tuple(e for e in self.entries if is_share_safe(e.body)))
 
     def named(self, folder: str) -> Entry | None:
         return next((e for e in self.entries if e.folder == folder), None)

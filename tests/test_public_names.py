@@ -120,6 +120,7 @@ RANKS = [
         "policy_drift",
         "policy_gate",
         "policy_triage",
+        "profiles",
         "share_safe",
         "openslo_document",
         "openslo",

@@ -140,42 +140,27 @@ local function table_blocks(tbl)
   return blocks
 end
 
+-- Blocks between two pieces of Typst.
+local function around(open, content, close)
+  local blocks = pandoc.Blocks { typst(open) }
+  blocks:extend(content)
+  blocks:insert(typst(close))
+  return blocks
+end
+
 local plain = {
   Image = image,
   Table = table_blocks,
   Div = function(div)
     -- What only serves on the site, such as text to copy.
     if has_class(div, 'rr-web') then return {} end
-    local mark = tone(div.classes) or 'plain'
     if has_class(div, 'rr-answer') then
-      local blocks = pandoc.Blocks { typst('#rr-answer("' .. mark .. '")[') }
-      blocks:extend(div.content)
-      blocks:insert(typst(']'))
-      return blocks
+      return around('#rr-answer("' .. (tone(div.classes) or 'plain') .. '")[', div.content, ']')
     end
-    if has_class(div, 'rr-first') then
-      local blocks = pandoc.Blocks(div.content)
-      blocks:insert(typst('#pagebreak(weak: true)'))
-      return blocks
-    end
-    if has_class(div, 'rr-columns') then
-      local blocks = pandoc.Blocks { typst('#rr-columns(') }
-      blocks:extend(div.content)
-      blocks:insert(typst(')'))
-      return blocks
-    end
-    if has_class(div, 'rr-column') then
-      local blocks = pandoc.Blocks { typst('[') }
-      blocks:extend(div.content)
-      blocks:insert(typst('],'))
-      return blocks
-    end
-    if has_class(div, 'rr-note') then
-      local blocks = pandoc.Blocks { typst('#rr-note[') }
-      blocks:extend(div.content)
-      blocks:insert(typst(']'))
-      return blocks
-    end
+    if has_class(div, 'rr-first') then return around('', div.content, '#pagebreak(weak: true)') end
+    if has_class(div, 'rr-columns') then return around('#rr-columns(', div.content, ')') end
+    if has_class(div, 'rr-column') then return around('[', div.content, '],') end
+    if has_class(div, 'rr-note') then return around('#rr-note[', div.content, ']') end
     return div.content
   end,
   Span = function(span)

@@ -50,6 +50,7 @@ def render(a: Namespace) -> int:
     """Review, site, PDF and sidecar."""
     from analysis import review as reviews
     from analysis.present import draw
+    from analysis.profiles import profiles
     from analysis.render import audience, render_site
     from analysis.render.scan import Known
 
@@ -60,7 +61,7 @@ def render(a: Namespace) -> int:
     ):
         told.expect(1)
         wanted = request(a)
-        audience.check_policy(audience.profiles(a.profile), wanted.loaded.policy)
+        audience.check_policy(profiles(a.profile), wanted.loaded.policy)
         _prune(wanted)
         set_aside(a, wanted, out, told)
         finished = reviews.cached(wanted, draw, project=reviews.PROJECT, progress=told, spare=spare)

@@ -31,7 +31,7 @@ def draw_ledger(directory: Path, ledger: Ledger) -> None:
     """Draws the pages that tell of recorded releases again where the ledger is not the one that they show.
 
     directory: a review's, with its pages. What others recorded meanwhile is no part of a review: it is shown
-    from the ledger as it is now.
+    from the ledger as it is now, as far as it may be told beside this review (`Ledger.beside`).
     """
     import json
 
@@ -39,13 +39,16 @@ def draw_ledger(directory: Path, ledger: Ledger) -> None:
     last = directory / "pages" / "history.json"
     if not last.is_file():
         return
+    from analysis import artifact_bytes as artifacts
     from analysis.in_place import write_text
     from analysis.ledger import Ledger
 
+    body = artifacts.read(directory / artifacts.FILE_NAME)
+    ledger = ledger.beside(body)
     shown = json.loads(last.read_text(encoding="utf-8")).get("ledger", Ledger().digest)
     if shown == ledger.digest:
         return
     from analysis.present.drawing import ledger_pages
 
-    for name, text in ledger_pages(directory, ledger).items():
+    for name, text in ledger_pages(directory, body, ledger).items():
         write_text(directory / "pages" / f"{name}.json", text)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 
-from analysis import artifact as artifacts
 from analysis.ledger import Ledger
 from analysis.present import (
     anchors,
@@ -66,9 +65,11 @@ FROM_LEDGER: Mapping[str, Callable[[Body, Ledger], Parts]] = {
 """The pages that tell of recorded releases too."""
 
 
-def ledger_pages(directory: Path, ledger: Ledger) -> dict[str, str]:
-    """Page → its text, of those of the review in `directory` that tell of the ledger, with its digest."""
-    body = artifacts.read(directory / artifacts.FILE_NAME)
+def ledger_pages(directory: Path, body: Body, ledger: Ledger) -> dict[str, str]:
+    """Page → its text, of those of the review in `directory` that tell of the ledger, with its digest.
+
+    body: the review's artifact.
+    """
     drawn = {
         name: _placed(disclosed.told(body, name, draw(body, ledger)))
         for name, draw in FROM_LEDGER.items()

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 
+from analysis.profiles import PUBLIC, is_share_safe, profiles
+
 OF_ROWS = '<div class="rr-of-rows">'
 """How a block begins that names single rows (`blocks.of_rows`): readers outside do not see it."""
 _BACKTICKS = re.compile(r"`+")
@@ -65,7 +67,7 @@ def page(name: str, project: Path | None = None) -> Page:
     path = directory / "pages" / f"{name}.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is absent: run `python -m analysis render` first")
-    public = "public" in os.environ.get("QUARTO_PROFILE", "").split(",")
+    public = PUBLIC in profiles()
     if public and not _share_safe(directory):
         raise PermissionError(
             "profile public: the review is not share-safe; nothing of it is shown"
@@ -74,8 +76,8 @@ def page(name: str, project: Path | None = None) -> Page:
 
 
 def _share_safe(directory: Path) -> bool:
-    artifact = json.loads((directory / "decision_artifact.json").read_text(encoding="utf-8"))
-    return artifact.get("publication") is not None
+    artifact = (directory / "decision_artifact.json").read_text(encoding="utf-8")
+    return is_share_safe(json.loads(artifact))
 
 
 def _current(project: Path) -> Path:

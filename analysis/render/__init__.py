@@ -25,6 +25,7 @@ from analysis import leftovers
 from analysis.errors import RenderError
 from analysis.in_place import put_in_place, staging
 from analysis.present import draw_ledger
+from analysis.profiles import is_share_safe, profiles
 from analysis.render import audience, embedded, quarto
 from analysis.render.page_markup import put_skip_links
 from analysis.render.project import load_project
@@ -94,7 +95,7 @@ def render_site(
     project, review_dir = project.resolve(), review_dir.resolve()
     out = (out or project / "_site").resolve()
     check_target(out, keep=(project, review_dir))
-    names = audience.profiles(profile)
+    names = profiles(profile)
     site_project = load_project(project, names)
     check_review(review_dir)
     body = artifacts.read(review_dir / ARTIFACT)
@@ -102,7 +103,7 @@ def render_site(
     found = None if engine == "embedded" else quarto.find()
     if engine == "quarto" and found is None:
         raise RenderError(quarto.explain_absence())
-    ledger = audience.beside(ledgers.read(entry_of or project / ledgers.RELEASES), body)
+    ledger = ledgers.read(entry_of or project / ledgers.RELEASES).beside(body)
     shelf = Shelf(ledger, is_entry=entry_of is not None)
     draw_ledger(review_dir, shelf.ledger)
 
@@ -131,7 +132,7 @@ def render_site(
             raise RenderError(
                 f"the site has {len(problems)} fault(s), nothing published:\n{listed}"
             )
-        if audience.is_share_safe(body):
+        if is_share_safe(body):
             report("scanning the site")
             places = (project, review_dir, site, scratch)
             settings = body["policy"]["settings"]

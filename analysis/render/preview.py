@@ -20,7 +20,6 @@ from pathlib import Path
 
 from analysis.errors import UsageError
 
-PORT = 4848
 EVERY_S = 0.5
 """How often the watched files are looked at."""
 _STATE = "/-/state"

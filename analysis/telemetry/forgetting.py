@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from analysis.contract import INTERACTIONS, Contract
+from analysis.telemetry.fact import moment
 from analysis.telemetry.files import Found, Unreadable
+from analysis.telemetry.sql import identifier
+from analysis.telemetry.windows import midnight
 
 _TIME = "timestamp_utc"
 
@@ -62,18 +65,13 @@ def of_time(pairs: Collection[Pair], days: int, as_of: datetime | None = None) -
     times = [t for t in last.values() if t is not None]
     if not times:
         return Gone()
-    limit = (as_of or _midnight_after(max(times))) - timedelta(days=days)
+    limit = (as_of or midnight(max(times)) + timedelta(days=1)) - timedelta(days=days)
     old = frozenset(s for s, t in last.items() if t is not None and t < limit)
     some = {p.user for p in pairs if p.session in old and p.user is not None}
     keeping = {p.user for p in pairs if p.session not in old and p.user is not None}
     return Gone(
         users=frozenset(some - keeping), sessions=old, users_in_part=frozenset(some & keeping)
     )
-
-
-def _midnight_after(moment: datetime) -> datetime:
-    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    return day + timedelta(days=1)
 
 
 # ── what is read to decide it ────────────────────────────────────────────────────────────
@@ -102,33 +100,23 @@ def pairs_of(found: Found, contract: Contract) -> list[Pair]:
         if "user_id" not in columns:
             raise Unreadable("columns", f"has no column {names['user_id']!r}", "user_id")
         taken = ", ".join(
-            f"cast({_quoted(columns[k])} AS VARCHAR) AS {k}" if k in columns else f"NULL AS {k}"
+            f"cast({identifier(columns[k])} AS VARCHAR) AS {k}" if k in columns else f"NULL AS {k}"
             for k in ("user_id", "session_id")
         )
         time = (
-            f"try_cast({_quoted(columns[_TIME])} AS TIMESTAMPTZ)"
+            f"try_cast({identifier(columns[_TIME])} AS TIMESTAMPTZ)"
             if _TIME in columns
             else "NULL::TIMESTAMPTZ"
         )
         rows = source.aggregate(
             f"{taken}, epoch_us(max({time}))",
-            ", ".join(_quoted(columns[k]) for k in columns if k != _TIME),
+            ", ".join(identifier(columns[k]) for k in columns if k != _TIME),
         ).fetchall()
     except (csv_file.NoCsv, pa.ArrowException, duckdb.Error) as error:
         raise Unreadable("files", csv_file.reason(error)) from None
     finally:
         connection.close()
-    return [Pair(user, session, _time(us)) for user, session, us in rows]
-
-
-def _time(microseconds: int | None) -> datetime | None:
-    if microseconds is None:
-        return None
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return [Pair(user, session, None if us is None else moment(us)) for user, session, us in rows]
 
 
 def column_names(contract: Contract, table: str, columns: Collection[str]) -> Mapping[str, str]:

@@ -208,3 +208,27 @@ def test_releases_that_cannot_be_compared_are_not_said_to_be_as_before(
     text = read(blocks(parts_of(after, held)))
     assert "None can be compared with" in text
     assert "No figure is worse" not in text
+
+
+def test_pages_of_a_share_safe_review_tell_of_no_release_that_is_not(
+    body: Mapping[str, Any], tiny_review: Review, tmp_path: Path
+) -> None:
+    """Whoever draws them: the ledger is read where pages are drawn."""
+    from analysis import artifact as artifacts
+    from analysis import review as reviews
+    from analysis.present import draw
+
+    reviews.save(tiny_review, tmp_path)
+    draw(tiny_review, tmp_path)
+    safe = {"min_cell": 10, "rounded_to": 5, "hidden": [], "left_out": [], "masked": []}
+    artifacts.write({**tiny_review.body, "publication": safe}, tmp_path / artifacts.FILE_NAME)
+    held = some(body, 2)
+    draw_ledger(tmp_path, held)
+    told = "".join((tmp_path / "pages" / f"{n}.json").read_text() for n in ("index", "history"))
+    assert "<p>r1: " not in told
+    assert "recorded release" not in told
+    artifacts.write(tiny_review.body, tmp_path / artifacts.FILE_NAME)
+    draw_ledger(tmp_path, held)
+    told = "".join((tmp_path / "pages" / f"{n}.json").read_text() for n in ("index", "history"))
+    assert "<p>r1: " in told
+    assert "2 recorded releases" in told

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from analysis import profiles
 from analysis.errors import RenderError
 from analysis.ledger import Entry, Ledger
 from analysis.policy import Policy, Publish
@@ -43,7 +44,7 @@ def test_the_profile_is_the_one_given_else_that_of_the_environment(
     monkeypatch.delenv("QUARTO_PROFILE", raising=False)
     if variable is not None:
         monkeypatch.setenv("QUARTO_PROFILE", variable)
-    assert audience.profiles(given) == expected
+    assert profiles.profiles(given) == expected
 
 
 def test_a_profile_is_merged_as_quarto_merges_it(project: Path) -> None:
@@ -60,7 +61,7 @@ def test_a_profile_is_merged_as_quarto_merges_it(project: Path) -> None:
 
 
 def test_the_projects_profiles_can_be_read() -> None:
-    for name in audience.PROFILES:
+    for name in profiles.PROFILES:
         footer = load_project(ROOT, [name]).config["website"]["page-footer"]
         assert footer["left"]
     assert yaml.safe_load((ROOT / "_quarto.yml").read_text())["profile"]["default"] == "internal"
@@ -107,6 +108,6 @@ def test_only_share_safe_releases_lie_beside_a_share_safe_site() -> None:
         return Entry(name, Path(name), {"publication": publication, "release": {"id": name}})
 
     ledger = Ledger((entry("a", None), entry("b", {"min_cell": 10})))
-    beside = audience.beside(ledger, {"publication": {"min_cell": 10}})
+    beside = ledger.beside({"publication": {"min_cell": 10}})
     assert [e.release_id for e in beside.entries] == ["b"]
-    assert audience.beside(ledger, {"publication": None}) == ledger
+    assert ledger.beside({"publication": None}) == ledger

@@ -24,7 +24,7 @@ def main() -> int:
     from analysis.artifact_bytes import read as artifact
     from analysis.errors import ReviewError
     from analysis.ledger import RELEASES, read
-    from analysis.render import audience
+    from analysis.profiles import is_share_safe
     from analysis.render.page_markup import put_skip_links
     from analysis.render.project import load_project
     from analysis.render.releases import Shelf, put_beside
@@ -37,11 +37,11 @@ def main() -> int:
         review_dir = _review_dir()
         body = artifact(review_dir / ARTIFACT)
         put_skip_links(site)
-        put_beside(ROOT, site, review_dir, Shelf(audience.beside(read(ROOT / RELEASES), body)))
+        put_beside(ROOT, site, review_dir, Shelf(read(ROOT / RELEASES).beside(body)))
         complete_site(site, review_dir, load_project(ROOT).pages[0])
         attest_site(site)
         problems = check_site(site)
-        if audience.is_share_safe(body):
+        if is_share_safe(body):
             _refuse_findings(site, body)
     except ReviewError as error:
         print(f"release review: {clean(str(error), limit=None)}", file=sys.stderr)

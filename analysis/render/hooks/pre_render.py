@@ -18,6 +18,7 @@ def main() -> int:
     """Return the exit code; a reason goes to stderr."""
     from analysis.artifact_bytes import read
     from analysis.errors import ReviewError
+    from analysis.profiles import PUBLIC, profiles
     from analysis.render import audience
     from analysis.render.sidecar import ARTIFACT, check_review
     from analysis.telemetry.violations import clean
@@ -31,9 +32,8 @@ def main() -> int:
 
             place = current(ROOT)
         check_review(place)
-        names = audience.profiles()
-        if audience.PUBLIC in names:
-            audience.check(names, read(place / ARTIFACT))
+        if PUBLIC in profiles():
+            audience.check(profiles(), read(place / ARTIFACT))
     except ReviewError as error:
         print(f"release review: {clean(str(error), limit=None)}", file=sys.stderr)
         return error.exit_code
